@@ -1,0 +1,202 @@
+"""The delivery: one event owed to one subscription, and what follows from each attempt."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from service.events import Event
+from service.ids import Mint
+from service.jobs import ENDS, Job
+from service.subscriptions import Subscription, covers, matches
+from service.times import SECOND, rfc3339, rfc3339_or_none
+
+SCHEDULE: Final = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+"""Seconds before each try: at once, 5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h; then dead."""
+JITTER: Final = 0.2
+INTERMEDIATE_TRIES: Final = 2
+RETRY_AFTER_CAP: Final = 86_400
+EXCERPT_BYTES: Final = 16 * 1024
+LEASE: Final = 60 * SECOND
+"""How long a courier may hold a delivery unsettled; far beyond the deadline of one attempt."""
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    SUPERSEDED = "superseded"
+    DEAD = "dead"
+    CANCELED = "canceled"
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """*tries* is how many are used up; *claims* fences out a courier whose lease was taken over."""
+
+    id: str
+    tenant: str
+    event_id: str
+    subscription_id: str
+    job_id: str | None
+    sequence: int
+    type: str
+    status: DeliveryStatus
+    created_at: int
+    due_at: int
+    tries: int = 0
+    claims: int = 0
+    settled_at: int | None = None
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """All a courier needs to carry one delivery."""
+
+    delivery: Delivery
+    subscription: Subscription
+    payload: bytes
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one POST: a status code, or an *error* in words when there was none."""
+
+    at: int
+    duration_ms: float
+    status_code: int | None = None
+    error: str | None = None
+    excerpt: str = ""
+    retry_after_seconds: int | None = None
+
+    @property
+    def success(self) -> bool:
+        return self.status_code is not None and 200 <= self.status_code < 300
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a delivery becomes after an attempt; *disable* says why its subscription must end."""
+
+    delivery: Delivery
+    outcome: Outcome
+    disable: str | None = None
+
+
+def fan_out(
+    event: Event, job: Job | None, subscriptions: Iterable[Subscription], mint: Mint, due_at: int
+) -> list[tuple[Delivery, Subscription]]:
+    """Owe *event* to every subscription that wants it."""
+    return [
+        (owe(event, subscription, mint, due_at), subscription)
+        for subscription in subscriptions
+        if (_replies(subscription, event, job) or matches(subscription, event))
+    ]
+
+
+def _replies(subscription: Subscription, event: Event, job: Job | None) -> bool:
+    return (
+        job is not None
+        and subscription.id == job.reply_to
+        and subscription.enabled
+        and covers(job.reply_events, event.type)
+    )
+
+
+def owe(event: Event, subscription: Subscription, mint: Mint, due_at: int) -> Delivery:
+    return Delivery(
+        id=mint("dlv", event.at),
+        tenant=event.tenant,
+        event_id=event.id,
+        subscription_id=subscription.id,
+        job_id=event.job_id,
+        sequence=event.sequence,
+        type=event.type,
+        status=DeliveryStatus.PENDING,
+        created_at=event.at,
+        due_at=due_at,
+    )
+
+
+def settle(delivery: Delivery, outcome: Outcome, jitter: float) -> Settlement:
+    """Judge one attempt; *jitter* from -1 to 1 stretches or shortens the pause by up to 20 %.
+
+    429 and 503 with Retry-After are obeyed, up to a day, and use up no try; 410 ends it all.
+    """
+    now = outcome.at + int(outcome.duration_ms * 1000)
+    if outcome.success:
+        return _settled(delivery, DeliveryStatus.DELIVERED, outcome, now)
+    if outcome.status_code == 410:
+        dead = _settled(delivery, DeliveryStatus.DEAD, outcome, now)
+        return msgspec.structs.replace(dead, disable="The receiver answered 410 Gone.")
+    if outcome.retry_after_seconds is not None and outcome.status_code in (429, 503):
+        pause = min(outcome.retry_after_seconds, RETRY_AFTER_CAP) * SECOND
+        return _again(delivery, outcome, delivery.tries, now + pause)
+    tries = delivery.tries + 1
+    if tries >= allowed_tries(delivery.type):
+        return _settled(delivery, DeliveryStatus.DEAD, outcome, now)
+    pause = int(SCHEDULE[tries] * (1 + JITTER * jitter) * SECOND)
+    return _again(delivery, outcome, tries, now + pause)
+
+
+def allowed_tries(kind: str) -> int:
+    """An intermediate event is tried once more at most: the next one tells more."""
+    lasting = not kind.startswith("job.") or kind.removeprefix("job.") in ENDS
+    return len(SCHEDULE) if lasting else INTERMEDIATE_TRIES
+
+
+def _settled(
+    delivery: Delivery, status: DeliveryStatus, outcome: Outcome, now: int
+) -> Settlement:
+    done = msgspec.structs.replace(
+        delivery, status=status, tries=delivery.tries + 1, settled_at=now
+    )
+    return Settlement(delivery=done, outcome=outcome)
+
+
+def _again(delivery: Delivery, outcome: Outcome, tries: int, due_at: int) -> Settlement:
+    later = msgspec.structs.replace(delivery, tries=tries, due_at=due_at)
+    return Settlement(delivery=later, outcome=outcome)
+
+
+class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST of a delivery and what came back."""
+
+    number: int
+    at: str
+    status_code: int | None
+    duration_ms: float
+    error: str | None
+    excerpt: str
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery as users see it; *attempts* only when one is asked for."""
+
+    id: str
+    object: str = "delivery"
+    event: str
+    type: str
+    subscription: str
+    job: str | None
+    status: DeliveryStatus
+    tries: int
+    created_at: str
+    due_at: str | None
+    settled_at: str | None
+    attempts: list[AttemptView] | msgspec.UnsetType = msgspec.UNSET
+
+
+def view(
+    delivery: Delivery, attempts: list[AttemptView] | msgspec.UnsetType = msgspec.UNSET
+) -> DeliveryView:
+    pending = delivery.status is DeliveryStatus.PENDING
+    return DeliveryView(
+        id=delivery.id,
+        event=delivery.event_id,
+        type=delivery.type,
+        subscription=delivery.subscription_id,
+        job=delivery.job_id,
+        status=delivery.status,
+        tries=delivery.tries,
+        created_at=rfc3339(delivery.created_at),
+        due_at=rfc3339(delivery.due_at) if pending else None,
+        settled_at=rfc3339_or_none(delivery.settled_at),
+        attempts=attempts,
+    )

@@ -1,0 +1,87 @@
+"""The event: a fact told to subscribers, immutable, in one log; its bytes are the webhook body."""
+
+from typing import Any, Final
+
+import msgspec
+
+from service.jobs import ENDS, Job, JobView, Status, view
+from service.times import rfc3339
+
+TYPES: Final[dict[str, str]] = {
+    "job.queued": "The job is on disk and waits for a free slot at its provider.",
+    "job.submitted": "The provider has accepted the job.",
+    "job.running": "The provider works on the job.",
+    "job.progress": "The job got further: its ratio, its text, or one of several results.",
+    "job.succeeded": "The job ended and its output is here.",
+    "job.failed": "The job ended without output; `error` says why.",
+    "job.canceled": "The job was called off.",
+    "job.expired": "The provider was not heard of until the deadline.",
+    "webhook.test": "A ping, sent because a user asked for it.",
+}
+DEFAULT: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the log; *payload* is sent, signed and shown byte for byte."""
+
+    id: str
+    tenant: str
+    type: str
+    at: int
+    sequence: int
+    payload: bytes
+    job_id: str | None = None
+    provider: str | None = None
+    operation: str | None = None
+    tags: tuple[str, ...] = ()
+    seq: int = 0
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The webhook body; *sequence* counts the events of one job from 1."""
+
+    id: str
+    type: str
+    timestamp: str
+    sequence: int
+    data: JobView | dict[str, Any]
+    after_expiry: bool = False
+
+
+def type_of(before: Job | None, after: Job) -> str | None:
+    """Name what a move is to subscribers; None when it is only our own bookkeeping."""
+    if before is None:
+        return "job.queued"
+    if after.status is not before.status:
+        silent = after.status in (Status.SUBMITTING, Status.QUEUED)
+        return None if silent else f"job.{after.status}"
+    further = (after.progress, after.progress_text, after.seen) != (
+        before.progress,
+        before.progress_text,
+        before.seen,
+    )
+    return "job.progress" if further and not after.ended else None
+
+
+def event_for(before: Job | None, after: Job, kind: str, event_id: str, at: int) -> Event:
+    """Tell the move from *before* to *after*, whose sequence already counts this event."""
+    body = Body(
+        id=event_id,
+        type=kind,
+        timestamp=rfc3339(at),
+        sequence=after.sequence,
+        data=view(after),
+        after_expiry=before is not None and before.status is Status.EXPIRED,
+    )
+    return Event(
+        id=event_id,
+        tenant=after.tenant,
+        type=kind,
+        at=at,
+        sequence=after.sequence,
+        payload=msgspec.json.encode(body),
+        job_id=after.id,
+        provider=after.provider,
+        operation=after.operation,
+        tags=after.tags,
+    )

@@ -1,0 +1,144 @@
+"""Providers: what each takes, how a job is put to it, and what its words mean. No I/O in here.
+
+A provider is one file beside this one and one line in `PROVIDERS`. It turns tasks into a `Call`,
+the `Reply` into an answer for each task, and the bytes of a callback into reports.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from service.jobs import Report
+from service.providers.inputs import Input
+
+
+class Doubt(StrEnum):
+    """What to do when nobody knows whether a request reached the provider."""
+
+    RESEND = "resend"
+    """It costs nothing to repeat, or the provider knows the ref and refuses a second time."""
+    AWAIT = "await"
+    """Never send it again: its callback tells."""
+    FAIL = "fail"
+    """Never send it again and no callback will come: the user decides."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a provider does.
+
+    *at_once*: the answer to the submit is the result and no callback follows. *batched*: tasks
+    submitted together travel in one request.
+    """
+
+    name: str
+    summary: str
+    inputs: tuple[Input, ...]
+    at_once: bool
+    in_doubt: Doubt
+    batched: bool = False
+    deadline_seconds: int = 3600
+    answer_timeout_seconds: float = 60.0
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked input: what is sent, and what it asked of us rather than of the provider.
+
+    *account* is a suffix (an e-mail) that pins one of several accounts; *ref* the submission ref
+    that the client chose itself; *parts* how many results will end the job.
+    """
+
+    input: dict[str, Any]
+    reply_url: str | None = None
+    reply_ref: str | None = None
+    ref: str | None = None
+    account: str | None = None
+    max_jobs: int | None = None
+    parts: int = 1
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One job as its provider gets to see it; no *callback_url* where the answer is at once."""
+
+    ref: str
+    operation: str
+    input: dict[str, Any]
+    callback_url: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a provider; *path* is appended to its base URL and may bear a query.
+
+    The credential is added by whoever sends it.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back: header names in lower case; *body* raw."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Busy(msgspec.Struct, frozen=True, kw_only=True):
+    """Not taken, try again: after *retry_after_seconds* where the provider said so."""
+
+    message: str
+    retry_after_seconds: float | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The task may or may not have been taken."""
+
+    message: str
+
+
+Answer = Report | Busy | Unknown
+
+
+class Provider(Protocol):
+    """What the rest of the house asks of a provider."""
+
+    name: str
+    title: str
+    default_base_url: str
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        """The operations known by name, as `GET /v1/providers` lists them."""
+        ...
+
+    def operation(self, name: str) -> Operation | None:
+        """Find an operation; a provider may take names that it does not list."""
+        ...
+
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
+        """Check *given*; Invalid names every fault at once, with paths as `input.style`."""
+        ...
+
+    def submit(self, tasks: Sequence[Task]) -> Call:
+        """Put *tasks* into one request; more than one only where the operation is batched."""
+        ...
+
+    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+        """Say for the ref of every task what *reply* means for it."""
+        ...
+
+    def read_callback(self, body: bytes) -> list[Report]:
+        """Read a callback; Unreadable when it is not this provider's JSON."""
+        ...
+
+
+def registry() -> Mapping[str, Provider]:
+    """All providers by name."""
+    from service.providers.runware import Runware
+    from service.providers.runway_ai import RunwayAi
+    from service.providers.useapi import UseApi
+
+    return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
