@@ -1,13 +1,12 @@
 """The delivery: one event owed to one subscription, and what follows from each attempt."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from service.events import Event
-from service.ids import Mint
 from service.jobs import ENDS, Job
 from service.subscriptions import Subscription, covers, matches
 from service.times import SECOND, rfc3339, rfc3339_or_none
@@ -18,8 +17,10 @@ JITTER: Final = 0.2
 INTERMEDIATE_TRIES: Final = 2
 RETRY_AFTER_CAP: Final = 86_400
 EXCERPT_BYTES: Final = 16 * 1024
-LEASE: Final = 60 * SECOND
-"""How long a courier may hold a delivery unsettled; far beyond the deadline of one attempt."""
+ATTEMPT_SECONDS: Final = 15
+"""One deadline over name look-up, connect, headers and body."""
+LEASE: Final = 45 * SECOND
+"""How long a courier may hold a delivery unsettled; what it cannot begin in time it gives up."""
 
 
 class DeliveryStatus(StrEnum):
@@ -49,11 +50,12 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """All a courier needs to carry one delivery."""
+    """All a courier needs to carry one delivery; *behind*: an earlier event was still owed."""
 
     delivery: Delivery
     subscription: Subscription
     payload: bytes
+    behind: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,29 +81,20 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     disable: str | None = None
 
 
-def fan_out(
-    event: Event, job: Job | None, subscriptions: Iterable[Subscription], mint: Mint, due_at: int
-) -> list[tuple[Delivery, Subscription]]:
-    """Owe *event* to every subscription that wants it."""
-    return [
-        (owe(event, subscription, mint, due_at), subscription)
-        for subscription in subscriptions
-        if (_replies(subscription, event, job) or matches(subscription, event))
-    ]
+def wanted_by(
+    event: Event, job: Job, standing: Iterable[Subscription], reply: Subscription | None
+) -> list[Subscription]:
+    """Find every subscription that *event* is owed to."""
+    found = [subscription for subscription in standing if matches(subscription, event)]
+    if reply is not None and reply.enabled and covers(job.reply_events, event.type):
+        found.append(reply)
+    return found
 
 
-def _replies(subscription: Subscription, event: Event, job: Job | None) -> bool:
-    return (
-        job is not None
-        and subscription.id == job.reply_to
-        and subscription.enabled
-        and covers(job.reply_events, event.type)
-    )
-
-
-def owe(event: Event, subscription: Subscription, mint: Mint, due_at: int) -> Delivery:
+def owe(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
+    """Owe *event* to *subscription*, due at once."""
     return Delivery(
-        id=mint("dlv", event.at),
+        id=delivery_id,
         tenant=event.tenant,
         event_id=event.id,
         subscription_id=subscription.id,
@@ -110,7 +103,7 @@ def owe(event: Event, subscription: Subscription, mint: Mint, due_at: int) -> De
         type=event.type,
         status=DeliveryStatus.PENDING,
         created_at=event.at,
-        due_at=due_at,
+        due_at=event.at,
     )
 
 
@@ -141,9 +134,7 @@ def allowed_tries(kind: str) -> int:
     return len(SCHEDULE) if lasting else INTERMEDIATE_TRIES
 
 
-def _settled(
-    delivery: Delivery, status: DeliveryStatus, outcome: Outcome, now: int
-) -> Settlement:
+def _settled(delivery: Delivery, status: DeliveryStatus, outcome: Outcome, now: int) -> Settlement:
     done = msgspec.structs.replace(
         delivery, status=status, tries=delivery.tries + 1, settled_at=now
     )
@@ -184,7 +175,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def view(
-    delivery: Delivery, attempts: list[AttemptView] | msgspec.UnsetType = msgspec.UNSET
+    delivery: Delivery, attempts: Sequence[tuple[int, Outcome]] | msgspec.UnsetType = msgspec.UNSET
 ) -> DeliveryView:
     pending = delivery.status is DeliveryStatus.PENDING
     return DeliveryView(
@@ -198,5 +189,18 @@ def view(
         created_at=rfc3339(delivery.created_at),
         due_at=rfc3339(delivery.due_at) if pending else None,
         settled_at=rfc3339_or_none(delivery.settled_at),
-        attempts=attempts,
+        attempts=msgspec.UNSET
+        if attempts is msgspec.UNSET
+        else [_attempt(number, outcome) for number, outcome in attempts],
+    )
+
+
+def _attempt(number: int, outcome: Outcome) -> AttemptView:
+    return AttemptView(
+        number=number,
+        at=rfc3339(outcome.at),
+        status_code=outcome.status_code,
+        duration_ms=outcome.duration_ms,
+        error=outcome.error,
+        excerpt=outcome.excerpt,
     )

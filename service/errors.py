@@ -43,8 +43,13 @@ class Invalid(ServiceError):
 
     code = "invalid_input"
 
-    def __init__(self, faults: list[Fault], message: str = "The request is not valid.") -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        faults: list[Fault],
+        message: str = "The request is not valid.",
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, code)
         self.faults = faults
 
 

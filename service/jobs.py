@@ -166,6 +166,30 @@ def advance(job: Job, report: Report, at: int) -> Job | None:
     return None if moved == job else _timed(moved, at)
 
 
+def admitted(job: Job, at: int, lease_until: int) -> Job:
+    """Take a queued job in hand: it is `submitting` until the answer is in."""
+    return replace(
+        job,
+        status=Status.SUBMITTING,
+        tries=job.tries + 1,
+        due_at=lease_until,
+        deadline_at=at + job.deadline_seconds * SECOND,
+        version=job.version + 1,
+    )
+
+
+def requeued(job: Job) -> Job:
+    """Put a job that its provider did not take back into the queue."""
+    return replace(
+        job, status=Status.QUEUED, due_at=None, deadline_at=None, version=job.version + 1
+    )
+
+
+def ended(job: Job, status: Status, error: JobError | None, at: int) -> Job:
+    """End *job* by our own verdict."""
+    return _end(job, status, None, error, at)
+
+
 def _merge(job: Job, report: Report) -> Job:
     """Let rank only rise and progress only grow; what is not said stays as it was."""
     status, said = job.status, report.provider_status

@@ -100,7 +100,10 @@ def pattern_faults(patterns: Iterable[str], path: str) -> list[Fault]:
     """Refuse patterns that could never match."""
     known = TYPES.keys() | _GROUPS
     return [
-        Fault(f"{path}[{n}]", f"{pattern!r} is no event type; take one of {', '.join(TYPES)}, job.*, *")
+        Fault(
+            f"{path}[{n}]",
+            f"{pattern!r} is no event type; take one of {', '.join(TYPES)}, job.*, *",
+        )
         for n, pattern in enumerate(patterns)
         if pattern not in known
     ]

@@ -1,0 +1,26 @@
+"""Who may be sent now: slots per provider account, first come, first served. No I/O in here."""
+
+from collections.abc import Mapping, Sequence
+
+from service.jobs import Job
+from service.ports import Queue
+
+
+def admit(queues: Sequence[Queue], limits: Mapping[str, int]) -> list[Job]:
+    """Choose the jobs to send; *limits* are the slots of an account, by provider."""
+    return [job for queue in queues for job in _of(queue, limits)]
+
+
+def _of(queue: Queue, limits: Mapping[str, int]) -> list[Job]:
+    """A job that wants fewer neighbours (useapi's maxJobs) holds up those behind it, in turn."""
+    chosen: list[Job] = []
+    for job in queue.jobs:
+        if queue.used + len(chosen) >= _slots(queue, job, limits):
+            break
+        chosen.append(job)
+    return chosen
+
+
+def _slots(queue: Queue, job: Job, limits: Mapping[str, int]) -> int:
+    slots = min(limits[job.provider], job.max_jobs or limits[job.provider])
+    return slots if queue.slots is None else min(slots, queue.slots)

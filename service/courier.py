@@ -1,0 +1,204 @@
+"""Events out: signs, POSTs, settles; each receiver has a lane of its own."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import structlog
+
+from service.batches import Batches
+from service.deliveries import (
+    ATTEMPT_SECONDS,
+    LEASE,
+    DeliveryStatus,
+    Outcome,
+    Parcel,
+    Settlement,
+    settle,
+)
+from service.errors import Unavailable
+from service.hands import Hands
+from service.jobs import Job
+from service.lanes import Lane
+from service.metrics import ATTEMPT_TIME, ATTEMPTS
+from service.outbound import Poster
+from service.ports import Changes, Clock, Store
+from service.signing import Vault, secret_bytes, webhook_signature
+from service.subscriptions import Subscription
+from service.times import SECOND
+
+CLAIM: Final = 200
+GROUP: Final = 256
+IDLE_SECONDS: Final = 1.0
+"""The longest pause between two looks at the store: a wake-up is only a hint."""
+GRACE_SECONDS: Final = 8.0
+_MARGIN: Final = (ATTEMPT_SECONDS + 5) * SECOND
+log = structlog.get_logger()
+
+
+class Courier:
+    """Carries what was just committed straight away, and claims the rest when it is due."""
+
+    def __init__(self, store: Store, poster: Poster, vault: Vault, clock: Clock) -> None:
+        self._store, self._poster, self._clock = store, poster, clock
+        self._lanes: dict[str, Lane] = {}
+        self._hands = Hands()
+        self._settlements = Batches(self._commit, GROUP)
+        self._look = asyncio.Event()
+        self._stopping = False
+        self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
+
+    def takes(self, subscription: Subscription, job: Job, behind: bool) -> bool:  # noqa: FBT001
+        """Say whether a delivery that is being committed should be handed over with its lease."""
+        lane = self._lanes.get(subscription.id)
+        if self._stopping or (lane is not None and lane.full):
+            return False
+        return not behind or (lane is not None and lane.has_chain(job.id))
+
+    def committed(self, changes: Changes) -> None:
+        """Carry what was promised by `takes`; it is on disk, under our lease."""
+        taken = [parcel for parcel in changes.parcels if parcel.delivery.claims]
+        if taken:
+            self.hand_over(taken)
+        if len(taken) < len(changes.parcels):
+            self.look()
+
+    def hand_over(self, parcels: Sequence[Parcel]) -> None:
+        """Carry parcels under their lease; what may not be sent yet goes back to the store."""
+        left = [parcel for parcel in parcels if not self._lane(parcel).put(parcel)]
+        for subscription_id in {parcel.subscription.id for parcel in parcels}:
+            self._staff(self._lanes[subscription_id])
+        if left:
+            self._hands.spawn(self._release(left))
+
+    def look(self) -> None:
+        """Look at the store soon: something in it may have become due."""
+        self._look.set()
+
+    async def run(self) -> None:
+        """Carry until cancelled; then finish what is under way, for a few seconds at most."""
+        settling = asyncio.create_task(self._settlements.run(), name="settlements")
+        try:
+            while True:
+                await self._claim()
+        finally:
+            self._stopping = True
+            await self._hands.finish(GRACE_SECONDS)
+            settling.cancel()
+
+    async def _claim(self) -> None:
+        """Claim what is due, then wait for a reason to look again."""
+        self._look.clear()
+        try:
+            at = self._clock()
+            full = [lane.subscription.id for lane in self._lanes.values() if lane.full]
+            parcels = await self._store.claim_deliveries(at, at + LEASE, CLAIM, full)
+            self.hand_over(parcels)
+            pause = IDLE_SECONDS if not parcels else 0.0
+            if pause and (due := await self._store.next_delivery_due()) and due > at:
+                pause = min(pause, (due - self._clock()) / SECOND)
+        except Unavailable as exc:
+            log.warning("courier.waiting", reason=str(exc))
+            pause = IDLE_SECONDS
+        if pause > 0:
+            await self._wait(pause)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._look.wait()
+        except TimeoutError:
+            return
+
+    def _lane(self, parcel: Parcel) -> Lane:
+        key = parcel.subscription.id
+        if key not in self._lanes:
+            self._lanes[key] = Lane(parcel.subscription)
+        return self._lanes[key]
+
+    def _staff(self, lane: Lane) -> None:
+        """Put as many hands on a lane as it has work and room for."""
+        while lane.wants_hands and not self._stopping:
+            parcel = lane.next()
+            if parcel is None:
+                return
+            lane.active += 1
+            self._hands.spawn(self._carry_on(lane, parcel))
+
+    async def _carry_on(self, lane: Lane, parcel: Parcel | None) -> None:
+        """Carry parcels of a lane one after the other until there are none."""
+        try:
+            while parcel is not None:
+                settled = await self._carry(parcel)
+                left = lane.done(parcel, settled=settled)
+                if left:
+                    await self._release(left)
+                parcel = None if self._stopping else lane.next()
+        finally:
+            lane.active -= 1
+        if lane.held == 0 and lane.active == 0:
+            self._lanes.pop(lane.subscription.id, None)
+            self.look()
+
+    async def _carry(self, parcel: Parcel) -> bool:
+        """POST and settle; True when the delivery is over, so that the next may follow."""
+        delivery = parcel.delivery
+        if delivery.due_at - self._clock() < _MARGIN:
+            return False  # its lease ends too soon: whoever claims it next will send it
+        outcome = await self._post(parcel)
+        settlement = settle(delivery, outcome, random.uniform(-1, 1))  # noqa: S311 - jitter
+        try:
+            await self._settlements.put(settlement)
+        except Unavailable:
+            log.warning("delivery.unsettled", delivery=delivery.id)
+            return False
+        _log(settlement)
+        if settlement.delivery.status is DeliveryStatus.PENDING:
+            self.look()
+            return False
+        return True
+
+    async def _post(self, parcel: Parcel) -> Outcome:
+        subscription, event_id = parcel.subscription, parcel.delivery.event_id
+        timestamp = self._clock() // SECOND
+        key = self._key(subscription.secret)
+        headers = {
+            **subscription.headers,
+            "content-type": "application/json",
+            "webhook-id": event_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": webhook_signature(key, event_id, timestamp, parcel.payload),
+        }
+        return await self._poster.post(subscription.url, parcel.payload, headers)
+
+    async def _commit(self, settlements: Sequence[Settlement]) -> Sequence[None]:
+        await self._store.settle(settlements)
+        return [None] * len(settlements)
+
+    async def _release(self, parcels: Sequence[Parcel]) -> None:
+        """Give parcels back; if even that fails, their lease ends by itself."""
+        try:
+            await self._store.release([p.delivery for p in parcels], self._clock())
+        except Unavailable:
+            log.warning("delivery.unreleased", count=len(parcels))
+        self.look()
+
+
+def _log(settlement: Settlement) -> None:
+    delivery, outcome = settlement.delivery, settlement.outcome
+    ATTEMPTS.labels(delivery.status).inc()
+    ATTEMPT_TIME.observe(outcome.duration_ms / 1000)
+    log.info(
+        "delivery.attempted",
+        delivery=delivery.id,
+        event_id=delivery.event_id,
+        subscription=delivery.subscription_id,
+        job=delivery.job_id,
+        status_code=outcome.status_code,
+        error=outcome.error,
+        ms=outcome.duration_ms,
+        status=delivery.status,
+        tries=delivery.tries,
+    )

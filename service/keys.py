@@ -1,0 +1,74 @@
+"""API keys: made once, shown once, refused by their shape before the database is asked."""
+
+import hashlib
+import re
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from service.ports import Key
+from service.times import rfc3339
+
+PREFIX: Final = "bfy_"
+NOISE_BYTES: Final = 24
+DEFAULT_TENANT: Final = "default"
+TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHAPE: Final = re.compile(r"bfy_[0-9a-f]{48}[0-9a-f]{8}")
+
+
+class Scope(StrEnum):
+    """What a key may do; `admin` may do everything in its tenant, and make keys for any."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
+    SUBSCRIPTIONS_WRITE = "subscriptions:write"
+    ADMIN = "admin"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asking."""
+
+    tenant: str
+    scopes: tuple[str, ...]
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def new_key(noise: bytes) -> str:
+    """Make a key of 24 random bytes and a checksum of them."""
+    text = PREFIX + noise.hex()
+    return text + _checksum(text)
+
+
+def well_formed(key: str) -> bool:
+    """Tell a key of ours from garbage without a look-up."""
+    return _SHAPE.fullmatch(key) is not None and key[-8:] == _checksum(key[:-8])
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key as users see it; *key* itself only when it is made."""
+
+    id: str
+    object: str = "key"
+    tenant: str
+    name: str | None
+    scopes: tuple[str, ...]
+    created_at: str
+    key: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def view(key: Key, shown: str | msgspec.UnsetType = msgspec.UNSET) -> KeyView:
+    return KeyView(
+        id=key.id,
+        tenant=key.tenant,
+        name=key.name,
+        scopes=key.scopes,
+        created_at=rfc3339(key.created_at),
+        key=shown,
+    )

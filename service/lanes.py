@@ -1,0 +1,63 @@
+"""What a courier has in hand for one subscription, in order per job. No I/O in here."""
+
+from collections import deque
+
+from service.deliveries import Parcel
+from service.subscriptions import Subscription
+
+ROOM = 2000
+"""Parcels a lane may have in hand; what is beyond stays in the store until there is room."""
+
+
+class Lane:
+    """*active* counts the POSTs under way, at most the subscription's `max_in_flight`.
+
+    A job's parcels form a chain: the first is ready or under way, the others wait behind it.
+    """
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.active = 0
+        self.held = 0
+        self._ready: deque[Parcel] = deque()
+        self._chains: dict[str | None, deque[Parcel]] = {}
+
+    @property
+    def full(self) -> bool:
+        return self.held >= ROOM
+
+    @property
+    def wants_hands(self) -> bool:
+        return len(self._ready) > 0 and self.active < self.subscription.max_in_flight
+
+    def has_chain(self, job_id: str | None) -> bool:
+        return job_id in self._chains
+
+    def put(self, parcel: Parcel) -> bool:
+        """Take *parcel* in; False when it must stay behind one that is not in hand."""
+        self.subscription = parcel.subscription
+        job_id = parcel.delivery.job_id
+        if job_id in self._chains:
+            self._chains[job_id].append(parcel)
+        elif parcel.behind:
+            return False
+        else:
+            self._chains[job_id] = deque()
+            self._ready.append(parcel)
+        self.held += 1
+        return True
+
+    def next(self) -> Parcel | None:
+        return self._ready.popleft() if self._ready else None
+
+    def done(self, parcel: Parcel, *, settled: bool) -> list[Parcel]:
+        """Let the chain behind *parcel* go on; what may not follow yet is returned."""
+        self.held -= 1
+        job_id = parcel.delivery.job_id
+        chain = self._chains[job_id]
+        if settled and chain:
+            self._ready.append(chain.popleft())
+            return []
+        del self._chains[job_id]
+        self.held -= len(chain)
+        return list(chain)

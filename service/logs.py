@@ -1,0 +1,54 @@
+"""Logs: one JSON line per thing that happened, written without a syscall each."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from service.times import rfc3339
+
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def _render(_: object, __: str, line: MutableMapping[str, Any]) -> bytes:
+    return _encode({"at": line.pop("timestamp"), "event": line.pop("event"), **line})
+
+
+def _stamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    import time
+
+    line["timestamp"] = rfc3339(time.time_ns() // 1000)
+    line["level"] = level
+    return line
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Send our lines, and the warnings of libraries, to standard output as JSON."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _stamp,
+            structlog.processors.format_exc_info,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Library()], level=logging.WARNING, force=True)
+
+
+class _Library(logging.Handler):
+    """Passes what libraries log on to our own log; never a URL with its query."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno,
+            "library.logged",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )

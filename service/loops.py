@@ -1,0 +1,36 @@
+"""The loops at work: started together, restarted when one dies, cancelled in the reverse order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+PAUSE_SECONDS: Final = 1.0
+log = structlog.get_logger()
+
+
+class Loops:
+    """Runs named loops; *dead* names those that have died and are not running again yet."""
+
+    def __init__(self) -> None:
+        self.dead: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
+
+    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await run()
+            except Exception:
+                self.dead.add(name)
+                log.exception("loop.died", loop=name)
+            await asyncio.sleep(PAUSE_SECONDS)
+            self.dead.discard(name)
+
+    async def stop(self) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,39 @@
+"""What is counted, for Prometheus."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY: Final = CollectorRegistry()
+CALLBACKS: Final = Counter(
+    "belfry_callbacks_total",
+    "Requests at callback URLs, by what they were judged to be.",
+    ("provider", "verdict"),
+    registry=REGISTRY,
+)
+EVENTS: Final = Counter(
+    "belfry_events_total", "Events written to the log, by type.", ("type",), registry=REGISTRY
+)
+ANSWERS: Final = Counter(
+    "belfry_submissions_total",
+    "Requests that carried jobs to providers, by what came of them.",
+    ("provider", "answer"),
+    registry=REGISTRY,
+)
+ATTEMPTS: Final = Counter(
+    "belfry_attempts_total",
+    "POSTs to subscribers, by what their delivery became.",
+    ("status",),
+    registry=REGISTRY,
+)
+ATTEMPT_TIME: Final = Histogram(
+    "belfry_attempt_seconds",
+    "How long POSTs to subscribers took.",
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 15),
+    registry=REGISTRY,
+)
+STREAMS: Final = Gauge("belfry_streams", "Event streams that are open.", registry=REGISTRY)
+
+
+def page() -> bytes:
+    return generate_latest(REGISTRY)

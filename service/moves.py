@@ -1,0 +1,96 @@
+"""The one path by which a job changes: its move, the event of it, and the deliveries owed."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from service.deliveries import LEASE, Parcel, owe, wanted_by
+from service.events import Event, event_for, type_of
+from service.ids import Mint
+from service.jobs import Job
+from service.ports import Changes, Clock, Idempotency, NewJob, Snapshot, Store
+from service.subscriptions import Subscription
+
+Take = Callable[[Subscription, Job, bool], bool]
+"""Asks the courier whether it will carry a delivery itself; True: an earlier event is owed."""
+
+
+class Moves:
+    """Collects what one transaction changes; a job may move more than once in it."""
+
+    def __init__(self, snapshot: Snapshot, at: int, mint: Mint, take: Take) -> None:
+        self.changes, self.at = Changes(), at
+        self._snapshot, self._mint, self._take = snapshot, mint, take
+        self._owed = set(snapshot.owed)
+
+    def new_id(self, prefix: str) -> str:
+        return self._mint(prefix, self.at)
+
+    def job(self, ref: str) -> Job | None:
+        """The job of submission *ref* as it stands now, moves of this transaction included."""
+        job = self._snapshot.jobs.get(ref)
+        return None if job is None else self.changes.jobs.get(job.id, job)
+
+    def move(self, before: Job | None, after: Job) -> Job:
+        """Record the move from *before* (None: new) to *after*, and tell those who asked."""
+        kind = type_of(before, after)
+        if kind is not None:
+            after = replace(after, sequence=after.sequence + 1)
+            event = event_for(before, after, kind, self.new_id("evt"), self.at)
+            self.changes.events.append(event)
+            self._owe(event, after)
+        self.changes.jobs[after.id] = after
+        return after
+
+    def _owe(self, event: Event, job: Job) -> None:
+        standing = self._snapshot.standing.get(job.tenant, ())
+        reply = self._snapshot.replies.get(job.reply_to) if job.reply_to else None
+        for subscription in wanted_by(event, job, standing, reply):
+            self.changes.parcels.append(self._parcel(event, job, subscription))
+
+    def _parcel(self, event: Event, job: Job, subscription: Subscription) -> Parcel:
+        pair = (job.id, subscription.id)
+        behind = pair in self._owed
+        self._owed.add(pair)
+        delivery = owe(event, subscription, self.new_id("dlv"))
+        if self._take(subscription, job, behind):
+            delivery = replace(delivery, claims=1, due_at=self.at + LEASE)
+        return Parcel(delivery, subscription, event.payload, behind)
+
+
+class Mover:
+    """Changes jobs in the store, and tells those at work what was committed."""
+
+    def __init__(self, store: Store, clock: Clock, mint: Mint, take: Take) -> None:
+        self._store, self.clock, self._mint, self._take = store, clock, mint, take
+        self.listeners: list[Callable[[Changes], None]] = []
+
+    async def add(self, new: Sequence[NewJob], key: Idempotency | None) -> tuple[list[Job], bool]:
+        """Store new jobs; False when *key* was there and these are the jobs it made before."""
+
+        def decide(snapshot: Snapshot) -> Changes:
+            moves = Moves(snapshot, self.clock(), self._mint, self._take)
+            for job in snapshot.jobs.values():
+                moves.move(None, job)
+            return moves.changes
+
+        jobs, changes = await self._store.add_jobs(new, key, decide)
+        if changes is not None:
+            self._tell(changes)
+        return jobs, changes is not None
+
+    async def change(self, refs: Sequence[str], act: Callable[[Moves], None]) -> Changes:
+        """Let *act* move the jobs of *refs* inside one transaction."""
+
+        def decide(snapshot: Snapshot) -> Changes:
+            moves = Moves(snapshot, self.clock(), self._mint, self._take)
+            act(moves)
+            return moves.changes
+
+        changes = await self._store.change(refs, decide)
+        self._tell(changes)
+        return changes
+
+    def _tell(self, changes: Changes) -> None:
+        for listener in self.listeners:
+            listener(changes)

@@ -1,0 +1,180 @@
+"""The order: what a client asks for, checked whole and turned into jobs before money is spent."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from service.errors import Fault, Invalid
+from service.events import DEFAULT
+from service.guard import url_fault
+from service.jobs import Job
+from service.ports import Chance, Idempotency, NewJob
+from service.providers import Operation, Prepared, Provider
+from service.settings import Settings
+from service.signing import SECRET_BYTES, Vault, new_secret
+from service.subscriptions import Subscription, pattern_faults
+
+MAX_ORDERS: Final = 100
+MAX_DEADLINE: Final = 7 * 86_400
+MAX_REF: Final = 1024
+MAX_TAGS: Final = 20
+MAX_TAG: Final = 100
+MAX_METADATA: Final = 16 * 1024
+MAX_KEY: Final = 255
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One job as a client asks for it; *reply_events* go to *reply_url*, by default the ends."""
+
+    provider: str
+    operation: str
+    input: dict[str, Any]
+    reply_url: str | None = None
+    reply_events: list[str] | None = None
+    reply_ref: str | None = None
+    metadata: dict[str, Any] | None = None
+    tags: list[str] | None = None
+    deadline_seconds: int | None = None
+
+
+class Desk:
+    """Turns orders into new jobs; Invalid names every fault of all of them at once."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        settings: Settings,
+        vault: Vault,
+        chance: Chance,
+    ) -> None:
+        self._providers, self._settings = providers, settings
+        self._vault, self._chance = vault, chance
+
+    def take(self, tenant: str, orders: Sequence[Order], at: int) -> list[NewJob]:
+        """Check all *orders* and make their jobs, in their order in time."""
+        batch = self._chance.new_id("bat", at)
+        faults: list[Fault] = []
+        new: list[NewJob] = []
+        for n, order in enumerate(orders):
+            try:
+                new.append(self._one(tenant, order, batch, at + n))
+            except Invalid as exc:
+                prefix = f"[{n}]." if len(orders) > 1 else ""
+                faults += [Fault(prefix + fault.path, fault.message) for fault in exc.faults]
+        faults += _repeated_refs(new)
+        if faults:
+            raise Invalid(faults)
+        return new
+
+    def _one(self, tenant: str, order: Order, batch: str, at: int) -> NewJob:
+        provider, operation = self._find(order)
+        faults = _own_faults(order)
+        try:
+            prepared = provider.prepare(operation, order.input)
+        except Invalid as exc:
+            raise Invalid(faults + exc.faults) from exc
+        reply_url = order.reply_url or prepared.reply_url
+        if reply_url and (fault := url_fault(reply_url, self._settings.allow_targets)):
+            faults.append(Fault("reply_url" if order.reply_url else "input", f"reply URL {fault}"))
+        if faults:
+            raise Invalid(faults)
+        reply = self._reply(tenant, reply_url, at) if reply_url else None
+        job = self._job(tenant, order, operation, prepared, batch, at)
+        return NewJob(job=job, input=msgspec.json.encode(prepared.input), reply=reply)
+
+    def _find(self, order: Order) -> tuple[Provider, Operation]:
+        provider = self._providers.get(order.provider)
+        if provider is None:
+            known = ", ".join(sorted(self._providers))
+            raise Invalid([Fault("provider", f"must be one of {known}")])
+        operation = provider.operation(order.operation)
+        if operation is None:
+            known = ", ".join(provider.operations)
+            raise Invalid([Fault("operation", f"{provider.name} has {known}")])
+        if self._settings.accounts[provider.name].token is None:
+            fault = Fault("provider", f"{provider.name} is not set up: its credential is missing")
+            raise Invalid([fault], code="provider_not_configured")
+        return provider, operation
+
+    def _job(
+        self,
+        tenant: str,
+        order: Order,
+        operation: Operation,
+        prepared: Prepared,
+        batch: str,
+        at: int,
+    ) -> Job:
+        account = f"{order.provider}:{prepared.account}" if prepared.account else order.provider
+        return Job(
+            id=self._chance.new_id("job", at),
+            tenant=tenant,
+            provider=order.provider,
+            operation=operation.name,
+            account=account,
+            ref=prepared.ref or self._chance.new_ref(),
+            created_at=at,
+            deadline_seconds=order.deadline_seconds or operation.deadline_seconds,
+            batch=batch,
+            max_jobs=prepared.max_jobs,
+            reply_ref=prepared.reply_ref if order.reply_ref is None else order.reply_ref,
+            reply_events=tuple(DEFAULT if order.reply_events is None else order.reply_events),
+            parts=prepared.parts,
+            metadata=order.metadata or {},
+            tags=tuple(dict.fromkeys(order.tags or ())),
+        )
+
+    def _reply(self, tenant: str, url: str, at: int) -> Subscription:
+        """The subscription of a reply URL; jobs with the same URL share the first one made."""
+        return Subscription(
+            id=self._chance.new_id("sub", at),
+            tenant=tenant,
+            kind="reply",
+            url=url,
+            secret=self._vault.seal(new_secret(self._chance.noise(SECRET_BYTES)), at),
+            events=(),
+            created_at=at,
+            updated_at=at,
+        )
+
+
+def _own_faults(order: Order) -> list[Fault]:
+    faults = pattern_faults(order.reply_events or (), "reply_events")
+    deadline = order.deadline_seconds
+    if deadline is not None and not 1 <= deadline <= MAX_DEADLINE:
+        faults.append(Fault("deadline_seconds", f"must be from 1 to {MAX_DEADLINE}"))
+    if order.reply_ref is not None and not 1 <= len(order.reply_ref) <= MAX_REF:
+        faults.append(Fault("reply_ref", f"must have 1 to {MAX_REF} characters"))
+    if order.metadata and len(msgspec.json.encode(order.metadata)) > MAX_METADATA:
+        faults.append(Fault("metadata", f"may have at most {MAX_METADATA} bytes as JSON"))
+    if len(order.tags or ()) > MAX_TAGS:
+        faults.append(Fault("tags", f"may have at most {MAX_TAGS} entries"))
+    faults += [
+        Fault(f"tags[{n}]", f"must have 1 to {MAX_TAG} characters")
+        for n, tag in enumerate(order.tags or ())
+        if not 1 <= len(tag) <= MAX_TAG
+    ]
+    return faults
+
+
+def _repeated_refs(new: Sequence[NewJob]) -> list[Fault]:
+    seen: set[str] = set()
+    faults = []
+    for n, one in enumerate(new):
+        if one.job.ref in seen:
+            faults.append(Fault(f"[{n}].input.taskUUID", "stands twice in this request"))
+        seen.add(one.job.ref)
+    return faults
+
+
+def idempotency(name: str | None, body: Any) -> Idempotency | None:
+    """Digest *body* so that white space and the order of keys do not matter."""
+    if name is None:
+        return None
+    if not 1 <= len(name) <= MAX_KEY or not name.isascii() or not name.isprintable():
+        message = f"must have 1 to {MAX_KEY} printable ASCII characters"
+        raise Invalid([Fault("Idempotency-Key", message)])
+    canonical = msgspec.json.encode(body, order="sorted")
+    return Idempotency(name=name, digest=hashlib.sha256(canonical).hexdigest())

@@ -1,0 +1,202 @@
+"""The HTTP clients: httpx to the configured providers, aiohttp to the receivers strangers named."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import aiohttp
+import httpx
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from service.deliveries import ATTEMPT_SECONDS, EXCERPT_BYTES, Outcome
+from service.guard import refused
+from service.ports import Clock
+from service.providers import Busy, Call, Reply, Unknown
+from service.settings import Account, Network
+
+MAX_ANSWER: Final = 16 * 1024 * 1024
+LOOKUP_SECONDS: Final = 5
+_LOOKUPS: Final = 16
+_POOL: Final = httpx.Limits(max_connections=10, max_keepalive_connections=10)
+_AGENT: Final = "Belfry/0.1"
+
+
+class RefusedAddress(OSError):
+    """The name of a receiver leads to an address we never connect to."""
+
+
+class Poster:
+    """POSTs to receivers. The socket factory sees each final address: the one choke point."""
+
+    def __init__(self, clock: Clock, allowed: Sequence[Network]) -> None:
+        self._clock, self._allowed = clock, tuple(allowed)
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, "lookup")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                socket_factory=self._socket,
+                resolver=_Resolver(self._lookups),
+                ttl_dns_cache=30,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"user-agent": _AGENT, "accept-encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if refused(str(address[0]), self._allowed):
+            raise RefusedAddress(f"{address[0]} is a private or reserved address")
+        return socket.socket(family, kind, protocol)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """POST once and say what came of it; every failure of the other side is an Outcome."""
+        at, start = self._clock(), time.perf_counter()
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                outcome = await self._attempt(url, body, headers, at)
+        except TimeoutError:
+            outcome = Outcome(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            outcome = Outcome(at=at, duration_ms=0, error=_words(exc))
+        elapsed = round((time.perf_counter() - start) * 1000, 3)
+        return msgspec.structs.replace(outcome, duration_ms=elapsed)
+
+    async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str], at: int) -> Outcome:
+        async with self._session.post(
+            URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+        ) as response:
+            excerpt = await _read_some(response.content)
+            return Outcome(
+                at=at,
+                duration_ms=0,
+                status_code=response.status,
+                excerpt=excerpt.decode("utf-8", "replace").replace("\x00", "\ufffd"),
+                retry_after_seconds=retry_after(response.headers.get("retry-after"), at),
+            )
+
+
+async def _read_some(content: aiohttp.StreamReader) -> bytes:
+    """Read up to the cap; an answer that ends before it leaves the connection usable."""
+    parts, size = [], 0
+    while size < EXCERPT_BYTES and (part := await content.read(EXCERPT_BYTES - size)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def retry_after(value: str | None, at: int) -> int | None:
+    """Read a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return int(value[:9])
+    try:
+        return max(0, int(parsedate_to_datetime(value).timestamp()) - at // 1_000_000)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _words(exc: BaseException) -> str:
+    """Say what went wrong without the URL, which may bear a secret in its query."""
+    cause: BaseException = exc
+    while (inner := cause.__cause__ or getattr(cause, "os_error", None)) is not None:
+        cause = inner
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS: {cause.reason or 'handshake failed'}"
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{type(cause).__name__}: {text}"[:300]
+
+
+class _Resolver(AbstractResolver):
+    """Look-ups in a pool of their own with a time limit, so that slow DNS starves nobody else."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            found = await loop.run_in_executor(self._pool, _look_up, host, port, family)
+        return [_result(host, port, info) for info in found]
+
+    async def close(self) -> None:
+        """Nothing to close: the pool belongs to the poster."""
+
+
+def _look_up(host: str, port: int, family: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+
+
+def _result(host: str, port: int, info: Any) -> ResolveResult:
+    family, _, protocol, _, address = info
+    return ResolveResult(
+        hostname=host,
+        host=address[0],
+        port=port,
+        family=family,
+        proto=protocol,
+        flags=socket.AI_NUMERICHOST,
+    )
+
+
+class ProviderClient:
+    """Sends calls to one provider, with its credential, through one small pool."""
+
+    def __init__(self, account: Account, context: ssl.SSLContext) -> None:
+        self._account = account
+        self._client = httpx.AsyncClient(
+            verify=context,
+            limits=_POOL,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"user-agent": _AGENT, "accept": "application/json"},
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def send(self, call: Call, timeout_seconds: float) -> Reply | Busy | Unknown:
+        """Send *call*: Busy when it never left, Unknown when it left and no answer came."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._send(call, timeout_seconds)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as exc:
+            return Busy(message=f"cannot connect: {type(exc).__name__}")
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
+            return Unknown(message=f"no answer: {type(exc).__name__}")
+
+    async def _send(self, call: Call, timeout_seconds: float) -> Reply | Unknown:
+        headers = {"authorization": f"Bearer {self._account.token}"}
+        if call.body is not None:
+            headers["content-type"] = "application/json"
+        async with self._client.stream(
+            call.method,
+            self._account.base_url + call.path,
+            content=call.body,
+            headers=headers,
+            timeout=httpx.Timeout(timeout_seconds, connect=10, pool=None),
+        ) as response:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_ANSWER:
+                    return Unknown(message=f"an answer of more than {MAX_ANSWER} bytes")
+            lowered = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(status=response.status_code, headers=lowered, body=b"".join(parts))

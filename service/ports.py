@@ -1,0 +1,185 @@
+"""The seams of the service: what it asks of the store, and what it hands over in one transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from service.callbacks import Callback
+from service.deliveries import Delivery, Outcome, Parcel, Settlement
+from service.events import Event
+from service.jobs import Job
+from service.subscriptions import Subscription
+
+Clock = Callable[[], int]
+"""Now, in microseconds since 1970 in UTC."""
+
+
+class Chance(Protocol):
+    """Where ids, refs and secrets come from."""
+
+    def new_id(self, prefix: str, at: int) -> str: ...
+    def new_ref(self) -> str: ...
+    def noise(self, count: int) -> bytes: ...
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider's answer to a submission, raw."""
+
+    ref: str
+    at: int
+    status_code: int | None
+    body: bytes
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """An account is left alone *until* then; unless *strict*, only until one of its jobs ends."""
+
+    until: int
+    strict: bool
+
+
+class Changes(msgspec.Struct, kw_only=True):
+    """What one transaction writes; *jobs* by id, as they stand at its end.
+
+    *repeated* is filled by the store: the ids of callbacks whose bytes were there already.
+    """
+
+    jobs: dict[str, Job] = {}
+    callbacks: list[Callback] = []
+    events: list[Event] = []
+    parcels: list[Parcel] = []
+    answers: list[Answered] = []
+    holds: dict[str, Hold] = {}
+    repeated: set[str] = set()
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transaction has read: *jobs* by submission ref, locked until it ends.
+
+    *standing* are the standing subscriptions by tenant, *replies* those of the jobs' own reply
+    URLs by id. *owed* are the (job, subscription) pairs that are still owed an earlier event.
+    """
+
+    jobs: Mapping[str, Job]
+    standing: Mapping[str, Sequence[Subscription]]
+    replies: Mapping[str, Subscription] = {}
+    owed: frozenset[tuple[str, str]] = frozenset()
+
+
+Decide = Callable[[Snapshot], Changes]
+"""Turns what was read into what is written; it runs inside the transaction, so no I/O in it."""
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to be stored, its *input* as JSON, and the subscription its reply URL needs."""
+
+    job: Job
+    input: bytes
+    reply: Subscription | None = None
+
+
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's `Idempotency-Key` and the digest of the body it came with."""
+
+    name: str
+    digest: str
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key; only its *hash* is kept."""
+
+    id: str
+    hash: str
+    tenant: str
+    name: str | None
+    scopes: tuple[str, ...]
+    created_at: int
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a list: *limit* rows beyond *cursor*, newest first."""
+
+    limit: int
+    cursor: str | None = None
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits at one account: its next jobs, oldest first, and the slots in use.
+
+    *slots* is how many a busy provider still leaves us; None when it has not complained.
+    """
+
+    account: str
+    used: int
+    slots: int | None
+    jobs: Sequence[Job]
+
+
+class Store(Protocol):
+    """What the service remembers. Each method is one transaction; what it wrote is on disk.
+
+    Every method raises Unavailable when the database cannot be reached or written, and NotFound
+    for what is not there or belongs to another tenant.
+    """
+
+    async def check(self) -> None: ...
+    async def close(self) -> None: ...
+
+    async def add_jobs(
+        self, new: Sequence[NewJob], key: Idempotency | None, decide: Decide
+    ) -> tuple[list[Job], Changes | None]: ...
+    async def change(self, refs: Sequence[str], decide: Decide) -> Changes: ...
+    async def claim_jobs(
+        self, at: int, choose: Callable[[Sequence[Queue]], Sequence[Job]]
+    ) -> list[Job]: ...
+    async def jobs_in_doubt(self, at: int, lease_until: int) -> list[Job]: ...
+    async def jobs_overdue(self, at: int, limit: int) -> list[Job]: ...
+    async def next_job_due(self, at: int) -> int | None: ...
+    async def next_deadline(self) -> int | None: ...
+    async def job(self, tenant: str, job_id: str) -> Job: ...
+    async def jobs(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Job]: ...
+    async def inputs(self, job_ids: Sequence[str]) -> dict[str, bytes]: ...
+    async def last_body(self, job_id: str) -> bytes | None: ...
+
+    async def callback(self, tenant: str, callback_id: str) -> Callback: ...
+    async def callbacks(
+        self, tenant: str, wanted: Mapping[str, str], page: Page
+    ) -> list[Callback]: ...
+
+    async def event(self, tenant: str, event_id: str) -> Event: ...
+    async def events(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Event]: ...
+    async def events_after(
+        self, tenant: str, seq: int, limit: int, job_id: str | None = None
+    ) -> list[Event]: ...
+    async def last_seq(self) -> int: ...
+
+    async def put_subscription(self, subscription: Subscription) -> None: ...
+    async def change_subscription(
+        self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
+    ) -> Subscription: ...
+    async def delete_subscription(self, tenant: str, subscription_id: str, at: int) -> None: ...
+    async def subscription(self, tenant: str, subscription_id: str) -> Subscription: ...
+    async def subscriptions(
+        self, tenant: str, wanted: Mapping[str, str], page: Page
+    ) -> list[Subscription]: ...
+
+    async def claim_deliveries(
+        self, at: int, lease_until: int, limit: int, full: Sequence[str]
+    ) -> list[Parcel]: ...
+    async def settle(self, settlements: Sequence[Settlement]) -> None: ...
+    async def release(self, deliveries: Sequence[Delivery], at: int) -> None: ...
+    async def next_delivery_due(self) -> int | None: ...
+    async def delivery(
+        self, tenant: str, delivery_id: str
+    ) -> tuple[Delivery, list[tuple[int, Outcome]]]: ...
+    async def deliveries(
+        self, tenant: str, wanted: Mapping[str, str], page: Page
+    ) -> list[Delivery]: ...
+    async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery: ...
+
+    async def put_key(self, key: Key) -> None: ...
+    async def key_by_hash(self, key_hash: str) -> Key | None: ...
+    async def keys(self, page: Page) -> list[Key]: ...
+    async def delete_key(self, key_id: str) -> None: ...
+    async def has_keys(self) -> bool: ...

@@ -1,0 +1,133 @@
+"""Runware: arrays of tasks under a UUID of our choosing, and a callback for each result."""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from service.errors import Invalid
+from service.jobs import Code, Report, Stage, Status
+from service.providers import (
+    Answer,
+    Call,
+    Operation,
+    Prepared,
+    Reply,
+    Task,
+    Unknown,
+)
+from service.providers.answers import BUSY, busy, message_of, refused, taken
+from service.providers.calls import send
+from service.providers.inputs import faults_of
+from service.providers.reading import json_or_none
+from service.providers.runware_errors import classify, error_of, is_taken
+from service.providers.runware_inputs import CAPTION, operation_of
+from service.providers.runware_items import Item, read_item, read_items, read_reports
+from service.untrusted import Unreadable, read_json
+
+_TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
+_CONTROL: Final = frozenset(
+    {"authentication", "ping", "getresponse", "gettaskdetails", "accountmanagement"}
+)
+"""Not work but talk with the provider, or with the operator's own account there."""
+
+_OURS: Final = frozenset({"taskType", "taskUUID", "webhookURL", "deliveryMethod"})
+_VAGUE: Final = frozenset({Code.PROVIDER_ERROR, Code.TIMED_OUT})
+
+
+class Runware:
+    """Runware's task API."""
+
+    name = "runware"
+    title = "Runware"
+    default_base_url = "https://api.runware.ai/v1"
+    operations: Mapping[str, Operation] = MappingProxyType(
+        {"imageCaption": operation_of("imageCaption", "Describe an image in words.", *CAPTION)}
+    )
+
+    def operation(self, name: str) -> Operation | None:
+        """Take any task type by name: the vendor adds and renames them."""
+        if name in self.operations:
+            return self.operations[name]
+        if name.lower() in _CONTROL or not _TASK_TYPE.fullmatch(name):
+            return None
+        return operation_of(name, f"Run a task of type {name}.")
+
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
+        if faults := faults_of(operation.inputs, given):
+            raise Invalid(faults)
+        uuid = given.get("taskUUID")
+        return Prepared(
+            input={key: value for key, value in given.items() if key not in _OURS},
+            reply_url=given.get("webhookURL"),
+            reply_ref=uuid,
+            ref=uuid.lower() if uuid else None,
+            parts=given.get("numberResults", 1),
+        )
+
+    def submit(self, tasks: Sequence[Task]) -> Call:
+        return send("POST", "", [_written(task) for task in tasks])
+
+    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+        items = read_items(json_or_none(reply.body))
+        return {task.ref: _answer(reply, _about(items, task, len(tasks))) for task in tasks}
+
+    def read_callback(self, body: bytes) -> list[Report]:
+        reports = read_reports(read_items(read_json(body)))
+        if not reports:
+            raise Unreadable("not a task of Runware")
+        return reports
+
+
+def _written(task: Task) -> dict[str, Any]:
+    webhook = {"webhookURL": task.callback_url} if task.callback_url else {}
+    named = {"taskType": task.operation, "taskUUID": task.ref}
+    return task.input | named | {"deliveryMethod": "async"} | webhook
+
+
+def _about(items: list[Item], task: Task, tasks: int) -> list[Item]:
+    """Find what is said of *task*; a nameless error is about every task not otherwise answered."""
+    own = [item for item in items if item.ref == task.ref.lower()]
+    nameless = [item for item in items if item.ref is None]
+    if tasks > 1:  # which of them a nameless "known taskUUID" means cannot be told
+        nameless = [i for i in nameless if i.is_failure and not is_taken(i.fields)]
+    return own or nameless
+
+
+def _answer(reply: Reply, items: list[Item]) -> Answer:
+    if any(is_taken(item.fields) for item in items):
+        return Report(status=Status.SUBMITTED)
+    # A result may come at once though async was asked for; of several, the rest come as callbacks.
+    if results := [item for item in items if item.is_result and item.has_result]:
+        return read_reports(results)[0]
+    if failures := [item for item in items if item.is_failure]:
+        return _refusal(reply, failures[0])
+    if acknowledged := [item for item in items if item.ref or taken(reply.status)]:
+        return _acknowledged(acknowledged[0])
+    return _unnamed(reply)
+
+
+def _acknowledged(item: Item) -> Report:
+    report = Report(refs=(item.ref,) if item.ref else (), provider_status=item.word)
+    running = item.word is not None and read_item(item).status is Status.RUNNING
+    return replace(report, status=Status.RUNNING if running else Status.SUBMITTED)
+
+
+def _refusal(reply: Reply, item: Item) -> Answer:
+    """Judge by the error's code; by the HTTP status where the code says no more than "failed"."""
+    error = error_of(item.fields, Stage.SUBMIT)
+    if error.code is Code.RATE_LIMITED or (error.code in _VAGUE and reply.status in BUSY):
+        return busy(reply, error.message)
+    if classify(error.provider_code) is None and not taken(reply.status):
+        return refused(reply.status, message_of(item.fields))
+    return Report(refs=(item.ref,) if item.ref else (), status=Status.FAILED, error=error)
+
+
+def _unnamed(reply: Reply) -> Answer:
+    """Judge a task of which the answer says nothing."""
+    said = message_of(json_or_none(reply.body))
+    if taken(reply.status):
+        return Unknown(message="the answer does not name it")
+    return busy(reply, said) if reply.status in BUSY else refused(reply.status, said)

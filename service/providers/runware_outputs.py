@@ -1,0 +1,58 @@
+"""What a result of Runware holds: files by URL or inline, text, structured data."""
+
+from typing import Any, Final
+
+from service.jobs import Artifact, Output
+from service.providers.reading import kind_of, media_type, text, web_url
+
+MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")
+_INLINE: Final = ("DataURI", "Base64Data")
+_DATA: Final = ("structuredData", "result")
+RESULTS: Final = frozenset(
+    (*(stem + end for stem in MEDIA for end in ("URL", "UUID", *_INLINE)), *_DATA, "text")
+)
+_SIGNATURES: Final = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
+
+
+def output_of(item: dict[str, Any]) -> Output:
+    """Take what is known of a result; `structuredData` stands in the place of `text`."""
+    data = next((v for key in _DATA if isinstance(v := item.get(key), dict | list) and v), None)
+    made = (_artifact(item, stem) for stem in MEDIA)
+    return Output(
+        artifacts=tuple(artifact for artifact in made if artifact is not None),
+        text=text(item.get("text")) or text(item.get("result")) if data is None else None,
+        data=data,
+    )
+
+
+def _artifact(item: dict[str, Any], stem: str) -> Artifact | None:
+    """Take one file: by URL, or inline as a data URI if the client asked for it that way."""
+    url = web_url(item.get(f"{stem}URL"))
+    inline = None if url else _data_uri(item, stem)
+    uuid = text(item.get(f"{stem}UUID"))
+    if url is None and inline is None and uuid is None:
+        return None
+    media = media_type(url) if url else _inline_type(inline)
+    known = stem.removeprefix("guide").removeprefix("mask").lower()
+    return Artifact(
+        id=uuid,
+        kind=known if known != "media" else kind_of(media or ""),
+        url=url or inline,
+        media_type=media,
+    )
+
+
+def _data_uri(item: dict[str, Any], stem: str) -> str | None:
+    uri, raw = (text(item.get(stem + end)) for end in _INLINE)
+    if uri and uri.startswith("data:"):
+        return uri
+    if raw is None:
+        return None
+    known = (ext for start, ext in _SIGNATURES if raw.startswith(start))
+    media = f"image/{ext}" if (ext := next(known, None)) else "application/octet-stream"
+    return f"data:{media};base64,{raw}"
+
+
+def _inline_type(uri: str | None) -> str | None:
+    found = (uri or "").removeprefix("data:").partition(";")[0]
+    return found if "/" in found else None

@@ -1,0 +1,117 @@
+"""useapi.net: Runway's models behind an API that calls back with every step of a task."""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from service.errors import Invalid
+from service.jobs import Output, Report, Stage, Status
+from service.providers import Answer, Call, Operation, Prepared, Reply, Task, Unknown
+from service.providers.answers import BUSY, busy, empty, garbled, message_of, refused, taken
+from service.providers.calls import get, segment, send
+from service.providers.inputs import faults_of
+from service.providers.reading import entries, fields, identifier, json_or_none, text
+from service.providers.useapi_endpoints import ENDPOINTS
+from service.providers.useapi_tasks import read_task, refusal, refusal_code, says_something
+from service.untrusted import Unreadable, read_json
+
+_OURS: Final = frozenset({"replyUrl", "replyRef"})
+_TOO_MANY: Final = 429
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+
+
+class UseApi:
+    """Runway by way of useapi.net."""
+
+    name = "useapi"
+    title = "useapi.net (Runway)"
+    default_base_url = "https://api.useapi.net/v1/runwayml"
+    operations: Mapping[str, Operation] = MappingProxyType(
+        {name: row.operation for name, row in ENDPOINTS.items()}
+    )
+
+    def operation(self, name: str) -> Operation | None:
+        return self.operations.get(name)
+
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
+        if faults := faults_of(operation.inputs, given):
+            raise Invalid(faults)
+        is_task = not operation.at_once
+        return Prepared(
+            input={key: value for key, value in given.items() if key not in _OURS},
+            reply_url=given.get("replyUrl"),
+            reply_ref=given.get("replyRef"),
+            account=given["email"].lower() if is_task and "email" in given else None,
+            max_jobs=given.get("maxJobs") if is_task else None,
+        )
+
+    def submit(self, tasks: Sequence[Task]) -> Call:
+        (task,) = tasks
+        row = ENDPOINTS[task.operation]
+        placed = _PLACE.findall(row.path)
+        path = "/" + _PLACE.sub(lambda place: segment(task.input[place[1]]), row.path)
+        body = {key: value for key, value in task.input.items() if key not in placed}
+        if row.method == "GET":
+            return get(path, body)
+        reply_url = {"replyUrl": task.callback_url} if task.callback_url else {}
+        return send(row.method, path, body | reply_url | {"replyRef": task.ref})
+
+    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+        return {task.ref: _answer(reply, task) for task in tasks}
+
+    def read_callback(self, body: bytes) -> list[Report]:
+        report = read_task(fields(read_json(body)))
+        if not says_something(report):
+            raise Unreadable("not a task of useapi.net")
+        return [report]
+
+
+def _answer(reply: Reply, task: Task) -> Answer:
+    body = fields(json_or_none(reply.body))
+    status = _status(reply, body)
+    if status == _TOO_MANY and (running := _running(body, task.ref)):
+        return running
+    if status in BUSY:
+        return busy(reply, message_of(body))
+    if not taken(status):
+        return refused(status, message_of(body), refusal(status))
+    if ENDPOINTS[task.operation].operation.at_once:
+        return _described(body)
+    return _accepted(body)
+
+
+def _status(reply: Reply, body: dict[str, Any]) -> int:
+    """Trust the body's `code` over a 200 that carries no task."""
+    told = refusal_code(body)
+    carries_task = read_task(body).task_id is not None
+    return told if told and taken(reply.status) and not carries_task else reply.status
+
+
+def _running(body: dict[str, Any], ref: str) -> Report | None:
+    """Find our own task among those an account is busy with: then it was accepted before."""
+    told = body.get("runningTasks")
+    lists = told.values() if isinstance(told, dict) else [told]
+    for running in (fields(item) for each in lists for item in entries(each)):
+        if identifier(running.get("replyRef")) == ref:
+            return replace(read_task(running), status=Status.SUBMITTED)
+    return None
+
+
+def _accepted(body: dict[str, Any]) -> Answer:
+    report = read_task(body)
+    if report.status is None and report.task_id is None:
+        return Unknown(message="the answer named no task")
+    if report.task_id is None and report.error is not None:
+        return replace(report, error=replace(report.error, stage=Stage.SUBMIT))
+    return report if report.status else replace(report, status=Status.SUBMITTED)
+
+
+def _described(body: dict[str, Any]) -> Report:
+    if prompt := text(body.get("prompt")):
+        return Report(status=Status.SUCCEEDED, output=Output(text=prompt))
+    if body.get("error"):
+        return garbled(message_of(body))
+    return empty() if body else garbled()

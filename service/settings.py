@@ -1,0 +1,177 @@
+"""Settings: read once from the environment, every fault named at once."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from service.errors import Fault
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MIN_KEY: Final = 32
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class SettingsError(Exception):
+    """The environment has *faults*; the service must not start."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(f"{fault.path}: {fault.message}" for fault in faults))
+        self.faults = faults
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """How we stand with one provider: no *token*, no jobs for it."""
+
+    base_url: str
+    token: str | None
+    max_jobs: int
+
+    def __repr__(self) -> str:
+        return f"Account({self.base_url!r}, max_jobs={self.max_jobs})"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one process; *secret_keys* and *admin_key* may still have to be made."""
+
+    database_url: str = "sqlite:///belfry.db"
+    public_url: str | None = None
+    secret_keys: tuple[str, ...] = ()
+    admin_key: str | None = None
+    allow_targets: tuple[Network, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8080
+    accounts: dict[str, Account] = {}
+
+    def __repr__(self) -> str:
+        return f"Settings({self.host}:{self.port}, {sorted(self.accounts)})"
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite:")
+
+    @property
+    def callback_base(self) -> str:
+        """Where providers reach us; without a public URL only an emulated one can."""
+        return self.public_url or f"http://{_literal(self.host)}:{self.port}"
+
+
+def _literal(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+_ACCOUNTS: Final = {
+    "useapi": ("USEAPI_TOKEN", "USEAPI", "https://api.useapi.net/v1/runwayml", 10),
+    "runware": ("RUNWARE_API_KEY", "RUNWARE", "https://api.runware.ai/v1", 100),
+    "runway_ai": ("RUNWAY_AI_API_KEY", "RUNWAY_AI", "https://api.runway-ai.ai", 8),
+}
+"""Token variable, prefix, base URL, and how many jobs may be under way at the account."""
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Read all settings; SettingsError names every fault at once."""
+    reader = _Reader(environ)
+    settings = Settings(
+        database_url=reader.read("BELFRY_DATABASE_URL", _database_url, Settings().database_url),
+        public_url=reader.read("BELFRY_PUBLIC_URL", _url, None),
+        secret_keys=reader.read("BELFRY_SECRET_KEYS", _keys, ()),
+        admin_key=reader.read("BELFRY_ADMIN_KEY", _key, None),
+        allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
+        host=reader.read("HOST", str, Settings().host),
+        port=reader.read("PORT", _port, Settings().port),
+        accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},
+    )
+    if not settings.is_sqlite and not settings.secret_keys:
+        reader.fault("BELFRY_SECRET_KEYS", "must be set with PostgreSQL: all processes share it")
+    if reader.faults:
+        raise SettingsError(reader.faults)
+    return settings
+
+
+def _account(reader: "_Reader", token: str, prefix: str, base_url: str, slots: int) -> Account:
+    return Account(
+        token=reader.read(token, _token, None),
+        base_url=reader.read(f"{prefix}_BASE_URL", _url, base_url),
+        max_jobs=reader.read(f"{prefix}_MAX_JOBS", _slots, slots),
+    )
+
+
+class _Reader:
+    """Collects faults instead of stopping at the first."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.faults: list[Fault] = []
+
+    def fault(self, name: str, message: str) -> None:
+        self.faults.append(Fault(name, message))
+
+    def read(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
+        text = self._environ.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as exc:
+            self.fault(name, str(exc))
+            return default
+
+
+def _database_url(text: str) -> str:
+    if text.startswith("sqlite:///") and len(text) > len("sqlite:///"):
+        return text
+    if text.startswith(("postgresql://", "postgres://")):
+        return text
+    raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ValueError("must be an http or https URL without a user, as https://belfry.example")
+    if parts.query or parts.fragment:
+        raise ValueError("must have no query and no fragment")
+    return text.rstrip("/")
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    for key in keys:
+        _key(key)
+    return keys
+
+
+def _key(text: str) -> str:
+    if len(text) < MIN_KEY or not text.isascii() or not text.isprintable():
+        raise ValueError(f"each key needs {MIN_KEY} characters or more: openssl rand -hex 32")
+    return text
+
+
+def _token(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be printable ASCII without spaces")
+    return text
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as exc:
+        raise ValueError(f"must be networks as 10.1.0.0/16, separated by commas ({exc})") from exc
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise ValueError("must be a number from 0 to 65535")
+
+
+def _slots(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000:
+        return int(text)
+    raise ValueError("must be a number from 1 to 10000")

@@ -1,0 +1,17 @@
+"""Belfry remembers here: one store over SQLite or PostgreSQL."""
+
+from service.ports import Store
+
+
+async def open_store(database_url: str, at: int) -> Store:
+    """Open the database and bring its schema up to date.
+
+    SQLite has one process, so what an earlier one held is free again *at* once. StoreError says
+    which setting is at fault.
+    """
+    from store.sql import SqlStore
+    from store.sqlite import open_sqlite
+
+    store = SqlStore(await open_sqlite(database_url))
+    await store.void_leases(at)
+    return store

@@ -1,0 +1,93 @@
+"""Reading what a change needs and writing what it decided: the hot path of the store."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from service.callbacks import Verdict
+from service.jobs import Job
+from service.ports import Changes, Snapshot
+from service.subscriptions import Subscription
+from store.database import Session
+from store.rows import (
+    answer_row,
+    callback_row,
+    event_row,
+    job_of,
+    job_row,
+    parcel_row,
+    subscription_of,
+)
+
+
+class Standing:
+    """The standing subscriptions by tenant, read again only when their revision has changed."""
+
+    def __init__(self) -> None:
+        self._revision = 0
+        self._by_tenant: dict[str, list[Subscription]] = {}
+
+    async def at(self, session: Session, revision: int) -> Mapping[str, Sequence[Subscription]]:
+        if revision != self._revision:
+            self._by_tenant = {}
+            for row in await session.rows("standing"):
+                subscription = subscription_of(row)
+                self._by_tenant.setdefault(subscription.tenant, []).append(subscription)
+            self._revision = revision
+        return self._by_tenant
+
+
+async def snapshot(session: Session, standing: Standing, refs: Sequence[str]) -> Snapshot:
+    rows = await session.rows("jobs_by_ref", refs=refs)
+    jobs = {row["ref"]: job_of(row) for row in rows}
+    owed = [job_of(row).id for row in rows if row["owed"]]
+    return Snapshot(
+        jobs=jobs,
+        standing=await standing.at(session, rows[0]["revision"]) if rows else {},
+        replies=await replies(session, jobs.values()),
+        owed=await _owed(session, owed) if owed else frozenset(),
+    )
+
+
+async def replies(session: Session, jobs: Iterable[Job]) -> dict[str, Subscription]:
+    ids = sorted({job.reply_to for job in jobs if job.reply_to})
+    rows = await session.rows("subscriptions_by_id", ids=ids) if ids else []
+    return {row["id"]: subscription_of(row) for row in rows}
+
+
+async def _owed(session: Session, jobs: Sequence[str]) -> frozenset[tuple[str, str]]:
+    rows = await session.rows("owed_pairs", jobs=jobs)
+    return frozenset((row["job_id"], row["subscription_id"]) for row in rows)
+
+
+async def write(session: Session, changes: Changes) -> None:
+    """Write *changes*; many rows of a kind are one statement."""
+    await _write_callbacks(session, changes)
+    await _many(session, "move_job", map(job_row, changes.jobs.values()))
+    await _many(session, "answer_submission", map(answer_row, changes.answers))
+    await write_events(session, changes)
+    for account, hold in changes.holds.items():
+        await session.run(
+            "hold_account", account=account, until=hold.until, strict=int(hold.strict)
+        )
+
+
+async def write_events(session: Session, changes: Changes) -> None:
+    if changes.events:
+        await session.run("lock_log")
+        await _many(session, "add_event", map(event_row, changes.events))
+    await _many(session, "add_delivery", map(parcel_row, changes.parcels))
+
+
+async def _write_callbacks(session: Session, changes: Changes) -> None:
+    """Only a callback that moved nothing can be a repetition, so only those are asked about."""
+    moved = [c for c in changes.callbacks if c.verdict is Verdict.ACCEPTED]
+    await _many(session, "add_callback", map(callback_row, moved))
+    for callback in changes.callbacks:
+        if callback.verdict is not Verdict.ACCEPTED:
+            rows = await session.rows("take_callback", **callback_row(callback))
+            if rows[0]["repeats"]:
+                changes.repeated.add(callback.id)
+
+
+async def _many(session: Session, query: str, rows: Iterable[dict[str, object]]) -> None:
+    if batch := list(rows):
+        await session.run_many(query, batch)

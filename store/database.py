@@ -1,0 +1,23 @@
+"""What the store asks of a database: sessions that read or write in one transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+Row = Mapping[str, Any]
+
+
+class Session(Protocol):
+    """One transaction; queries go by their names in `queries.sql`, *where* fills `{where}`."""
+
+    async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]: ...
+    async def run(self, query: str, **values: object) -> int: ...
+    async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None: ...
+
+
+class Database(Protocol):
+    """Raises Unavailable when it cannot be reached or written."""
+
+    def reading(self) -> AbstractAsyncContextManager[Session]: ...
+    def writing(self) -> AbstractAsyncContextManager[Session]: ...
+    async def close(self) -> None: ...

@@ -1,0 +1,50 @@
+"""What the parts of the store share: the database, and how lists are asked for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from service.errors import NotFound
+from service.ports import Page
+from store.changes import Standing
+from store.database import Database, Row, Session
+
+LAST: Final = "~"
+"""Sorts after every id: where a list begins when no cursor is given."""
+
+
+class Part:
+    """One part of the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._standing = Standing()
+
+    async def _one(self, query: str, what: str, **values: object) -> Row:
+        async with self._database.reading() as session:
+            return await one(session, query, what, **values)
+
+    async def _moment(self, query: str, **values: object) -> int | None:
+        async with self._database.reading() as session:
+            rows = await session.rows(query, **values)
+        return None if rows[0]["at"] is None else int(rows[0]["at"])
+
+    async def _list(
+        self,
+        query: str,
+        filters: Mapping[str, str],
+        wanted: Mapping[str, str],
+        page: Page,
+        **values: object,
+    ) -> Sequence[Row]:
+        """List what matches *wanted*; *filters* says in SQL what each of its names means."""
+        where = " ".join(f"AND {filters[name]}" for name in sorted(wanted))
+        async with self._database.reading() as session:
+            asked = {**values, **wanted, "cursor": page.cursor or LAST, "limit": page.limit}
+            return await session.rows(query, where, **asked)
+
+
+async def one(session: Session, query: str, what: str, **values: object) -> Row:
+    rows = await session.rows(query, **values)
+    if not rows:
+        raise NotFound(f"There is no such {what}.")
+    return rows[0]

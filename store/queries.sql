@@ -1,0 +1,347 @@
+-- Every query, once, for both databases. A block is `-- name --`, a line of why, and one statement.
+-- Parameters are :named; the words in braces are the dialect's (see dialect.py).
+
+-- add_job --
+-- A job is on disk before it is sent.
+INSERT INTO jobs (id, tenant, provider, operation, account, status, reply_ref, provider_task_id,
+                  due_at, deadline_at, version, doc)
+VALUES (:id, :tenant, :provider, :operation, :account, :status, :reply_ref, :provider_task_id,
+        :due_at, :deadline_at, :version, :doc)
+
+-- add_input --
+-- Inputs stand apart: they may be megabytes, and a job is rewritten at each of its moves.
+INSERT INTO job_inputs (job_id, input) VALUES (:job_id, :input)
+
+-- add_tag --
+-- Tags are looked up, not searched for.
+INSERT INTO job_tags (tenant, tag, job_id) VALUES (:tenant, :tag, :job_id)
+ON CONFLICT (tenant, tag, job_id) DO NOTHING
+
+-- add_submission --
+-- The ref exists before the request that bears it.
+INSERT INTO submissions (ref, job_id, created_at) VALUES (:ref, :job_id, :created_at)
+
+-- refs_taken --
+-- A client may choose a ref itself (Runware's taskUUID), but not one that is in use.
+SELECT ref FROM submissions WHERE ref {in:refs}
+
+-- move_job --
+-- The columns beside the document follow it.
+UPDATE jobs
+SET status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
+    deadline_at = :deadline_at, version = :version, doc = :doc
+WHERE id = :id
+
+-- jobs_by_ref --
+-- What a batch of callbacks is about, locked in one order so that two batches never deadlock.
+SELECT s.ref, j.doc, {revision} AS revision,
+       EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.status = 'pending') AS owed
+FROM submissions s
+JOIN jobs j ON j.id = s.job_id
+WHERE s.ref {in:refs}
+ORDER BY j.id
+{lock:j}
+
+-- owed_pairs --
+-- Whoever is still owed an earlier event of these jobs must not get a later one first.
+SELECT DISTINCT job_id, subscription_id FROM deliveries
+WHERE status = 'pending' AND job_id {in:jobs}
+
+-- answer_submission --
+-- The provider's answer, raw, for those who ask what it said.
+UPDATE submissions SET answered_at = :at, status_code = :status_code, answer = :body
+WHERE ref = :ref
+
+-- job --
+-- A tenant never sees another's rows.
+SELECT doc FROM jobs WHERE tenant = :tenant AND id = :id
+
+-- list_jobs --
+-- Ids sort by time, so newest first is by id.
+SELECT doc FROM jobs WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
+
+-- inputs --
+-- The inputs of jobs that are about to be sent or shown.
+SELECT job_id, input FROM job_inputs WHERE job_id {in:jobs}
+
+-- last_callback --
+-- The provider's own last word on a job, as it came in.
+SELECT body FROM callbacks WHERE job_id = :job_id AND verdict IN ('accepted', 'late')
+ORDER BY id DESC LIMIT 1
+
+-- last_answer --
+-- Or what it answered when the job was sent.
+SELECT answer FROM submissions WHERE job_id = :job_id AND answer IS NOT NULL
+ORDER BY created_at DESC LIMIT 1
+
+-- jobs_under_way --
+-- The slots in use are counted, not remembered, so a restart cannot lose one.
+SELECT account, COUNT(*) AS used FROM jobs
+WHERE status IN ('submitting', 'submitted', 'running') GROUP BY account
+
+-- accounts_waiting --
+-- Accounts that have work to be sent, by one step of the index each.
+SELECT account FROM jobs WHERE status = 'queued' GROUP BY account
+
+-- jobs_queued --
+-- The next jobs of one account, oldest first.
+SELECT doc FROM jobs
+WHERE status = 'queued' AND account = :account AND (due_at IS NULL OR due_at <= :at)
+ORDER BY id LIMIT :limit
+{skip_locked}
+
+-- jobs_in_doubt --
+-- Found in `submitting` after the lease of whoever sent them: nobody knows whether they left.
+SELECT doc FROM jobs WHERE status = 'submitting' AND due_at <= :at ORDER BY id LIMIT :limit
+{skip_locked}
+
+-- jobs_overdue --
+-- Nobody was heard of until the deadline.
+SELECT doc FROM jobs
+WHERE status IN ('submitting', 'submitted', 'running') AND deadline_at <= :at
+ORDER BY deadline_at LIMIT :limit
+{skip_locked}
+
+-- next_job_due --
+-- When the submitter has something to do that nothing else wakes it for.
+SELECT MIN(due_at) AS at FROM jobs WHERE status IN ('queued', 'submitting') AND due_at IS NOT NULL
+
+-- next_deadline --
+-- When the sweeper has something to do.
+SELECT MIN(deadline_at) AS at FROM jobs WHERE status IN ('submitting', 'submitted', 'running')
+
+-- accounts_held --
+-- A provider that said it is busy is left alone until then, or until fewer jobs are under way.
+SELECT account, slots FROM accounts WHERE held_until > :at
+
+-- hold_account --
+-- The latest word counts. Unless it is strict, as many slots are left as are in use, so the next
+-- job goes as soon as one of those is free.
+INSERT INTO accounts (account, held_until, slots)
+VALUES (:account, :until, CASE WHEN :strict = 1 THEN 0 ELSE (
+    SELECT COUNT(*) FROM jobs
+    WHERE account = :account AND status IN ('submitting', 'submitted', 'running')) END)
+ON CONFLICT (account) DO UPDATE SET held_until = excluded.held_until, slots = excluded.slots
+
+-- next_hold_end --
+-- When an account that was busy may be asked again.
+SELECT MIN(held_until) AS at FROM accounts WHERE held_until > :at
+
+-- void_delivery_leases --
+-- For a process that knows it is alone: whoever held these is gone. A retry that is merely due
+-- later has used up as many tries as claims.
+UPDATE deliveries SET due_at = :at
+WHERE status = 'pending' AND due_at > :at AND due_at <= :horizon AND claims > tries
+
+-- void_job_leases --
+-- The same for jobs whose sender is gone.
+UPDATE jobs SET due_at = :at WHERE status = 'submitting' AND due_at > :at
+
+-- idempotency --
+-- Whether this key has been used, with which body, for which jobs.
+SELECT digest, job_ids FROM idempotency WHERE tenant = :tenant AND name = :name
+
+-- add_idempotency --
+-- Two requests with one key: the second finds the row count at nought.
+INSERT INTO idempotency (tenant, name, digest, job_ids, created_at)
+VALUES (:tenant, :name, :digest, :job_ids, :created_at)
+ON CONFLICT (tenant, name) DO NOTHING
+
+-- jobs_by_id --
+-- The jobs of a repeated request.
+SELECT id, doc FROM jobs WHERE tenant = :tenant AND id {in:jobs}
+
+-- add_callback --
+-- The same bytes for the same submission are one callback, counted.
+INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
+                       repeats)
+VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
+ON CONFLICT (ref, digest) DO UPDATE SET repeats = callbacks.repeats + 1
+
+-- take_callback --
+-- The same, for those that moved nothing: the answer tells whether it is a repetition.
+INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
+                       repeats)
+VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
+ON CONFLICT (ref, digest) DO UPDATE SET repeats = callbacks.repeats + 1
+RETURNING repeats
+
+-- list_callbacks --
+-- Newest first, without bodies.
+SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats FROM callbacks
+WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
+
+-- callback --
+-- One, raw.
+SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats, body
+FROM callbacks WHERE tenant = :tenant AND id = :id
+
+-- lock_log --
+-- Sequences commit out of order; readers by `seq > last` would skip what commits late.
+{lock_log}
+
+-- add_event --
+-- The log is append-only; seq is its order.
+INSERT INTO events (id, tenant, type, at, sequence, job_id, provider, operation, tags, payload)
+VALUES (:id, :tenant, :type, :at, :sequence, :job_id, :provider, :operation, :tags, :payload)
+
+-- events_after --
+-- What a stream has not sent yet, oldest first.
+SELECT seq, id, tenant, type, at, sequence, job_id, provider, operation, tags, payload FROM events
+WHERE tenant = :tenant AND seq > :seq {where} ORDER BY seq LIMIT :limit
+
+-- list_events --
+-- Newest first.
+SELECT seq, id, tenant, type, at, sequence, job_id, provider, operation, tags, payload FROM events
+WHERE tenant = :tenant AND seq < :cursor {where} ORDER BY seq DESC LIMIT :limit
+
+-- event --
+-- One, by id.
+SELECT seq, id, tenant, type, at, sequence, job_id, provider, operation, tags, payload FROM events
+WHERE tenant = :tenant AND id = :id
+
+-- last_seq --
+-- Where the log stands now.
+SELECT COALESCE(MAX(seq), 0) AS seq FROM events
+
+-- standing --
+-- The subscriptions that new events are matched with.
+SELECT doc FROM subscriptions WHERE kind = 'standing' ORDER BY id
+
+-- revision --
+-- Whether the subscriptions have changed since they were last read.
+SELECT value AS revision FROM revisions WHERE name = 'subscriptions'
+
+-- subscriptions_by_id --
+-- Those of given ids.
+SELECT id, doc FROM subscriptions WHERE id {in:ids}
+
+-- reply_subscription --
+-- One receiver is one subscription, however many jobs reply to it.
+SELECT doc FROM subscriptions WHERE tenant = :tenant AND kind = 'reply' AND url = :url
+
+-- put_subscription --
+-- Made or changed.
+INSERT INTO subscriptions (id, tenant, kind, url, enabled, doc)
+VALUES (:id, :tenant, :kind, :url, :enabled, :doc)
+ON CONFLICT (id) DO UPDATE
+SET url = excluded.url, enabled = excluded.enabled, doc = excluded.doc
+
+-- subscription --
+-- One, for its tenant.
+SELECT doc FROM subscriptions WHERE tenant = :tenant AND id = :id
+{lock}
+
+-- list_subscriptions --
+-- Newest first.
+SELECT doc FROM subscriptions WHERE tenant = :tenant AND id < :cursor {where}
+ORDER BY id DESC LIMIT :limit
+
+-- delete_subscription --
+-- What it was still owed is canceled in the same transaction.
+DELETE FROM subscriptions WHERE tenant = :tenant AND id = :id
+
+-- cancel_deliveries --
+-- Nobody is there to take them.
+UPDATE deliveries SET status = 'canceled', settled_at = :at
+WHERE subscription_id = :id AND status = 'pending'
+
+-- revise --
+-- Tells every process that the subscriptions have changed.
+UPDATE revisions SET value = value + 1 WHERE name = 'subscriptions'
+
+-- add_delivery --
+-- Owed in the same transaction as the event; claims 1 when a courier has it in hand already.
+INSERT INTO deliveries (id, tenant, event_id, subscription_id, job_id, sequence, type, status,
+                        created_at, due_at, tries, claims)
+VALUES (:id, :tenant, :event_id, :subscription_id, :job_id, :sequence, :type, 'pending',
+        :created_at, :due_at, 0, :claims)
+
+-- claim_deliveries --
+-- What is due, under a lease, and never while an earlier event of the job is still owed.
+UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
+WHERE id IN (
+    SELECT d.id FROM deliveries d
+    WHERE d.status = 'pending' AND d.due_at <= :at
+      AND NOT EXISTS (
+          SELECT 1 FROM deliveries e
+          WHERE e.status = 'pending' AND e.job_id = d.job_id
+            AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
+      AND d.subscription_id {not_in:full}
+      AND EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id AND s.enabled = 1)
+    ORDER BY d.due_at LIMIT :limit
+    {skip_locked_d})
+RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
+          due_at, tries, claims, settled_at
+
+-- payloads --
+-- The exact bytes to send.
+SELECT id, payload FROM events WHERE id {in:ids}
+
+-- next_delivery_due --
+-- When the courier has something to do that nothing else wakes it for.
+SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending'
+
+-- settle_delivery --
+-- Only whoever holds the latest lease may settle.
+UPDATE deliveries SET status = :status, due_at = :due_at, tries = :tries, settled_at = :settled_at
+WHERE id = :id AND claims = :claims AND status = 'pending'
+
+-- release_delivery --
+-- Given back unsent, and due at once.
+UPDATE deliveries SET due_at = :at WHERE id = :id AND claims = :claims AND status = 'pending'
+
+-- add_attempt --
+-- One row a POST; a claim makes at most one.
+INSERT INTO attempts (delivery_id, number, at, status_code, duration_ms, error, excerpt)
+VALUES (:delivery_id, :number, :at, :status_code, :duration_ms, :error, :excerpt)
+ON CONFLICT (delivery_id, number) DO NOTHING
+
+-- list_deliveries --
+-- Newest first.
+SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
+       tries, claims, settled_at
+FROM deliveries WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
+
+-- delivery --
+-- One, for its tenant.
+SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
+       tries, claims, settled_at
+FROM deliveries WHERE tenant = :tenant AND id = :id
+
+-- attempts --
+-- In the order they were made.
+SELECT number, at, status_code, duration_ms, error, excerpt FROM attempts
+WHERE delivery_id = :delivery_id ORDER BY number
+
+-- redeliver --
+-- Owed again, from the first try.
+UPDATE deliveries SET status = 'pending', due_at = :at, tries = 0, settled_at = NULL
+WHERE tenant = :tenant AND id = :id
+
+-- put_key --
+-- The first admin key is put at each start, whether it is there or not.
+INSERT INTO keys (id, hash, tenant, name, scopes, created_at)
+VALUES (:id, :hash, :tenant, :name, :scopes, :created_at)
+ON CONFLICT (hash) DO NOTHING
+
+-- key_by_hash --
+-- The one look-up that every request of a user pays.
+SELECT id, hash, tenant, name, scopes, created_at FROM keys WHERE hash = :hash
+
+-- list_keys --
+-- Newest first.
+SELECT id, hash, tenant, name, scopes, created_at FROM keys WHERE id < :cursor
+ORDER BY id DESC LIMIT :limit
+
+-- delete_key --
+-- Gone at once.
+DELETE FROM keys WHERE id = :id
+
+-- has_keys --
+-- Whether this is the first start.
+SELECT 1 AS found FROM keys LIMIT 1
+
+-- touch --
+-- Proves that the database can be written.
+UPDATE revisions SET value = value WHERE name = 'subscriptions'

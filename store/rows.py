@@ -1,0 +1,135 @@
+"""Between rows and values: what a job, an event, … is in columns."""
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from service.callbacks import Callback
+from service.deliveries import Delivery, DeliveryStatus, Outcome, Parcel, Settlement
+from service.events import Event
+from service.jobs import Job
+from service.ports import Answered, Key
+from service.subscriptions import Subscription
+from store.database import Row
+
+T = TypeVar("T")
+Values = dict[str, Any]
+
+_encode: Final = msgspec.json.Encoder().encode
+_job: Final = msgspec.json.Decoder(Job).decode
+_subscription: Final = msgspec.json.Decoder(Subscription).decode
+
+
+def job_of(row: Row) -> Job:
+    return _job(row["doc"])
+
+
+def job_row(job: Job) -> Values:
+    return {
+        "id": job.id,
+        "tenant": job.tenant,
+        "provider": job.provider,
+        "operation": job.operation,
+        "account": job.account,
+        "status": job.status.value,
+        "reply_ref": job.reply_ref,
+        "provider_task_id": job.provider_task_id,
+        "due_at": job.due_at,
+        "deadline_at": job.deadline_at,
+        "version": job.version,
+        "doc": _encode(job).decode(),
+    }
+
+
+def subscription_of(row: Row) -> Subscription:
+    return _subscription(row["doc"])
+
+
+def subscription_row(subscription: Subscription) -> Values:
+    return {
+        "id": subscription.id,
+        "tenant": subscription.tenant,
+        "kind": subscription.kind,
+        "url": subscription.url,
+        "enabled": int(subscription.enabled),
+        "doc": _encode(subscription).decode(),
+    }
+
+
+def event_of(row: Row) -> Event:
+    return Event(**{**row, "tags": tuple(msgspec.json.decode(row["tags"]))})
+
+
+def event_row(event: Event) -> Values:
+    return {**msgspec.structs.asdict(event), "tags": _encode(event.tags).decode()}
+
+
+def callback_of(row: Row) -> Callback:
+    return msgspec.convert({"body": b"", **row}, Callback)
+
+
+def callback_row(callback: Callback) -> Values:
+    return {**msgspec.structs.asdict(callback), "verdict": callback.verdict.value}
+
+
+def delivery_of(row: Row) -> Delivery:
+    return Delivery(**{**row, "status": DeliveryStatus(row["status"])})
+
+
+def parcel_row(parcel: Parcel) -> Values:
+    delivery = parcel.delivery
+    return {
+        "id": delivery.id,
+        "tenant": delivery.tenant,
+        "event_id": delivery.event_id,
+        "subscription_id": delivery.subscription_id,
+        "job_id": delivery.job_id,
+        "sequence": delivery.sequence,
+        "type": delivery.type,
+        "created_at": delivery.created_at,
+        "due_at": delivery.due_at,
+        "claims": delivery.claims,
+    }
+
+
+def settlement_row(settlement: Settlement) -> Values:
+    delivery = settlement.delivery
+    return {
+        "id": delivery.id,
+        "claims": delivery.claims,
+        "status": delivery.status.value,
+        "due_at": delivery.due_at,
+        "tries": delivery.tries,
+        "settled_at": delivery.settled_at,
+    }
+
+
+def attempt_row(settlement: Settlement) -> Values:
+    """A claim makes one attempt, so the count of claims numbers them."""
+    outcome = settlement.outcome
+    return {
+        "delivery_id": settlement.delivery.id,
+        "number": settlement.delivery.claims,
+        "at": outcome.at,
+        "status_code": outcome.status_code,
+        "duration_ms": outcome.duration_ms,
+        "error": outcome.error,
+        "excerpt": outcome.excerpt,
+    }
+
+
+def attempt_of(row: Row) -> tuple[int, Outcome]:
+    values = dict(row)
+    return values.pop("number"), Outcome(**values)
+
+
+def answer_row(answer: Answered) -> Values:
+    return msgspec.structs.asdict(answer)
+
+
+def key_of(row: Row) -> Key:
+    return Key(**{**row, "scopes": tuple(msgspec.json.decode(row["scopes"]))})
+
+
+def key_row(key: Key) -> Values:
+    return {**msgspec.structs.asdict(key), "scopes": _encode(key.scopes).decode()}

@@ -1,0 +1,193 @@
+"""Jobs in the store: added, moved, claimed for sending, found again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from service.errors import Fault, Invalid
+from service.jobs import Job
+from service.ports import Changes, Decide, Idempotency, NewJob, Page, Queue, Snapshot
+from store.changes import replies, snapshot, write, write_events
+from store.database import Session
+from store.parts import Part
+from store.rows import job_of, job_row, subscription_of, subscription_row
+
+CLAIM_LIMIT: Final = 100
+_FILTERS: Final = {
+    "status": "status = :status",
+    "provider": "provider = :provider",
+    "operation": "operation = :operation",
+    "tag": "id IN (SELECT job_id FROM job_tags WHERE tenant = :tenant AND tag = :tag)",
+    "ref": (
+        "id IN (SELECT job_id FROM submissions WHERE ref = :ref"
+        " UNION SELECT id FROM jobs WHERE tenant = :tenant AND reply_ref = :ref"
+        " UNION SELECT id FROM jobs WHERE tenant = :tenant AND provider_task_id = :ref)"
+    ),
+}
+
+
+class JobStore(Part):
+    async def add_jobs(
+        self, new: Sequence[NewJob], key: Idempotency | None, decide: Decide
+    ) -> tuple[list[Job], Changes | None]:
+        """Store *new* with what *decide* makes of them; None for changes if *key* was there.
+
+        Invalid when *key* was used with another body, or when a ref is in use already.
+        """
+        async with self._database.writing() as session:
+            if key is not None and not await _first_use(session, key, new):
+                return await _replayed(session, key, new[0].job.tenant), None
+            await _refuse_taken(session, new)
+            jobs = [await _with_reply(session, one) for one in new]
+            revision = await session.rows("revision")
+            standing = await self._standing.at(session, revision[0]["revision"])
+            replied = await replies(session, jobs)
+            by_ref = {job.ref: job for job in jobs}
+            changes = decide(Snapshot(jobs=by_ref, standing=standing, replies=replied))
+            stored = [changes.jobs.get(job.id, job) for job in jobs]
+            await _insert(session, stored, new)
+            await write_events(session, changes)
+        return stored, changes
+
+    async def change(self, refs: Sequence[str], decide: Decide) -> Changes:
+        """Read the jobs of *refs*, let *decide* say what becomes of them, and write that."""
+        async with self._database.writing() as session:
+            changes = decide(await snapshot(session, self._standing, refs))
+            await write(session, changes)
+        return changes
+
+    async def claim_jobs(
+        self, at: int, choose: Callable[[Sequence[Queue]], Sequence[Job]]
+    ) -> list[Job]:
+        """Let *choose* take jobs from the queues; what it returns is written and handed out."""
+        async with self._database.writing() as session:
+            chosen = list(choose(await _queues(session, at)))
+            await session.run_many("move_job", [job_row(job) for job in chosen])
+        return chosen
+
+    async def jobs_in_doubt(self, at: int, lease_until: int) -> list[Job]:
+        """Claim the jobs whose sender died before the answer came."""
+        async with self._database.writing() as session:
+            rows = await session.rows("jobs_in_doubt", at=at, limit=CLAIM_LIMIT)
+            jobs = [replace(job_of(row), due_at=lease_until) for row in rows]
+            await session.run_many("move_job", [job_row(job) for job in jobs])
+        return jobs
+
+    async def jobs_overdue(self, at: int, limit: int) -> list[Job]:
+        async with self._database.reading() as session:
+            return [job_of(row) for row in await session.rows("jobs_overdue", at=at, limit=limit)]
+
+    async def next_job_due(self, at: int) -> int | None:
+        """When the submitter has something to do that no event wakes it for."""
+        moments = [await self._moment("next_job_due"), await self._moment("next_hold_end", at=at)]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    async def next_deadline(self) -> int | None:
+        return await self._moment("next_deadline")
+
+    async def job(self, tenant: str, job_id: str) -> Job:
+        return job_of(await self._one("job", "job", tenant=tenant, id=job_id))
+
+    async def jobs(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Job]:
+        rows = await self._list("list_jobs", _FILTERS, wanted, page, tenant=tenant)
+        return [job_of(row) for row in rows]
+
+    async def inputs(self, job_ids: Sequence[str]) -> dict[str, bytes]:
+        async with self._database.reading() as session:
+            rows = await session.rows("inputs", jobs=list(job_ids))
+        return {row["job_id"]: row["input"].encode() for row in rows}
+
+    async def last_body(self, job_id: str) -> bytes | None:
+        """The provider's own last word on a job, raw: its latest callback, or else its answer."""
+        async with self._database.reading() as session:
+            if rows := await session.rows("last_callback", job_id=job_id):
+                return bytes(rows[0]["body"])
+            rows = await session.rows("last_answer", job_id=job_id)
+        return bytes(rows[0]["answer"]) if rows else None
+
+
+async def _first_use(session: Session, key: Idempotency, new: Sequence[NewJob]) -> bool:
+    ids = msgspec.json.encode([one.job.id for one in new]).decode()
+    job = new[0].job
+    return 1 == await session.run(
+        "add_idempotency",
+        tenant=job.tenant,
+        name=key.name,
+        digest=key.digest,
+        job_ids=ids,
+        created_at=job.created_at,
+    )
+
+
+async def _replayed(session: Session, key: Idempotency, tenant: str) -> list[Job]:
+    used = (await session.rows("idempotency", tenant=tenant, name=key.name))[0]
+    if used["digest"] != key.digest:
+        fault = Fault("Idempotency-Key", "came with another body before; make a new key")
+        raise Invalid([fault], code="idempotency_reused")
+    ids = msgspec.json.decode(used["job_ids"], type=list[str])
+    found = {row["id"]: job_of(row) for row in await session.rows("jobs_by_id", jobs=ids)}
+    return [found[job_id] for job_id in ids if job_id in found]
+
+
+async def _refuse_taken(session: Session, new: Sequence[NewJob]) -> None:
+    refs = [one.job.ref for one in new]
+    taken = {row["ref"] for row in await session.rows("refs_taken", refs=refs)}
+    if taken:
+        faults = [
+            Fault(_at(n, len(refs), "input.taskUUID"), "has been used before; make a new UUIDv4")
+            for n, ref in enumerate(refs)
+            if ref in taken
+        ]
+        raise Invalid(faults)
+
+
+def _at(position: int, count: int, path: str) -> str:
+    return path if count == 1 else f"[{position}].{path}"
+
+
+async def _with_reply(session: Session, one: NewJob) -> Job:
+    """Point the job at the subscription of its reply URL, which is made if it is new."""
+    if one.reply is None:
+        return one.job
+    tenant, url = one.reply.tenant, one.reply.url
+    rows = await session.rows("reply_subscription", tenant=tenant, url=url)
+    if not rows:
+        await session.run("put_subscription", **subscription_row(one.reply))
+    reply = subscription_of(rows[0]) if rows else one.reply
+    return replace(one.job, reply_to=reply.id)
+
+
+async def _insert(session: Session, jobs: Sequence[Job], new: Sequence[NewJob]) -> None:
+    await session.run_many("add_job", [job_row(job) for job in jobs])
+    await session.run_many(
+        "add_input", [{"job_id": one.job.id, "input": one.input.decode()} for one in new]
+    )
+    await session.run_many(
+        "add_submission",
+        [{"ref": job.ref, "job_id": job.id, "created_at": job.created_at} for job in jobs],
+    )
+    tags = [{"tenant": j.tenant, "tag": tag, "job_id": j.id} for j in jobs for tag in j.tags]
+    if tags:
+        await session.run_many("add_tag", tags)
+
+
+async def _queues(session: Session, at: int) -> list[Queue]:
+    waiting = [row["account"] for row in await session.rows("accounts_waiting")]
+    if not waiting:
+        return []
+    used = {row["account"]: row["used"] for row in await session.rows("jobs_under_way")}
+    slots = {r["account"]: r["slots"] for r in await session.rows("accounts_held", at=at)}
+    queues = []
+    for account in waiting:
+        rows = await session.rows("jobs_queued", account=account, at=at, limit=CLAIM_LIMIT)
+        queues.append(
+            Queue(
+                account=account,
+                used=used.get(account, 0),
+                slots=slots.get(account),
+                jobs=[job_of(row) for row in rows],
+            )
+        )
+    return queues

@@ -1,0 +1,64 @@
+"""Callbacks and events in the store: what came in, and what was told of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from service.callbacks import Callback
+from service.events import Event
+from service.ports import Page
+from store.database import Row
+from store.parts import Part
+from store.rows import callback_of, event_of
+
+_CALLBACK_FILTERS: Final = {"verdict": "verdict = :verdict", "job": "job_id = :job"}
+_EVENT_FILTERS: Final = {
+    "type": "type = :type",
+    "job": "job_id = :job",
+    "provider": "provider = :provider",
+}
+_END_OF_LOG: Final = 2**62
+
+
+class LogStore(Part):
+    async def callback(self, tenant: str, callback_id: str) -> Callback:
+        row = await self._one("callback", "callback", tenant=tenant, id=callback_id)
+        return callback_of(row)
+
+    async def callbacks(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Callback]:
+        """List callbacks without their bodies."""
+        rows = await self._list("list_callbacks", _CALLBACK_FILTERS, wanted, page, tenant=tenant)
+        return [callback_of(row) for row in rows]
+
+    async def event(self, tenant: str, event_id: str) -> Event:
+        return event_of(await self._one("event", "event", tenant=tenant, id=event_id))
+
+    async def events(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Event]:
+        """List events, newest first; the cursor is a seq."""
+        where = " ".join(f"AND {_EVENT_FILTERS[name]}" for name in sorted(wanted))
+        cursor = _END_OF_LOG if page.cursor is None else int(page.cursor)
+        async with self._database.reading() as session:
+            rows = await session.rows(
+                "list_events", where, tenant=tenant, cursor=cursor, limit=page.limit, **wanted
+            )
+        return _events(rows)
+
+    async def events_after(
+        self, tenant: str, seq: int, limit: int, job_id: str | None = None
+    ) -> list[Event]:
+        """Read on in the log, oldest first."""
+        async with self._database.reading() as session:
+            where = "" if job_id is None else "AND job_id = :job_id"
+            values = {} if job_id is None else {"job_id": job_id}
+            rows = await session.rows(
+                "events_after", where, tenant=tenant, seq=seq, limit=limit, **values
+            )
+        return _events(rows)
+
+    async def last_seq(self) -> int:
+        async with self._database.reading() as session:
+            rows = await session.rows("last_seq")
+        return int(rows[0]["seq"])
+
+
+def _events(rows: Sequence[Row]) -> list[Event]:
+    return [event_of(row) for row in rows]

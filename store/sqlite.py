@@ -1,0 +1,203 @@
+"""SQLite: one process, one writing connection that alone checkpoints, readers beside it.
+
+Two connections that write and checkpoint at once can corrupt a WAL database before SQLite 3.51.3
+(sqlite.org/wal.html, "The WAL-Reset Bug"), hence the lock file and the read-only readers.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+import msgspec
+
+from service.errors import Unavailable
+from store.dialect import Dialect, read_migrations, read_queries
+
+DIALECT: Final = Dialect(
+    words={
+        "auto_key": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "blob": "BLOB",
+        "lock": "",
+        "lock_log": "SELECT 1",
+        "skip_locked": "",
+        "skip_locked_d": "",
+        "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
+    },
+    lists={
+        "in": r"IN (SELECT value FROM json_each(:\1))",
+        "not_in": r"NOT IN (SELECT value FROM json_each(:\1))",
+        "lock": "",
+    },
+)
+READERS: Final = 2
+_WRITER: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA busy_timeout = 5000",
+)
+_READER: Final = (
+    "PRAGMA query_only = ON",
+    "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA busy_timeout = 5000",
+)
+Row = Mapping[str, Any]
+
+
+class StoreError(Exception):
+    """The database cannot be opened; the message names the setting and the fix."""
+
+
+class SqliteSession:
+    """One connection inside one transaction; queries go by their names in `queries.sql`."""
+
+    def __init__(self, connection: aiosqlite.Connection, queries: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
+        sql = self._queries[query].replace("{where}", where)
+        found = await self._connection.execute_fetchall(sql, _bound(values))
+        return list(found)  # type: ignore[arg-type]
+
+    async def run(self, query: str, **values: object) -> int:
+        cursor = await self._connection.execute(self._queries[query], _bound(values))
+        return cursor.rowcount
+
+    async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
+        await self._connection.executemany(self._queries[query], rows)
+
+
+def _bound(values: dict[str, object]) -> dict[str, object]:
+    """Lists go to SQLite as JSON, for `json_each`."""
+    return {
+        name: msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
+        for name, value in values.items()
+    }
+
+
+class SqliteDatabase:
+    """The writer under its lock, and the readers."""
+
+    def __init__(
+        self, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection], lock_file: int
+    ) -> None:
+        self._writer, self._all_readers, self._lock_file = writer, readers, lock_file
+        self._lock = asyncio.Lock()
+        self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        for reader in readers:
+            self._readers.put_nowait(reader)
+        self._queries = read_queries(DIALECT)
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[SqliteSession]:
+        """One transaction of the writer; whatever leaves it early, even a cancel, rolls back."""
+        async with self._lock:
+            with _unavailable():
+                try:
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                    yield SqliteSession(self._writer, self._queries)
+                    await self._writer.execute("COMMIT")
+                except BaseException:
+                    await asyncio.shield(self._writer.rollback())
+                    raise
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[SqliteSession]:
+        reader = await self._readers.get()
+        try:
+            with _unavailable():
+                yield SqliteSession(reader, self._queries)
+        finally:
+            self._readers.put_nowait(reader)
+
+    async def close(self) -> None:
+        for connection in (*self._all_readers, self._writer):
+            await connection.close()
+        os.close(self._lock_file)
+
+
+@contextlib.contextmanager
+def _unavailable() -> Any:
+    """Turn the driver's word for disk full, locked and the like into ours."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as exc:
+        if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise
+        raise Unavailable(f"The store cannot be used just now: {exc}") from exc
+
+
+async def open_sqlite(database_url: str) -> SqliteDatabase:
+    """Open or make the file of *database_url*, `sqlite:///` and a path."""
+    path = Path(database_url.removeprefix("sqlite:///"))
+    lock_file = _lock(path)
+    try:
+        writer = await _connect(f"file:{path}?mode=rwc", _WRITER)
+        await _migrate(writer)
+        readers = [await _connect(f"file:{path}?mode=ro", _READER) for _ in range(READERS)]
+    except BaseException:
+        os.close(lock_file)
+        raise
+    return SqliteDatabase(writer, readers, lock_file)
+
+
+def _lock(path: Path) -> int:
+    """Hold `PATH.lock` for as long as the process lives; a crash lets go of it."""
+    try:
+        file = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StoreError(f"BELFRY_DATABASE_URL: cannot write beside {path} ({exc})") from exc
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(file)
+        raise StoreError(
+            f"BELFRY_DATABASE_URL: another process has {path} open; SQLite serves one process, "
+            "PostgreSQL any number"
+        ) from exc
+    return file
+
+
+async def _connect(uri: str, pragmas: Sequence[str]) -> aiosqlite.Connection:
+    try:
+        connection = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        for pragma in pragmas:
+            await connection.execute_fetchall(pragma)
+    except sqlite3.Error as exc:
+        raise StoreError(f"BELFRY_DATABASE_URL: cannot open the database ({exc})") from exc
+    return connection
+
+
+async def _migrate(writer: aiosqlite.Connection) -> None:
+    """Apply what is new, each migration in one transaction; refuse a schema from the future."""
+    await writer.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY)")
+    rows = await writer.execute_fetchall("SELECT name FROM migrations")
+    done, known = {row["name"] for row in rows}, read_migrations(DIALECT)
+    if newer := sorted(done - {name for name, _ in known}):
+        raise StoreError(
+            f"BELFRY_DATABASE_URL: the database is newer than this Belfry ({newer[-1]})"
+        )
+    for name, statements in known:
+        if name not in done:
+            await _apply(writer, name, statements)
+
+
+async def _apply(writer: aiosqlite.Connection, name: str, statements: Sequence[str]) -> None:
+    await writer.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements:
+            await writer.execute(statement)
+        await writer.execute("INSERT INTO migrations (name) VALUES (?)", (name,))
+        await writer.execute("COMMIT")
+    except BaseException:
+        await writer.rollback()
+        raise
