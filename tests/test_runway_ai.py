@@ -13,9 +13,9 @@ from service.providers.runway_ai import RunwayAi
 from service.untrusted import Unreadable
 
 RUNWAY_AI = RunwayAi()
-IMAGE = "https://example.com/a b.jpg".replace(" ", "%20")
+IMAGE = "https://example.com/a%20b.jpg"
 VIDEO = "https://example.com/a.mp4?x=1&y=ä"
-TOKEN = "delete-token-0123456789"
+TOKEN = "delete-token-0123456789"  # noqa: S105 - made up
 MADE = "https://api.runway-ai.ai"
 
 INPUTS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,77 @@
+"""Bodies: read within a size and a time, decoded with every fault named by its path."""
+
+import asyncio
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import Fault, Invalid
+from service.untrusted import Unreadable, read_json
+
+MAX_BODY: Final = 8 * 1024 * 1024
+BODY_SECONDS: Final = 10.0
+_PATH: Final = re.compile(r" - at `(key in )?\$(.*)`$")
+T = TypeVar("T")
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the whole body: 413 over 8 MiB, 408 after 10 s, 415 when it is compressed."""
+    headers = request.headers
+    if "content-encoding" in headers:
+        raise HTTPException(415, "Compressed bodies are not taken; send it as it is.")
+    length = headers.get("content-length")
+    if length is not None and "transfer-encoding" in headers:
+        raise HTTPException(400, "Content-Length and Transfer-Encoding exclude each other.")
+    if length is not None and int(length) > MAX_BODY:
+        raise HTTPException(413, f"A body may have at most {MAX_BODY} bytes.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(request)
+    except TimeoutError:
+        raise HTTPException(
+            408, f"The body was not in within {BODY_SECONDS:.0f} s.", {"connection": "close"}
+        ) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The body ended too soon.") from None
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HTTPException(
+                413, f"A body may have at most {MAX_BODY} bytes.", {"connection": "close"}
+            )
+    return bytes(body)
+
+
+async def read_json_body(request: Request) -> Any:
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+    try:
+        return read_json(await read_body(request))
+    except Unreadable as exc:
+        raise Invalid([Fault("", str(exc))], "The body is not readable.", "invalid_json") from exc
+
+
+def convert(value: Any, kind: type[T], prefix: str = "", *, strict: bool = True) -> T:
+    """Read *value* as *kind*; Invalid names the place, below *prefix*, and what belongs there."""
+    try:
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as exc:
+        raise Invalid([_fault(str(exc), prefix)]) from exc
+
+
+def _fault(text: str, prefix: str) -> Fault:
+    where = _PATH.search(text)
+    path = where[2] if where else ""
+    message = text[: where.start()] if where else text
+    if named := re.search(r"field `(.+?)`", message):
+        path = f"{path}.{named[1]}"
+        message = "is not known here" if "unknown" in message else "is required"
+    return Fault(".".join(p for p in (prefix, path.lstrip(".")) if p), message)

@@ -1,0 +1,113 @@
+"""The door: one method and path, who may pass it, what it takes and what it answers."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, TypeVar, cast
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from handlers.auth import caller_of
+from handlers.bodies import convert, read_json_body
+from handlers.errors import request_id
+from service.context import Context
+from service.errors import Fault, Forbidden, Invalid, NotFound
+from service.ids import is_id
+from service.keys import Scope
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+T = TypeVar("T")
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+log = structlog.get_logger()
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No query."""
+
+
+class Visit(Generic[Q]):
+    """One request that has been let in: whose it is, and what it asks."""
+
+    def __init__(self, request: Request, context: Context, tenant: str, query: Q) -> None:
+        self.request, self.context, self.tenant, self.query = request, context, tenant, query
+
+    def id(self, prefix: str) -> str:
+        """The id in the path; one that cannot be ours is not there, and needs no look-up."""
+        given = str(self.request.path_params["id"])
+        if not is_id(given, prefix):
+            raise NotFound("There is nothing by that id.")
+        return given
+
+    async def body(self, kind: type[T]) -> T:
+        return convert(await read_json_body(self.request), kind)
+
+
+Handler = Callable[[Visit[Any]], Awaitable[Any]]
+
+
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """*answer* is the type of a good answer, *scope* what a key must be allowed."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope
+    query: type[msgspec.Struct] = Nothing
+    body: Any = None
+    answer: Any = None
+    status: int = 200
+
+    @property
+    def parameters(self) -> list[str]:
+        return _PARAMETER.findall(self.path)
+
+    @property
+    def summary(self) -> str:
+        return (self.handler.__doc__ or "").strip().split("\n")[0]
+
+    def route(self) -> Route:
+        return Route(self.path, self._serve, methods=[self.method])
+
+    async def _serve(self, request: Request) -> Response:
+        start = time.perf_counter()
+        structlog.contextvars.bind_contextvars(request_id=request_id(request))
+        context = cast("Context", request.scope["state"]["context"])
+        caller = await caller_of(request, context)
+        if not caller.may(self.scope):
+            raise Forbidden(f"This key lacks the scope {self.scope}.")
+        visit = Visit(request, context, caller.tenant, self._query(request))
+        response = self._answer(await self.handler(visit))
+        response.headers["x-request-id"] = request_id(request)
+        log.info(
+            "request.served",
+            method=self.method,
+            route=self.path,
+            status_code=response.status_code,
+            tenant=caller.tenant,
+            ms=round((time.perf_counter() - start) * 1000, 2),
+        )
+        return response
+
+    def _query(self, request: Request) -> msgspec.Struct:
+        given = dict(request.query_params)
+        unknown = given.keys() - set(self.query.__struct_fields__)
+        if unknown:
+            known = ", ".join(self.query.__struct_fields__) or "none"
+            message = f"is not known here; known: {known}"
+            raise Invalid([Fault(f"?{name}", message) for name in sorted(unknown)])
+        return convert(given, self.query, "?", strict=False)
+
+    def _answer(self, answer: Any) -> Response:
+        if isinstance(answer, Response):
+            return answer
+        return reply(answer, self.status)
+
+
+def reply(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    if answer is None:
+        return Response(status_code=status if status != 200 else 204, headers=headers)
+    return Response(msgspec.json.encode(answer), status, headers, "application/json")

@@ -1,0 +1,56 @@
+"""The log of events over HTTP."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from handlers.doors import Nothing, Visit
+from handlers.lists import Listed, Paged, listed
+from service.events import TYPES, Body, Event
+
+
+class EventsQuery(Paged, frozen=True, kw_only=True):
+    type: str | None = None
+    job: str | None = None
+    provider: str | None = None
+
+
+class EventType(msgspec.Struct, frozen=True):
+    type: str
+    description: str
+
+
+async def show(visit: Visit[Nothing]) -> Response:
+    """Look at one event: the very bytes its subscribers get."""
+    event = await visit.context.store.event(visit.tenant, visit.id("evt"))
+    return Response(event.payload, media_type="application/json")
+
+
+async def listing(visit: Visit[EventsQuery]) -> Listed[Any]:
+    """List the events of all your jobs, newest first."""
+    query = visit.query
+    found = await visit.context.store.events(visit.tenant, query.wanted(), query.page())
+    return _listed(found, query.limit)
+
+
+async def of_job(visit: Visit[Paged]) -> Listed[Any]:
+    """List the events of one job, newest first."""
+    job = await visit.context.store.job(visit.tenant, visit.id("job"))
+    page = visit.query.page()
+    found = await visit.context.store.events(visit.tenant, {"job": job.id}, page)
+    return _listed(found, visit.query.limit)
+
+
+async def types(_: Visit[Nothing]) -> Listed[EventType]:
+    """List the types of events there are."""
+    return Listed(data=[EventType(name, words) for name, words in TYPES.items()])
+
+
+def _listed(found: list[Event], limit: int) -> Listed[Any]:
+    payloads = [msgspec.Raw(event.payload) for event in found]
+    return listed(payloads, limit, [event.seq for event in found])
+
+
+Shown = Body
+"""What an event looks like, for the description of the API."""

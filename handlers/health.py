@@ -1,0 +1,86 @@
+"""Whether the service is alive, ready and what it counts; and which providers it knows."""
+
+from typing import Any, cast
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from handlers.doors import Nothing, Visit, reply
+from handlers.lists import Listed
+from service.context import Context
+from service.errors import Unavailable
+from service.metrics import page
+from service.providers.inputs import json_schema
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """*store* and *loops* say what is wrong, or `ok`."""
+
+    ready: bool
+    store: str
+    loops: str
+
+
+class OperationView(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    summary: str
+    answers: str
+    deadline_seconds: int
+    input: dict[str, Any]
+
+
+class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
+    object: str = "provider"
+    name: str
+    title: str
+    configured: bool
+    operations: list[OperationView]
+
+
+async def alive(_: Request) -> Response:
+    return reply({"alive": True})
+
+
+async def ready(request: Request) -> Response:
+    """503 while the store cannot be written or a loop is dead."""
+    context = cast("Context", request.scope["state"]["context"])
+    try:
+        await context.store.check()
+        store = "ok"
+    except Unavailable as exc:
+        store = str(exc)
+    dead = ", ".join(sorted(context.loops.dead))
+    answer = Readiness(
+        ready=store == "ok" and not dead, store=store, loops=f"dead: {dead}" if dead else "ok"
+    )
+    return reply(answer, 200 if answer.ready else 503)
+
+
+async def metrics(_: Request) -> Response:
+    return Response(page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def providers(visit: Visit[Nothing]) -> Listed[ProviderView]:
+    """List the providers and what each of their operations takes, as JSON Schema."""
+    accounts = visit.context.settings.accounts
+    return Listed(
+        data=[
+            ProviderView(
+                name=name,
+                title=provider.title,
+                configured=accounts[name].token is not None,
+                operations=[
+                    OperationView(
+                        name=operation.name,
+                        summary=operation.summary,
+                        answers="at once" if operation.at_once else "by callback",
+                        deadline_seconds=operation.deadline_seconds,
+                        input=json_schema(operation.inputs),
+                    )
+                    for operation in provider.operations.values()
+                ],
+            )
+            for name, provider in visit.context.providers.items()
+        ]
+    )

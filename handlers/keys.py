@@ -1,0 +1,59 @@
+"""API keys over HTTP: made, listed, revoked; for admins."""
+
+import msgspec
+
+from handlers.doors import Nothing, Visit
+from handlers.lists import Listed, Paged, listed
+from service.errors import Fault, Invalid
+from service.keys import DEFAULT_TENANT, NOISE_BYTES, TENANT, KeyView, Scope, new_key, view
+from service.ports import Key
+from service.signing import key_hash
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key for *tenant*, which comes into being with its first key."""
+
+    scopes: list[Scope]
+    tenant: str = DEFAULT_TENANT
+    name: str | None = None
+
+
+async def create(visit: Visit[Nothing]) -> KeyView:
+    """Make a key; it is shown here and never again."""
+    given = await visit.body(NewKey)
+    _check(given)
+    context, at = visit.context, visit.context.clock()
+    shown = new_key(context.chance.noise(NOISE_BYTES))
+    key = Key(
+        id=context.chance.new_id("key", at),
+        hash=key_hash(shown),
+        tenant=given.tenant,
+        name=given.name,
+        scopes=tuple(dict.fromkeys(given.scopes)),
+        created_at=at,
+    )
+    await context.store.put_key(key)
+    return view(key, shown)
+
+
+async def listing(visit: Visit[Paged]) -> Listed[KeyView]:
+    """List all keys, without the keys themselves."""
+    keys = await visit.context.store.keys(visit.query.page())
+    return listed([view(key) for key in keys], visit.query.limit, [key.id for key in keys])
+
+
+async def delete(visit: Visit[Nothing]) -> None:
+    """Revoke a key at once."""
+    await visit.context.store.delete_key(visit.id("key"))
+
+
+def _check(given: NewKey) -> None:
+    faults = []
+    if not given.scopes:
+        faults.append(Fault("scopes", f"needs at least one of {', '.join(Scope)}"))
+    if not TENANT.fullmatch(given.tenant):
+        faults.append(Fault("tenant", "must be up to 64 letters, digits, dots, dashes"))
+    if given.name is not None and len(given.name) > 200:
+        faults.append(Fault("name", "may have at most 200 characters"))
+    if faults:
+        raise Invalid(faults)

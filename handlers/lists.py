@@ -1,0 +1,56 @@
+"""Lists everywhere: `{object: "list", data, next_cursor}`, newest first."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+
+from service.errors import Fault, Invalid
+from service.ids import PATTERN
+from service.ports import Page
+
+T = TypeVar("T")
+Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+class Paged(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of every list's query that says which part of it is wanted."""
+
+    limit: Limit = 50
+    cursor: str | None = None
+
+    def page(self) -> Page:
+        """One row more than is shown tells whether there is more."""
+        if self.cursor is not None and not _is_cursor(self.cursor):
+            raise Invalid([Fault("?cursor", "must be a next_cursor of this list")])
+        return Page(limit=self.limit + 1, cursor=self.cursor)
+
+    def wanted(self) -> dict[str, str]:
+        """The filters that were given."""
+        fields = msgspec.structs.asdict(self)
+        return {
+            name: str(value)
+            for name, value in fields.items()
+            if value is not None and name not in Paged.__struct_fields__
+        }
+
+
+def _is_cursor(text: str) -> bool:
+    number = text.isascii() and text.isdigit() and len(text) < 19
+    return number or PATTERN.fullmatch(text) is not None
+
+
+class Listed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a list."""
+
+    object: str = "list"
+    data: Sequence[T]
+    next_cursor: str | None = None
+
+
+def listed(views: Sequence[T], limit: int, cursors: Sequence[Any]) -> Listed[T]:
+    """Show up to *limit* of *views*; the cursor is the one of the last that is shown."""
+    more = len(views) > limit
+    return Listed(
+        data=views[:limit], next_cursor=str(cursors[limit - 1]) if more and cursors else None
+    )

@@ -1,0 +1,244 @@
+"""The description of the API, made from the doors and their types; and a page that shows it."""
+
+import html
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from handlers.doors import Door, Nothing
+from handlers.errors import Problem
+from handlers.health import Readiness
+from service.events import TYPES, Body
+
+_REF: Final = "#/components/schemas/{name}"
+_JSON: Final = "application/json"
+Json = dict[str, Any]
+
+
+def document(doors: Sequence[Door]) -> Callable[[Request], Awaitable[Response]]:
+    """Answer with the description of *doors*, made once when it is first asked for."""
+    made: list[bytes] = []
+
+    async def openapi(_: Request) -> Response:
+        if not made:
+            made.append(msgspec.json.encode(describe(doors)))
+        return Response(made[0], media_type=_JSON)
+
+    return openapi
+
+
+def describe(doors: Sequence[Door]) -> Json:
+    """Describe *doors* as OpenAPI 3.1."""
+    types = _types(doors)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schema_of = _Schemas(types, schemas, components)
+    paths: Json = {}
+    for door in doors:
+        paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Belfry",
+            "version": version("belfry"),
+            "description": "The reply address for AI media jobs.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": {**paths, **_open_paths(schema_of)},
+        "webhooks": {name: _webhook(name, words, schema_of) for name, words in TYPES.items()},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"key": []}],
+    }
+
+
+class _Schemas:
+    """The schema of each type, by reference where it has a name."""
+
+    def __init__(self, types: Sequence[Any], schemas: Sequence[Json], components: Json) -> None:
+        self._pairs, self._components = list(zip(types, schemas, strict=True)), components
+
+    def __call__(self, kind: Any) -> Json:
+        return next(schema for known, schema in self._pairs if known == kind)
+
+    def fields(self, kind: type[msgspec.Struct]) -> tuple[Json, Sequence[str]]:
+        schema = self(kind)
+        if "$ref" in schema:
+            schema = self._components[schema["$ref"].rpartition("/")[2]]
+        return schema.get("properties", {}), schema.get("required", ())
+
+
+def _types(doors: Sequence[Door]) -> list[Any]:
+    named: list[Any] = [Problem, Body, Readiness]
+    for door in doors:
+        named += [kind for kind in (door.query, door.body, door.answer) if kind is not None]
+    unique: list[Any] = []
+    return [kind for kind in named if kind not in unique and not unique.append(kind)]
+
+
+def _operation(door: Door, schema_of: _Schemas) -> Json:
+    described: Json = {
+        "operationId": f"{door.handler.__module__.rpartition('.')[2]}.{door.handler.__name__}",
+        "summary": door.summary,
+        "description": f"Needs a key with the scope `{door.scope}`.",
+        "tags": [door.path.split("/")[2]],
+        "parameters": [*_path_parameters(door), *_query_parameters(door, schema_of)],
+        "responses": _responses(door, schema_of),
+    }
+    if door.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {_JSON: {"schema": schema_of(door.body)}},
+        }
+    return described
+
+
+def _path_parameters(door: Door) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in door.parameters
+    ]
+
+
+def _query_parameters(door: Door, schema_of: _Schemas) -> list[Json]:
+    if door.query is Nothing:
+        return []
+    fields, required = schema_of.fields(door.query)
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": schema}
+        for name, schema in fields.items()
+    ]
+
+
+def _responses(door: Door, schema_of: _Schemas) -> Json:
+    good: Json = {"description": "Done."}
+    if door.answer is not None:
+        good["content"] = {_JSON: {"schema": schema_of(door.answer)}}
+    elif door.status != 204:
+        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {str(door.status): good, "default": _problem(schema_of)}
+
+
+def _problem(schema_of: _Schemas) -> Json:
+    return {
+        "description": "A problem, as RFC 9457 writes it.",
+        "content": {"application/problem+json": {"schema": schema_of(Problem)}},
+    }
+
+
+def _webhook(name: str, words: str, schema_of: _Schemas) -> Json:
+    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "post": {
+            "operationId": f"on.{name}",
+            "summary": words,
+            "description": "Signed as Standard Webhooks; any 2xx counts as received.",
+            "security": [],
+            "parameters": [
+                {"name": header, "in": "header", "required": True, "schema": {"type": "string"}}
+                for header in headers
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {_JSON: {"schema": schema_of(Body)}},
+            },
+            "responses": {"2XX": {"description": "Received."}},
+        }
+    }
+
+
+def _open_paths(schema_of: _Schemas) -> Json:
+    """What needs no key: the providers' door, and what watches over the service."""
+    ready = {"content": {_JSON: {"schema": schema_of(Readiness)}}}
+    return {
+        "/callbacks/{provider}/{ref}": {"post": _callback_operation()},
+        "/livez": {"get": _open("health.alive", "Whether the process runs.", {"200": {}})},
+        "/readyz": {
+            "get": _open("health.ready", "Whether it can work.", {"200": ready, "503": ready})
+        },
+        "/metrics": {"get": _open("health.metrics", "Counts, for Prometheus.", {"200": {}})},
+    }
+
+
+def _open(operation_id: str, summary: str, responses: Json) -> Json:
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "security": [],
+        "tags": ["health"],
+        "responses": {status: {"description": summary, **r} for status, r in responses.items()},
+    }
+
+
+def _callback_operation() -> Json:
+    answers = {
+        "204": "Taken, and on disk.",
+        "400": "The body is not the provider's JSON; it was kept.",
+        "404": "The URL is not one of ours.",
+        "408": "The body was not in within 10 s.",
+        "413": "The body is larger than 8 MiB.",
+        "415": "The body is compressed.",
+        "503": "The store cannot be written just now; try again.",
+    }
+    return {
+        "operationId": "callbacks.receive",
+        "summary": "Where providers call back; the signature in `t` is the key.",
+        "security": [],
+        "tags": ["callbacks"],
+        "parameters": [
+            {"name": "provider", "in": "path", "required": True, "schema": {"type": "string"}},
+            {"name": "ref", "in": "path", "required": True, "schema": {"type": "string"}},
+            {"name": "t", "in": "query", "required": True, "schema": {"type": "string"}},
+        ],
+        "requestBody": {"required": True, "content": {_JSON: {"schema": {}}}},
+        "responses": {status: {"description": words} for status, words in answers.items()},
+    }
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Belfry API</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+color: #1d1d1f }} h2 {{ margin-top: 2rem; text-transform: capitalize }}
+summary {{ cursor: pointer; padding: .3rem 0 }} code {{ font: 14px ui-monospace, monospace }}
+b {{ display: inline-block; width: 4.5rem; font: 600 13px ui-monospace, monospace }}
+pre {{ background: #f5f5f7; padding: 1rem; overflow: auto; border-radius: .5rem }}
+</style>
+<h1>Belfry API</h1>
+<p>The whole description for your tools: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).
+Send your key as <code>Authorization: Bearer KEY</code>.</p>
+{sections}
+</html>"""
+
+
+async def page(request: Request) -> Response:
+    """Show the description to a person; nothing is loaded from elsewhere."""
+    from handlers import DOORS
+
+    described = describe(DOORS)
+    groups: dict[str, list[str]] = {}
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            groups.setdefault(operation["tags"][0], []).append(_entry(method, path, operation))
+    groups["webhooks"] = [
+        _entry("post", name, hook["post"]) for name, hook in described["webhooks"].items()
+    ]
+    sections = "".join(f"<h2>{tag}</h2>{''.join(rows)}" for tag, rows in groups.items())
+    return HTMLResponse(_PAGE.format(sections=sections))
+
+
+def _entry(method: str, path: str, operation: Json) -> str:
+    shown = {name: operation[name] for name in ("description", "parameters") if name in operation}
+    if "requestBody" in operation:
+        shown["body"] = operation["requestBody"]["content"][_JSON]["schema"]
+    text = msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()
+    return (
+        f"<details><summary><b>{method.upper()}</b><code>{html.escape(path)}</code> "
+        f"{html.escape(operation['summary'])}</summary><pre>{html.escape(text)}</pre></details>"
+    )

@@ -1,0 +1,154 @@
+"""Subscriptions over HTTP: made, read, changed, deleted."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from handlers.doors import Nothing, Visit
+from handlers.lists import Listed, Paged, listed
+from service.context import Context
+from service.errors import Fault, Invalid
+from service.events import DEFAULT
+from service.guard import url_fault
+from service.signing import SECRET_BYTES, new_secret
+from service.subscriptions import (
+    MAX_IN_FLIGHT,
+    Subscription,
+    SubscriptionView,
+    header_faults,
+    pattern_faults,
+    view,
+)
+
+InFlight = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Words = Annotated[str, msgspec.Meta(max_length=1000)]
+
+
+class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """*events* are types or patterns (`job.*`); without them, the four ends of a job."""
+
+    url: str
+    events: list[str] | None = None
+    description: Words | None = None
+    headers: dict[str, str] | None = None
+    max_in_flight: InFlight | None = None
+    enabled: bool = True
+    metadata: dict[str, Any] | None = None
+
+
+class SubscriptionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is not named stays as it is; null sets it back to its default."""
+
+    url: str | UnsetType = UNSET
+    events: list[str] | UnsetType | None = UNSET
+    description: Words | UnsetType | None = UNSET
+    headers: dict[str, str] | UnsetType | None = UNSET
+    max_in_flight: InFlight | UnsetType | None = UNSET
+    enabled: bool | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class SubscriptionsQuery(Paged, frozen=True, kw_only=True):
+    kind: str | None = None
+    url: str | None = None
+
+
+class Secret(msgspec.Struct, frozen=True):
+    secret: str
+
+
+async def create(visit: Visit[Nothing]) -> SubscriptionView:
+    """Subscribe a URL to events; the secret that signs them is shown here."""
+    given = await visit.body(NewSubscription)
+    context, at = visit.context, visit.context.clock()
+    _check(context, given.url, given.events, given.headers)
+    secret = new_secret(context.chance.noise(SECRET_BYTES))
+    subscription = Subscription(
+        id=context.chance.new_id("sub", at),
+        tenant=visit.tenant,
+        url=given.url,
+        secret=context.vault.seal(secret, at),
+        events=tuple(given.events or DEFAULT),
+        description=given.description,
+        headers=given.headers or {},
+        max_in_flight=given.max_in_flight or MAX_IN_FLIGHT,
+        enabled=given.enabled,
+        metadata=given.metadata or {},
+        created_at=at,
+        updated_at=at,
+    )
+    await context.store.put_subscription(subscription)
+    return view(subscription, secret)
+
+
+async def show(visit: Visit[Nothing]) -> SubscriptionView:
+    """Look at one subscription."""
+    return view(await visit.context.store.subscription(visit.tenant, visit.id("sub")))
+
+
+async def secret(visit: Visit[Nothing]) -> Secret:
+    """Show the secret that signs what a subscription is sent."""
+    subscription = await visit.context.store.subscription(visit.tenant, visit.id("sub"))
+    return Secret(visit.context.vault.open(subscription.secret))
+
+
+async def listing(visit: Visit[SubscriptionsQuery]) -> Listed[SubscriptionView]:
+    """List subscriptions; those of kind `reply` belong to the reply URLs of jobs."""
+    query = visit.query
+    found = await visit.context.store.subscriptions(visit.tenant, query.wanted(), query.page())
+    return listed([view(one) for one in found], query.limit, [one.id for one in found])
+
+
+async def change(visit: Visit[Nothing]) -> SubscriptionView:
+    """Change a subscription; what is not named stays as it is."""
+    given = await visit.body(SubscriptionChange)
+    at = visit.context.clock()
+    _check(visit.context, given.url, given.events, given.headers)
+    changed = await visit.context.store.change_subscription(
+        visit.tenant, visit.id("sub"), lambda before: _changed(before, given, at)
+    )
+    visit.context.courier.look()
+    return view(changed)
+
+
+async def delete(visit: Visit[Nothing]) -> None:
+    """Delete a subscription; what it was still owed is canceled."""
+    context = visit.context
+    await context.store.delete_subscription(visit.tenant, visit.id("sub"), context.clock())
+
+
+def _changed(before: Subscription, given: SubscriptionChange, at: int) -> Subscription:
+    """Null means the default; enabling clears why it was disabled."""
+    defaults = {
+        "events": before.events if before.kind == "reply" else DEFAULT,
+        "headers": {},
+        "metadata": {},
+        "max_in_flight": MAX_IN_FLIGHT,
+        "description": None,
+    }
+    named = {
+        name: defaults[name] if value is None else value
+        for name, value in msgspec.structs.asdict(given).items()
+        if value is not UNSET
+    }
+    if "events" in named:
+        named["events"] = tuple(named["events"])
+    if named.get("enabled"):
+        named["disabled_reason"] = None
+    return replace(before, **named, updated_at=at)
+
+
+def _check(
+    context: Context,
+    url: str | UnsetType,
+    events: list[str] | UnsetType | None,
+    headers: dict[str, str] | UnsetType | None,
+) -> None:
+    faults = pattern_faults(events, "events") if events else []
+    faults += header_faults(headers, "headers") if headers else []
+    if url and (fault := url_fault(url, context.settings.allow_targets)):
+        faults.append(Fault("url", fault))
+    if faults:
+        raise Invalid(faults)
