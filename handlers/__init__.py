@@ -11,12 +11,12 @@ from handlers import (
     health,
     jobs,
     keys,
-    openapi,
     stream,
     subscriptions,
 )
 from handlers.doors import Door
 from handlers.lists import Listed, Paged
+from handlers.openapi import pages
 from service.callbacks import CallbackView
 from service.deliveries import DeliveryView
 from service.jobs import JobView
@@ -29,7 +29,7 @@ _SUBSCRIBE, _ADMIN = Scope.SUBSCRIPTIONS_WRITE, Scope.ADMIN
 
 # fmt: off
 DOORS: Final = (
-    Door(method="POST",   path="/v1/jobs",                      handler=jobs.submit,          scope=_WRITE,     body=Order | list[Order], answer=JobView | Listed[JobView], status=202),
+    Door(method="POST",   path="/v1/jobs",                      handler=jobs.submit,          scope=_WRITE,     body=(Order, list[Order]), answer=(JobView, Listed[JobView]), status=202),
     Door(method="GET",    path="/v1/jobs",                      handler=jobs.listing,         scope=_READ,      query=jobs.JobsQuery, answer=Listed[JobView]),
     Door(method="GET",    path="/v1/jobs/{id}",                 handler=jobs.show,            scope=_READ,      query=jobs.JobQuery, answer=JobView),
     Door(method="GET",    path="/v1/jobs/{id}/events",          handler=events.of_job,        scope=_READ,      query=Paged, answer=Listed[events.Shown]),
@@ -59,13 +59,14 @@ DOORS: Final = (
 
 def routes() -> list[Route]:
     """The hot path first: routes are tried in their order."""
+    document, page = pages(DOORS)
     return [
-        Route("/callbacks/{provider}/{ref}", callbacks.receive, methods=None),
-        Route("/callbacks/{provider}/{ref}/", callbacks.receive, methods=None),
+        Route("/callbacks/{provider}/{ref}", callbacks.Receiver()),
+        Route("/callbacks/{rest:path}", callbacks.Receiver()),
         Route("/livez", health.alive),
         Route("/readyz", health.ready),
         Route("/metrics", health.metrics),
-        Route("/openapi.json", openapi.document(DOORS)),
-        Route("/docs", openapi.page),
+        Route("/openapi.json", document),
+        Route("/docs", page),
         *(door.route() for door in DOORS),
     ]

@@ -7,6 +7,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from handlers.bodies import read_body
 from handlers.doors import Visit
@@ -25,16 +26,33 @@ class CallbacksQuery(Paged, frozen=True, kw_only=True):
     job: str | None = None
 
 
-async def receive(request: Request) -> Response:
-    """Take a callback in: 204 once everything that follows from it is on disk."""
-    context = cast("Context", request.scope["state"]["context"])
-    provider, ref = request.path_params["provider"], request.path_params["ref"]
+class Receiver:
+    """Takes callbacks in, by any method: what is not ours is not there, whatever it is asked."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await _receive(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+async def _receive(request: Request) -> Response:
+    """Answer 204 once everything that follows from a callback is on disk."""
+    context = cast("Context", request.app.state.context)
+    provider, ref = _named(request)
     if request.method != "POST" or not _authentic(context, provider, ref, request):
         known = provider if provider in context.providers else "unknown"
         CALLBACKS.labels(known, Verdict.FORGED).inc()
         return Response(status_code=404)
     judged = await context.intake.receive(provider, ref, await _body(request, provider))
     return Response(status_code=400 if judged.verdict is Verdict.UNREADABLE else 204)
+
+
+def _named(request: Request) -> tuple[str, str]:
+    """The provider and the ref in the path; a trailing slash is forgiven."""
+    parameters = request.path_params
+    if "rest" in parameters:
+        provider, _, ref = str(parameters["rest"]).removesuffix("/").partition("/")
+        return provider, ref
+    return parameters["provider"], parameters["ref"]
 
 
 def _authentic(context: Context, provider: str, ref: str, request: Request) -> bool:

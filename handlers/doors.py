@@ -50,7 +50,7 @@ Handler = Callable[[Visit[Any]], Awaitable[Any]]
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """*answer* is the type of a good answer, *scope* what a key must be allowed."""
+    """*answer* is the type of a good answer, or a tuple of several; *scope* what a key may do."""
 
     method: str
     path: str
@@ -75,7 +75,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     async def _serve(self, request: Request) -> Response:
         start = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=request_id(request))
-        context = cast("Context", request.scope["state"]["context"])
+        context = cast("Context", request.app.state.context)
         caller = await caller_of(request, context)
         if not caller.may(self.scope):
             raise Forbidden(f"This key lacks the scope {self.scope}.")

@@ -44,7 +44,7 @@ async def alive(_: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """503 while the store cannot be written or a loop is dead."""
-    context = cast("Context", request.scope["state"]["context"])
+    context = cast("Context", request.app.state.context)
     try:
         await context.store.check()
         store = "ok"

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -19,16 +20,20 @@ _JSON: Final = "application/json"
 Json = dict[str, Any]
 
 
-def document(doors: Sequence[Door]) -> Callable[[Request], Awaitable[Response]]:
-    """Answer with the description of *doors*, made once when it is first asked for."""
-    made: list[bytes] = []
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-    async def openapi(_: Request) -> Response:
-        if not made:
-            made.append(msgspec.json.encode(describe(doors)))
-        return Response(made[0], media_type=_JSON)
 
-    return openapi
+def pages(doors: Sequence[Door]) -> tuple[Endpoint, Endpoint]:
+    """Answer with the description of *doors*, and with a page of it; made once, when asked for."""
+    described = lru_cache(maxsize=1)(lambda: describe(doors))
+
+    async def document(_: Request) -> Response:
+        return Response(msgspec.json.encode(described()), media_type=_JSON)
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(_page(described()))
+
+    return document, page
 
 
 def describe(doors: Sequence[Door]) -> Json:
@@ -64,6 +69,8 @@ class _Schemas:
         self._pairs, self._components = list(zip(types, schemas, strict=True)), components
 
     def __call__(self, kind: Any) -> Json:
+        if isinstance(kind, tuple):
+            return {"oneOf": [self(one) for one in kind]}
         return next(schema for known, schema in self._pairs if known == kind)
 
     def fields(self, kind: type[msgspec.Struct]) -> tuple[Json, Sequence[str]]:
@@ -76,9 +83,9 @@ class _Schemas:
 def _types(doors: Sequence[Door]) -> list[Any]:
     named: list[Any] = [Problem, Body, Readiness]
     for door in doors:
-        named += [kind for kind in (door.query, door.body, door.answer) if kind is not None]
-    unique: list[Any] = []
-    return [kind for kind in named if kind not in unique and not unique.append(kind)]
+        for kind in (door.query, door.body, door.answer):
+            named += kind if isinstance(kind, tuple) else [kind]
+    return [kind for n, kind in enumerate(named) if kind is not None and kind not in named[:n]]
 
 
 def _operation(door: Door, schema_of: _Schemas) -> Json:
@@ -217,11 +224,8 @@ Send your key as <code>Authorization: Bearer KEY</code>.</p>
 </html>"""
 
 
-async def page(request: Request) -> Response:
+def _page(described: Json) -> str:
     """Show the description to a person; nothing is loaded from elsewhere."""
-    from handlers import DOORS
-
-    described = describe(DOORS)
     groups: dict[str, list[str]] = {}
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
@@ -230,11 +234,13 @@ async def page(request: Request) -> Response:
         _entry("post", name, hook["post"]) for name, hook in described["webhooks"].items()
     ]
     sections = "".join(f"<h2>{tag}</h2>{''.join(rows)}" for tag, rows in groups.items())
-    return HTMLResponse(_PAGE.format(sections=sections))
+    return _PAGE.format(sections=sections)
 
 
 def _entry(method: str, path: str, operation: Json) -> str:
-    shown = {name: operation[name] for name in ("description", "parameters") if name in operation}
+    shown: Json = {
+        name: operation[name] for name in ("description", "parameters") if name in operation
+    }
     if "requestBody" in operation:
         shown["body"] = operation["requestBody"]["content"][_JSON]["schema"]
     text = msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()

@@ -121,7 +121,7 @@ async def delete(visit: Visit[Nothing]) -> None:
 
 def _changed(before: Subscription, given: SubscriptionChange, at: int) -> Subscription:
     """Null means the default; enabling clears why it was disabled."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "events": before.events if before.kind == "reply" else DEFAULT,
         "headers": {},
         "metadata": {},
@@ -133,8 +133,8 @@ def _changed(before: Subscription, given: SubscriptionChange, at: int) -> Subscr
         for name, value in msgspec.structs.asdict(given).items()
         if value is not UNSET
     }
-    if "events" in named:
-        named["events"] = tuple(named["events"])
+    if given.events is not UNSET:
+        named["events"] = tuple(given.events or defaults["events"])
     if named.get("enabled"):
         named["disabled_reason"] = None
     return replace(before, **named, updated_at=at)

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
+import uvloop
 from msgspec.structs import replace
 
 from service import logs
-from service.app import create_app
+from service.app import create_app, running
+from service.errors import StartError
 from service.feed import Feed
 from service.server import Server
-from service.settings import Settings, SettingsError, from_env
-from store.sqlite import StoreError
+from service.settings import Settings, from_env
 
 log = structlog.get_logger()
 
@@ -24,12 +25,20 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     logs.configure()
     try:
         settings = with_keys(from_env(environ))
-    except SettingsError as exc:
-        print(f"Belfry cannot start:\n{exc}", file=sys.stderr)  # noqa: T201 - for a person
+        return uvloop.run(serve(settings))
+    except StartError as exc:
+        print(f"Belfry cannot start.\n{exc}", file=sys.stderr)  # noqa: T201 - for a person
         return 1
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until told to stop, then finish what is under way."""
     feed = Feed()
-    server = Server(create_app(settings, feed), feed, host=settings.host, port=settings.port)
-    server.run()
+    async with running(settings, feed) as context:
+        server = Server(create_app(context), feed, settings.host, settings.port)
+        log.info("service.started", host=settings.host, port=settings.port)
+        await server.serve()
+    log.info("service.stopped")
     return 0 if server.started else 1
 
 
@@ -38,11 +47,14 @@ def with_keys(settings: Settings) -> Settings:
     if settings.secret_keys or not settings.is_sqlite:
         return settings
     path = Path(settings.database_url.removeprefix("sqlite:///") + ".keys")
-    if not path.exists():
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(file, "w") as out:
-            out.write(secrets.token_hex(32) + "\n")
-    return replace(settings, secret_keys=tuple(path.read_text().split()))
+    try:
+        if not path.exists():
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(file, "w") as out:
+                out.write(secrets.token_hex(32) + "\n")
+        return replace(settings, secret_keys=tuple(path.read_text().split()))
+    except OSError as exc:
+        raise StartError(f"BELFRY_DATABASE_URL: cannot keep keys beside it ({exc})") from exc
 
 
 if __name__ == "__main__":

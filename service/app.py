@@ -1,10 +1,9 @@
 """Where everything is put together: the one place, with the CLI, that knows all three words."""
 
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypedDict
-
 from starlette.applications import Starlette
 
 from handlers import routes
@@ -14,47 +13,38 @@ from service.context import Context
 from service.courier import Courier
 from service.feed import Feed
 from service.intake import Intake
+from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
 from service.loops import Loops
 from service.metrics import EVENTS
 from service.moves import Mover
 from service.orders import Desk
 from service.outbound import Poster, ProviderClient
-from service.ports import Changes
+from service.ports import Changes, Key, Store
 from service.providers import registry
 from service.settings import Settings
-from service.signing import CallbackTokens, Vault
+from service.signing import CallbackTokens, Vault, key_hash
 from service.submitter import Line, Submitter
 from service.sweeper import Sweeper
 from store import open_store
 
 
-class State(TypedDict):
-    """What the lifespan hands to every request."""
-
-    context: Context
-
-
-def create_app(settings: Settings, feed: Feed) -> Starlette:
-    """Make the application; closing *feed* ends its streams, so that it can stop."""
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        async with running(settings, feed) as context:
-            yield {"context": context}
-
-    app = Starlette(routes=routes(), lifespan=lifespan, exception_handlers=EXCEPTION_HANDLERS)
+def create_app(context: Context) -> Starlette:
+    """Make the application of a running service."""
+    app = Starlette(routes=routes(), exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
+    app.state.context = context
     return app
 
 
 @asynccontextmanager
 async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
-    """Run one service: what is opened here is closed in the reverse order."""
+    """Run one service; what is opened here is closed in the reverse order. StartError: it cannot."""
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)
         poster = Poster(now, settings.allow_targets)
         stack.push_async_callback(poster.close)
+        await _first_key(settings, store)
         vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
         courier = Courier(store, poster, vault, now)
         mover = Mover(store, now, SystemChance().new_id, courier.takes)
@@ -83,6 +73,23 @@ async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
             clock=now,
             chance=SystemChance(),
         )
+
+
+async def _first_key(settings: Settings, store: Store) -> None:
+    """Make the first admin key and print it, once: nobody could ever come in without it."""
+    if settings.admin_key is not None or await store.has_keys():
+        return
+    shown = new_key(SystemChance().noise(NOISE_BYTES))
+    key = Key(
+        id=SystemChance().new_id("key", now()),
+        hash=key_hash(shown),
+        tenant=DEFAULT_TENANT,
+        name="first admin key",
+        scopes=(Scope.ADMIN,),
+        created_at=now(),
+    )
+    await store.put_key(key)
+    print(f"Your admin key, shown only this once: {shown}", file=sys.stderr)  # noqa: T201
 
 
 def _lines(settings: Settings, stack: AsyncExitStack) -> dict[str, Line]:

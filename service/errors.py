@@ -12,6 +12,10 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
+class StartError(Exception):
+    """The service cannot start; the message names each setting at fault and the fix."""
+
+
 class ServiceError(Exception):
     """The base of all errors that a caller is told about."""
 

@@ -1,6 +1,6 @@
 """The event: a fact told to subscribers, immutable, in one log; its bytes are the webhook body."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,7 +16,6 @@ TYPES: Final[dict[str, str]] = {
     "job.failed": "The job ended without output; `error` says why.",
     "job.canceled": "The job was called off.",
     "job.expired": "The provider was not heard of until the deadline.",
-    "webhook.test": "A ping, sent because a user asked for it.",
 }
 DEFAULT: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
 
@@ -44,7 +43,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str
     timestamp: str
     sequence: int
-    data: JobView | dict[str, Any]
+    data: JobView
     after_expiry: bool = False
 
 

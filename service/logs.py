@@ -38,7 +38,13 @@ def configure(level: int = logging.INFO) -> None:
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
+    logging.getLogger("uvicorn.error").addFilter(_not_told_twice)
     logging.basicConfig(handlers=[_Library()], level=logging.WARNING, force=True)
+
+
+def _not_told_twice(record: logging.LogRecord) -> bool:
+    """What a handler failed at is our own line `request.failed`, with its cause."""
+    return not record.getMessage().startswith("Exception in ASGI application")
 
 
 class _Library(logging.Handler):

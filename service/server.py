@@ -1,34 +1,54 @@
 """Runs an application under uvicorn, with an end that open event streams do not hold up."""
 
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from service.feed import Feed
 
-GRACE_SECONDS = 5
+GRACE_SECONDS: Final = 5
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
-    """Closes *feed* at the first signal: uvicorn waits for streams before it ends the lifespan."""
+    """Closes *feed* when it is told to stop, because uvicorn first waits for open streams."""
 
-    def __init__(self, app: ASGIApp, feed: Feed, *, host: str, port: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                lifespan="on",
-                timeout_graceful_shutdown=GRACE_SECONDS,
-                backlog=2048,
-            )
+    def __init__(self, app: ASGIApp, feed: Feed, host: str, port: int) -> None:
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            lifespan="off",
+            access_log=False,  # it would print callback URLs with their signatures
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
+        super().__init__(config)
         self._feed = feed
+
+    def stop(self) -> None:
+        """Stop accepting, end streams, let requests finish."""
+        self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._feed.close()
         super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals without raising them again at the end: there is still work to finish."""
+        loop = asyncio.get_running_loop()
+        for sig in _SIGNALS:
+            loop.add_signal_handler(sig, self.handle_exit, sig, None)
+        try:
+            yield
+        finally:
+            for sig in _SIGNALS:
+                loop.remove_signal_handler(sig)

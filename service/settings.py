@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from service.errors import Fault
+from service.errors import Fault, StartError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_KEY: Final = 32
@@ -15,8 +15,8 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class SettingsError(Exception):
-    """The environment has *faults*; the service must not start."""
+class SettingsError(StartError):
+    """The environment has *faults*, one line each in the message."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(f"{fault.path}: {fault.message}" for fault in faults))

@@ -6,7 +6,7 @@ from service.ports import Store
 async def open_store(database_url: str, at: int) -> Store:
     """Open the database and bring its schema up to date.
 
-    SQLite has one process, so what an earlier one held is free again *at* once. StoreError says
+    SQLite has one process, so what an earlier one held is free again *at* once. StartError says
     which setting is at fault.
     """
     from store.sql import SqlStore

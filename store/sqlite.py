@@ -16,7 +16,7 @@ from typing import Any, Final
 import aiosqlite
 import msgspec
 
-from service.errors import Unavailable
+from service.errors import StartError, Unavailable
 from store.dialect import Dialect, read_migrations, read_queries
 
 DIALECT: Final = Dialect(
@@ -49,10 +49,6 @@ _READER: Final = (
     "PRAGMA busy_timeout = 5000",
 )
 Row = Mapping[str, Any]
-
-
-class StoreError(Exception):
-    """The database cannot be opened; the message names the setting and the fix."""
 
 
 class SqliteSession:
@@ -154,12 +150,12 @@ def _lock(path: Path) -> int:
     try:
         file = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise StoreError(f"BELFRY_DATABASE_URL: cannot write beside {path} ({exc})") from exc
+        raise StartError(f"BELFRY_DATABASE_URL: cannot write beside {path} ({exc})") from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         os.close(file)
-        raise StoreError(
+        raise StartError(
             f"BELFRY_DATABASE_URL: another process has {path} open; SQLite serves one process, "
             "PostgreSQL any number"
         ) from exc
@@ -173,7 +169,7 @@ async def _connect(uri: str, pragmas: Sequence[str]) -> aiosqlite.Connection:
         for pragma in pragmas:
             await connection.execute_fetchall(pragma)
     except sqlite3.Error as exc:
-        raise StoreError(f"BELFRY_DATABASE_URL: cannot open the database ({exc})") from exc
+        raise StartError(f"BELFRY_DATABASE_URL: cannot open the database ({exc})") from exc
     return connection
 
 
@@ -183,7 +179,7 @@ async def _migrate(writer: aiosqlite.Connection) -> None:
     rows = await writer.execute_fetchall("SELECT name FROM migrations")
     done, known = {row["name"] for row in rows}, read_migrations(DIALECT)
     if newer := sorted(done - {name for name, _ in known}):
-        raise StoreError(
+        raise StartError(
             f"BELFRY_DATABASE_URL: the database is newer than this Belfry ({newer[-1]})"
         )
     for name, statements in known:

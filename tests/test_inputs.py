@@ -3,9 +3,10 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.providers import registry
 from service.providers.inputs import UUID, WEB_URL, Input, faults_of, json_schema
 
 TABLE = (
@@ -147,6 +148,22 @@ def test_a_uuid_may_be_of_any_version_and_case(uuid: str) -> None:
     assert re.fullmatch(UUID, uuid)
 
 
+def test_every_operation_of_every_provider_is_shown_with_its_schema() -> None:
+    providers = registry()
+
+    shown = {
+        (name, operation.name): json_schema(operation.inputs)
+        for name, provider in providers.items()
+        for operation in provider.operations.values()
+    }
+
+    assert providers.keys() == {"useapi", "runware", "runway_ai"}
+    assert len(shown) == 18
+    assert shown["useapi", "frames.create"]["required"] == ["text_prompt"]
+    assert json.loads(json.dumps(list(shown.values()))) == list(shown.values())
+
+
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([entry.name for entry in TABLE]), st.from_type(object)))
 def test_whatever_is_given_ends_in_faults_and_not_in_an_error(given: dict[str, Any]) -> None:
     faults = faults_of(TABLE, given)

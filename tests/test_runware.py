@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
@@ -708,6 +708,7 @@ def test_what_is_no_task_is_unreadable(body: bytes) -> None:
         RUNWARE.read_callback(body)
 
 
+@settings(deadline=None)
 @given(TASKLIKE)
 def test_any_json_is_read_or_unreadable(value: object) -> None:
     body = msgspec.json.encode(value)
@@ -725,6 +726,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:
@@ -735,6 +737,7 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     assert reports
 
 
+@settings(deadline=None)
 @given(st.integers(100, 999), TASKLIKE.map(msgspec.json.encode) | st.binary())
 def test_every_task_gets_an_answer(status: int, body: bytes) -> None:
     both = answers(status, body, (REF, OTHER))

@@ -3,7 +3,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
@@ -353,6 +353,7 @@ def test_there_are_no_callbacks(body: bytes) -> None:
         RUNWAY_AI.read_callback(body)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(INPUTS)), st.integers(100, 999), st.binary())
 def test_every_answer_has_a_meaning(operation: str, status: int, body: bytes) -> None:
     assert isinstance(answer(operation, status, body), Report | Busy | Unknown)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
@@ -274,9 +274,13 @@ def test_an_accepted_task_with_a_status_nobody_knows_is_submitted() -> None:
     assert report == Report(task_id="t", status=Status.SUBMITTED, provider_status="REVIEWING")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"code": 200}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b"\xff"])
 def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
     assert isinstance(answer(200, body), Unknown)
+
+
+def test_a_task_object_without_a_name_leaves_doubt() -> None:
+    assert isinstance(answer(200, payload("answer_without_a_task")), Unknown)
 
 
 def test_an_error_under_a_200_is_judged_by_its_own_code() -> None:
@@ -558,6 +562,29 @@ def test_the_kind_of_an_artifact_is_judged_by_what_there_is(
 
 
 @pytest.mark.parametrize(
+    ("size", "read"),
+    [
+        (12345678.0, 12345678),
+        ("12345678", 12345678),
+        ("12 MB", None),
+        (-1, None),
+        (True, None),
+        (2**63, None),
+        ("9" * 5000, None),
+        (None, None),
+    ],
+)
+def test_a_file_size_is_a_number_of_bytes_or_not_known(size: object, read: int | None) -> None:
+    item = {"id": "a1", "url": "https://example.com/1.png", "fileSize": size}
+    body = {"replyRef": REF, "status": "SUCCEEDED", "artifacts": [item]}
+
+    (report,) = USEAPI.read_callback(json.dumps(body).encode())
+
+    assert report.output is not None
+    assert report.output.artifacts[0].bytes == read
+
+
+@pytest.mark.parametrize(
     "name", ["callback_succeeded_without_artifacts", "callback_succeeded_without_url"]
 )
 def test_success_without_anything_to_fetch_is_a_failure(name: str) -> None:
@@ -633,6 +660,7 @@ def test_what_is_not_a_task_is_unreadable(body: bytes) -> None:
         USEAPI.read_callback(body)
 
 
+@settings(deadline=None)
 @given(TASKLIKE)
 def test_any_json_is_read_or_unreadable(value: object) -> None:
     body = msgspec.json.encode(value)
@@ -645,6 +673,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
     assert [type(report) for report in reports] == [Report]
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:
@@ -655,6 +684,7 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     assert reports
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["frames.create", "frames.describe"]),
     st.integers(100, 999),
