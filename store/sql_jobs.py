@@ -127,7 +127,8 @@ async def _replayed(session: Session, key: Idempotency, tenant: str) -> list[Job
         fault = Fault("Idempotency-Key", "came with another body before; make a new key")
         raise Invalid([fault], code="idempotency_reused")
     ids = msgspec.json.decode(used["job_ids"], type=list[str])
-    found = {row["id"]: job_of(row) for row in await session.rows("jobs_by_id", jobs=ids)}
+    rows = await session.rows("jobs_by_id", tenant=tenant, jobs=ids)
+    found = {row["id"]: job_of(row) for row in rows}
     return [found[job_id] for job_id in ids if job_id in found]
 
 
