@@ -3,14 +3,13 @@
 import re
 from typing import Final, cast
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from handlers.bodies import read_body
-from handlers.doors import Visit
+from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.callbacks import CallbackView, Verdict, view
 from service.context import Context
@@ -74,7 +73,7 @@ async def _body(request: Request, provider: str) -> bytes:
         raise
 
 
-async def show(visit: Visit[msgspec.Struct]) -> CallbackView:
+async def show(visit: Visit[Nothing]) -> CallbackView:
     """Look at one callback as it came in, with secrets redacted."""
     callback = await visit.context.store.callback(visit.tenant, visit.id("cb"))
     return view(callback, redacted_text(callback.body))

@@ -3,12 +3,23 @@
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, TypeVar, cast
+from http import HTTPStatus
+from typing import (
+    Any,
+    Final,
+    Generic,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 import structlog
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from handlers.auth import caller_of
@@ -35,6 +46,10 @@ class Visit(Generic[Q]):
     def __init__(self, request: Request, context: Context, tenant: str, query: Q) -> None:
         self.request, self.context, self.tenant, self.query = request, context, tenant, query
 
+    def reply(self, answer: T, status: int, headers: dict[str, str]) -> T:
+        """Answer with a status or headers of its own; the type says what is inside."""
+        return cast("T", reply(answer, status, headers))
+
     def id(self, prefix: str) -> str:
         """The id in the path; one that cannot be ours is not there, and needs no look-up."""
         given = str(self.request.path_params["id"])
@@ -49,17 +64,31 @@ class Visit(Generic[Q]):
 Handler = Callable[[Visit[Any]], Awaitable[Any]]
 
 
-class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """*answer* is the type of a good answer, or a tuple of several; *scope* what a key may do."""
+class Door(msgspec.Struct, frozen=True):
+    """*scope* is what a key must be allowed, *body* the type taken, or a tuple of several.
+
+    What is asked in the query and what is answered stand in the annotations of *handler*.
+    """
 
     method: str
     path: str
     handler: Handler
     scope: Scope
-    query: type[msgspec.Struct] = Nothing
+    status: int = HTTPStatus.OK
     body: Any = None
-    answer: Any = None
-    status: int = 200
+
+    @property
+    def query(self) -> type[msgspec.Struct]:
+        (query,) = get_args(get_type_hints(self.handler)["visit"])
+        return cast("type[msgspec.Struct]", query)
+
+    @property
+    def answer(self) -> Any:
+        """The type of a good answer, or a tuple of several; None without a body."""
+        answer = get_type_hints(self.handler)["return"]
+        if get_origin(answer) is Union:
+            return get_args(answer)
+        return None if answer in (type(None), StreamingResponse) else answer
 
     @property
     def parameters(self) -> list[str]:
@@ -70,16 +99,21 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         return (self.handler.__doc__ or "").strip().split("\n")[0]
 
     def route(self) -> Route:
-        return Route(self.path, self._serve, methods=[self.method])
+        query = self.query
 
-    async def _serve(self, request: Request) -> Response:
+        async def serve(request: Request) -> Response:
+            return await self._serve(request, query)
+
+        return Route(self.path, serve, methods=[self.method])
+
+    async def _serve(self, request: Request, query: type[msgspec.Struct]) -> Response:
         start = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=request_id(request))
         context = cast("Context", request.app.state.context)
         caller = await caller_of(request, context)
         if not caller.may(self.scope):
             raise Forbidden(f"This key lacks the scope {self.scope}.")
-        visit = Visit(request, context, caller.tenant, self._query(request))
+        visit = Visit(request, context, caller.tenant, _asked(request, query))
         response = self._answer(await self.handler(visit))
         response.headers["x-request-id"] = request_id(request)
         log.info(
@@ -92,22 +126,25 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         )
         return response
 
-    def _query(self, request: Request) -> msgspec.Struct:
-        given = dict(request.query_params)
-        unknown = given.keys() - set(self.query.__struct_fields__)
-        if unknown:
-            known = ", ".join(self.query.__struct_fields__) or "none"
-            message = f"is not known here; known: {known}"
-            raise Invalid([Fault(f"?{name}", message) for name in sorted(unknown)])
-        return convert(given, self.query, "?", strict=False)
-
     def _answer(self, answer: Any) -> Response:
         if isinstance(answer, Response):
             return answer
         return reply(answer, self.status)
 
 
-def reply(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _asked(request: Request, query: type[msgspec.Struct]) -> msgspec.Struct:
+    given = dict(request.query_params)
+    unknown = given.keys() - set(query.__struct_fields__)
+    if unknown:
+        known = ", ".join(query.__struct_fields__) or "none"
+        message = f"is not known here; known: {known}"
+        raise Invalid([Fault(f"?{name}", message) for name in sorted(unknown)])
+    return convert(given, query, "?", strict=False)
+
+
+def reply(
+    answer: Any, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
     if answer is None:
-        return Response(status_code=status if status != 200 else 204, headers=headers)
+        return Response(status_code=status, headers=headers)
     return Response(msgspec.json.encode(answer), status, headers, "application/json")

@@ -59,7 +59,6 @@ def problem(
     code: str,
     detail: str,
     faults: list[Fault] | None = None,
-    headers: Mapping[str, str] | None = None,
 ) -> Response:
     body = Problem(
         title=HTTPStatus(status).phrase,
@@ -69,12 +68,8 @@ def problem(
         errors=faults or [],
         request_id=request_id(request),
     )
-    return Response(
-        msgspec.json.encode(body),
-        status,
-        {**(headers or {}), "x-request-id": body.request_id},
-        "application/problem+json",
-    )
+    headers = {"x-request-id": body.request_id}
+    return Response(msgspec.json.encode(body), status, headers, "application/problem+json")
 
 
 def request_id(request: Request) -> str:
@@ -83,24 +78,24 @@ def request_id(request: Request) -> str:
     return str(state.setdefault("request_id", SystemChance().new_id("req", now())))
 
 
-async def told(request: Request, exc: Exception) -> Response:
+async def told(request: Request, exc: ServiceError) -> Response:
     """Tell a caller what it did wrong, or when to come back."""
-    assert isinstance(exc, ServiceError)
     status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), 500)
     faults = exc.faults if isinstance(exc, Invalid) else []
-    headers = {}
+    response = problem(request, status, exc.reason, str(exc), faults)
     if isinstance(exc, Unavailable):
-        headers["retry-after"] = str(exc.retry_after_seconds)
+        response.headers["retry-after"] = str(exc.retry_after_seconds)
     if isinstance(exc, Unauthorized):
-        headers["www-authenticate"] = 'Bearer realm="belfry"'
-    return problem(request, status, exc.reason, str(exc), faults, headers)
+        response.headers["www-authenticate"] = 'Bearer realm="belfry"'
+    return response
 
 
-async def refused(request: Request, exc: Exception) -> Response:
+async def refused(request: Request, exc: HTTPException) -> Response:
     """What the HTTP edge itself refuses: no such path, wrong method, too large."""
-    assert isinstance(exc, HTTPException)
     code = _CODES.get(exc.status_code, "bad_request")
-    return problem(request, exc.status_code, code, exc.detail, headers=exc.headers)
+    response = problem(request, exc.status_code, code, exc.detail)
+    response.headers.update(exc.headers or {})
+    return response
 
 
 async def broken(request: Request, exc: Exception) -> Response:
@@ -109,7 +104,7 @@ async def broken(request: Request, exc: Exception) -> Response:
     return problem(request, 500, "internal", "Something went wrong here; it has been logged.")
 
 
-EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Exception], Any]]] = {
+EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Any], Any]]] = {
     ServiceError: told,
     HTTPException: refused,
     Exception: broken,

@@ -5,10 +5,9 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
-from starlette.responses import Response
 
 from handlers.bodies import convert, read_json_body
-from handlers.doors import Nothing, Visit, reply
+from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.context import Context
 from service.errors import Fault, Invalid
@@ -29,7 +28,7 @@ class JobsQuery(Paged, frozen=True, kw_only=True):
     ref: str | None = None
 
 
-async def submit(visit: Visit[Nothing]) -> Response:
+async def submit(visit: Visit[Nothing]) -> JobView | Listed[JobView]:
     """Submit a job, or up to 100 in an array: all or none."""
     given = await read_json_body(visit.request)
     orders = _orders(given)
@@ -41,8 +40,8 @@ async def submit(visit: Visit[Nothing]) -> Response:
     views = [_shown(job, inputs.get(job.id)) for job in jobs]
     headers = {} if fresh else {"idempotent-replayed": "true"}
     if isinstance(given, list):
-        return reply(Listed(data=views), 202, headers)
-    return reply(views[0], 202, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
+        return visit.reply(Listed(data=views), 202, headers)
+    return visit.reply(views[0], 202, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
 
 
 def _orders(given: Any) -> list[Order]:

@@ -1,5 +1,7 @@
 """API keys over HTTP: made, listed, revoked; for admins."""
 
+from typing import Final
+
 import msgspec
 
 from handlers.doors import Nothing, Visit
@@ -8,6 +10,8 @@ from service.errors import Fault, Invalid
 from service.keys import DEFAULT_TENANT, NOISE_BYTES, TENANT, KeyView, Scope, new_key, view
 from service.ports import Key
 from service.signing import key_hash
+
+MAX_NAME: Final = 200
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +57,7 @@ def _check(given: NewKey) -> None:
         faults.append(Fault("scopes", f"needs at least one of {', '.join(Scope)}"))
     if not TENANT.fullmatch(given.tenant):
         faults.append(Fault("tenant", "must be up to 64 letters, digits, dots, dashes"))
-    if given.name is not None and len(given.name) > 200:
-        faults.append(Fault("name", "may have at most 200 characters"))
+    if given.name is not None and len(given.name) > MAX_NAME:
+        faults.append(Fault("name", f"may have at most {MAX_NAME} characters"))
     if faults:
         raise Invalid(faults)

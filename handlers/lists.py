@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from service.errors import Fault, Invalid
-from service.ids import PATTERN
+from service.ids import PATTERN, is_seq
 from service.ports import Page
 
 T = TypeVar("T")
@@ -36,8 +36,7 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _is_cursor(text: str) -> bool:
-    number = text.isascii() and text.isdigit() and len(text) < 19
-    return number or PATTERN.fullmatch(text) is not None
+    return is_seq(text) or PATTERN.fullmatch(text) is not None
 
 
 class Listed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

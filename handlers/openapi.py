@@ -3,6 +3,7 @@
 import html
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ def _responses(door: Door, schema_of: _Schemas) -> Json:
     good: Json = {"description": "Done."}
     if door.answer is not None:
         good["content"] = {_JSON: {"schema": schema_of(door.answer)}}
-    elif door.status != 204:
+    elif door.status != HTTPStatus.NO_CONTENT:
         good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     return {str(door.status): good, "default": _problem(schema_of)}
 

@@ -10,6 +10,7 @@ from handlers.doors import Visit
 from service.context import Context
 from service.errors import Fault, Invalid
 from service.events import Event
+from service.ids import is_seq
 from service.jobs import ENDS
 from service.metrics import STREAMS
 from service.subscriptions import covers, pattern_faults
@@ -61,7 +62,7 @@ def _asked(visit: Visit[StreamQuery] | Visit[JobStreamQuery], after: int | None)
     given = visit.request.headers.get("last-event-id")
     if given is None:
         return after
-    if not given.isascii() or not given.isdigit() or len(given) > 18:
+    if not is_seq(given):
         raise Invalid([Fault("Last-Event-ID", "must be the id of a message of this stream")])
     return int(given)
 

@@ -38,7 +38,7 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     metadata: dict[str, Any] | None = None
 
 
-class SubscriptionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is not named stays as it is; null sets it back to its default."""
 
     url: str | UnsetType = UNSET
@@ -103,7 +103,7 @@ async def listing(visit: Visit[SubscriptionsQuery]) -> Listed[SubscriptionView]:
 
 async def change(visit: Visit[Nothing]) -> SubscriptionView:
     """Change a subscription; what is not named stays as it is."""
-    given = await visit.body(SubscriptionChange)
+    given = await visit.body(Change)
     at = visit.context.clock()
     _check(visit.context, given.url, given.events, given.headers)
     changed = await visit.context.store.change_subscription(
@@ -119,7 +119,7 @@ async def delete(visit: Visit[Nothing]) -> None:
     await context.store.delete_subscription(visit.tenant, visit.id("sub"), context.clock())
 
 
-def _changed(before: Subscription, given: SubscriptionChange, at: int) -> Subscription:
+def _changed(before: Subscription, given: Change, at: int) -> Subscription:
     """Null means the default; enabling clears why it was disabled."""
     defaults: dict[str, Any] = {
         "events": before.events if before.kind == "reply" else DEFAULT,

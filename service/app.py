@@ -4,6 +4,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+
 from starlette.applications import Starlette
 
 from handlers import routes
@@ -38,7 +39,7 @@ def create_app(context: Context) -> Starlette:
 
 @asynccontextmanager
 async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
-    """Run one service; what is opened here is closed in the reverse order. StartError: it cannot."""
+    """Run one service and close in the reverse order what was opened; StartError if it cannot."""
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from service.courier import Courier
 from service.feed import Feed
 from service.intake import Intake
 from service.loops import Loops
 from service.moves import Mover
 from service.orders import Desk
-from service.courier import Courier
 from service.ports import Chance, Clock, Store
 from service.providers import Provider
 from service.settings import Settings

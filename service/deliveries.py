@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ JITTER: Final = 0.2
 INTERMEDIATE_TRIES: Final = 2
 RETRY_AFTER_CAP: Final = 86_400
 EXCERPT_BYTES: Final = 16 * 1024
+_OK, _REDIRECT = 200, 300
 ATTEMPT_SECONDS: Final = 15
 """One deadline over name look-up, connect, headers and body."""
 LEASE: Final = 45 * SECOND
@@ -70,7 +72,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def success(self) -> bool:
-        return self.status_code is not None and 200 <= self.status_code < 300
+        return self.status_code is not None and _OK <= self.status_code < _REDIRECT
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,10 +117,13 @@ def settle(delivery: Delivery, outcome: Outcome, jitter: float) -> Settlement:
     now = outcome.at + int(outcome.duration_ms * 1000)
     if outcome.success:
         return _settled(delivery, DeliveryStatus.DELIVERED, outcome, now)
-    if outcome.status_code == 410:
+    if outcome.status_code == HTTPStatus.GONE:
         dead = _settled(delivery, DeliveryStatus.DEAD, outcome, now)
         return msgspec.structs.replace(dead, disable="The receiver answered 410 Gone.")
-    if outcome.retry_after_seconds is not None and outcome.status_code in (429, 503):
+    if outcome.retry_after_seconds is not None and outcome.status_code in (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ):
         pause = min(outcome.retry_after_seconds, RETRY_AFTER_CAP) * SECOND
         return _again(delivery, outcome, delivery.tries, now + pause)
     tries = delivery.tries + 1

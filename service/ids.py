@@ -8,6 +8,7 @@ from uuid import UUID
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o or u
 PATTERN: Final = re.compile(r"[a-z]{2,4}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 NOISE_BITS: Final = 62
+_SEQ_DIGITS: Final = 18
 
 Mint = Callable[[str, int], str]
 """Makes the id of *prefix* for a thing made *at* that time."""
@@ -29,6 +30,11 @@ def new_id(prefix: str, at: int, noise: int) -> str:
 def new_ref(noise: int) -> str:
     """Make a submission's ref, a UUIDv4, from 128 random bits: what Runware asks of a taskUUID."""
     return str(UUID(int=noise, version=4))
+
+
+def is_seq(text: str) -> bool:
+    """Say whether *text* could be the `seq` of an event: a number that fits a column."""
+    return text.isascii() and text.isdigit() and len(text) <= _SEQ_DIGITS
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -39,6 +39,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     deadline_seconds: int | None = None
 
 
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What the jobs of one request share."""
+
+    id: str
+    tenant: str
+    at: int
+
+
 class Desk:
     """Turns orders into new jobs; Invalid names every fault of all of them at once."""
 
@@ -54,12 +62,12 @@ class Desk:
 
     def take(self, tenant: str, orders: Sequence[Order], at: int) -> list[NewJob]:
         """Check all *orders* and make their jobs, in their order in time."""
-        batch = self._chance.new_id("bat", at)
+        batch = _Batch(id=self._chance.new_id("bat", at), tenant=tenant, at=at)
         faults: list[Fault] = []
         new: list[NewJob] = []
         for n, order in enumerate(orders):
             try:
-                new.append(self._one(tenant, order, batch, at + n))
+                new.append(self._one(order, msgspec.structs.replace(batch, at=at + n)))
             except Invalid as exc:
                 prefix = f"[{n}]." if len(orders) > 1 else ""
                 faults += [Fault(prefix + fault.path, fault.message) for fault in exc.faults]
@@ -68,7 +76,7 @@ class Desk:
             raise Invalid(faults)
         return new
 
-    def _one(self, tenant: str, order: Order, batch: str, at: int) -> NewJob:
+    def _one(self, order: Order, batch: _Batch) -> NewJob:
         provider, operation = self._find(order)
         faults = _own_faults(order)
         try:
@@ -80,8 +88,8 @@ class Desk:
             faults.append(Fault("reply_url" if order.reply_url else "input", f"reply URL {fault}"))
         if faults:
             raise Invalid(faults)
-        reply = self._reply(tenant, reply_url, at) if reply_url else None
-        job = self._job(tenant, order, operation, prepared, batch, at)
+        reply = self._reply(reply_url, batch) if reply_url else None
+        job = self._job(order, operation, prepared, batch)
         return NewJob(job=job, input=msgspec.json.encode(prepared.input), reply=reply)
 
     def _find(self, order: Order) -> tuple[Provider, Operation]:
@@ -98,26 +106,18 @@ class Desk:
             raise Invalid([fault], code="provider_not_configured")
         return provider, operation
 
-    def _job(
-        self,
-        tenant: str,
-        order: Order,
-        operation: Operation,
-        prepared: Prepared,
-        batch: str,
-        at: int,
-    ) -> Job:
+    def _job(self, order: Order, operation: Operation, prepared: Prepared, batch: _Batch) -> Job:
         account = f"{order.provider}:{prepared.account}" if prepared.account else order.provider
         return Job(
-            id=self._chance.new_id("job", at),
-            tenant=tenant,
+            id=self._chance.new_id("job", batch.at),
+            tenant=batch.tenant,
             provider=order.provider,
             operation=operation.name,
             account=account,
             ref=prepared.ref or self._chance.new_ref(),
-            created_at=at,
+            created_at=batch.at,
             deadline_seconds=order.deadline_seconds or operation.deadline_seconds,
-            batch=batch,
+            batch=batch.id,
             max_jobs=prepared.max_jobs,
             reply_ref=prepared.reply_ref if order.reply_ref is None else order.reply_ref,
             reply_events=tuple(DEFAULT if order.reply_events is None else order.reply_events),
@@ -126,17 +126,17 @@ class Desk:
             tags=tuple(dict.fromkeys(order.tags or ())),
         )
 
-    def _reply(self, tenant: str, url: str, at: int) -> Subscription:
+    def _reply(self, url: str, batch: _Batch) -> Subscription:
         """The subscription of a reply URL; jobs with the same URL share the first one made."""
         return Subscription(
-            id=self._chance.new_id("sub", at),
-            tenant=tenant,
+            id=self._chance.new_id("sub", batch.at),
+            tenant=batch.tenant,
             kind="reply",
             url=url,
-            secret=self._vault.seal(new_secret(self._chance.noise(SECRET_BYTES)), at),
+            secret=self._vault.seal(new_secret(self._chance.noise(SECRET_BYTES)), batch.at),
             events=(),
-            created_at=at,
-            updated_at=at,
+            created_at=batch.at,
+            updated_at=batch.at,
         )
 
 

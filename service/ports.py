@@ -1,4 +1,4 @@
-"""The seams of the service: what it asks of the store, and what it hands over in one transaction."""
+"""The seams of the service: what it asks of the store, and what one transaction hands over."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

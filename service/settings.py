@@ -11,6 +11,8 @@ from service.errors import Fault, StartError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_KEY: Final = 32
+_MAX_PORT: Final = 65535
+_MAX_SLOTS: Final = 10_000
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -166,12 +168,12 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
+    if text.isascii() and text.isdigit() and int(text) <= _MAX_PORT:
         return int(text)
     raise ValueError("must be a number from 0 to 65535")
 
 
 def _slots(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_SLOTS:
         return int(text)
     raise ValueError("must be a number from 1 to 10000")

@@ -1,4 +1,4 @@
-"""Signatures: of the callback URLs we hand out, of the webhooks we send, and the seal on secrets."""
+"""Signatures: of callback URLs, of the webhooks we send, and the seal on secrets at rest."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from itsdangerous import BadData, TimestampSigner
 
 from service.times import SECOND
 
-SECRET_PREFIX: Final = "whsec_"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how such secrets begin
 SECRET_BYTES: Final = 32
 _SALT: Final = "belfry.callback."
 

@@ -53,7 +53,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submitter:
-    """Sends the jobs for which there is a slot; a crash in between leaves doubt, not a second job."""
+    """Sends jobs for which there is a slot; a crash in between leaves doubt, not a second job."""
 
     def __init__(
         self, store: Store, mover: Mover, lines: Mapping[str, Line], tokens: CallbackTokens
@@ -144,11 +144,13 @@ class Submitter:
             await self._take_answers(jobs, {job.ref: reply for job in jobs}, None)
 
     def _task(self, job: Job, operation: Operation, given: bytes) -> Task:
-        url = None
-        if not operation.at_once:
-            token = self._tokens.sign(job.provider, job.ref, job.created_at)
-            url = f"{self._lines[job.provider].callback_base}/callbacks/{job.provider}/{job.ref}?t={token}"
+        url = None if operation.at_once else self._callback_url(job)
         return Task(ref=job.ref, operation=job.operation, input=read_json(given), callback_url=url)
+
+    def _callback_url(self, job: Job) -> str:
+        base = self._lines[job.provider].callback_base
+        token = self._tokens.sign(job.provider, job.ref, job.created_at)
+        return f"{base}/callbacks/{job.provider}/{job.ref}?t={token}"
 
     async def _take_answers(
         self, jobs: Sequence[Job], answers: Mapping[str, Answer], reply: Reply | None

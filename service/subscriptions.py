@@ -14,6 +14,8 @@ from service.times import rfc3339
 MAX_IN_FLIGHT: Final = 8
 """POSTs under way at one receiver, unless its subscription says otherwise."""
 
+MAX_HEADER: Final = 4096
+_HEADER_RULE: Final = f"must be up to {MAX_HEADER} printable ASCII characters"
 _GROUPS: Final = frozenset({"*", *(f"{name.split('.')[0]}.*" for name in TYPES)})
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _OURS: Final = re.compile(
@@ -110,11 +112,11 @@ def pattern_faults(patterns: Iterable[str], path: str) -> list[Fault]:
 
 
 def header_faults(headers: dict[str, str], path: str) -> list[Fault]:
-    """Refuse headers that belong to HTTP or to the signature, and values that would split a line."""
+    """Refuse headers that belong to HTTP or to the signature, and values that are not text."""
     faults = []
     for name, value in headers.items():
         if _OURS.fullmatch(name) or not _HEADER.fullmatch(name):
             faults.append(Fault(f"{path}.{name}", "may not be set: it is not a free header name"))
-        elif not value.isprintable() or not value.isascii() or len(value) > 4096:
-            faults.append(Fault(f"{path}.{name}", "must be up to 4096 printable ASCII characters"))
+        elif not value.isprintable() or not value.isascii() or len(value) > MAX_HEADER:
+            faults.append(Fault(f"{path}.{name}", _HEADER_RULE))
     return faults

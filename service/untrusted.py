@@ -8,7 +8,7 @@ DEPTH: Final = 64
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-class Unreadable(ValueError):  # noqa: N818 - a verdict, as the other errors are named
+class Unreadable(ValueError):
     """The bytes are not JSON that could be stored and shown again; the message says why."""
 
 

@@ -111,7 +111,7 @@ class JobStore(Part):
 async def _first_use(session: Session, key: Idempotency, new: Sequence[NewJob]) -> bool:
     ids = msgspec.json.encode([one.job.id for one in new]).decode()
     job = new[0].job
-    return 1 == await session.run(
+    added = await session.run(
         "add_idempotency",
         tenant=job.tenant,
         name=key.name,
@@ -119,6 +119,7 @@ async def _first_use(session: Session, key: Idempotency, new: Sequence[NewJob]) 
         job_ids=ids,
         created_at=job.created_at,
     )
+    return added == 1
 
 
 async def _replayed(session: Session, key: Idempotency, tenant: str) -> list[Job]:
