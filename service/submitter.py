@@ -85,9 +85,10 @@ class Submitter:
     async def _round(self) -> float | None:
         """Claim and send; a claim is never left unsent by a cancel in between."""
         try:
-            for group in _groups(await self._claim(), self._operation):
+            jobs = await self._claim()
+            for group in _groups(jobs, self._operation):
                 self._sending.spawn(self._send(group))
-            return await self._pause()
+            return 0.0 if jobs else await self._pause()
         except Unavailable as exc:
             log.warning("submitter.waiting", reason=str(exc))
             return IDLE_SECONDS
@@ -111,7 +112,7 @@ class Submitter:
 
         def choose(queues: Sequence[Queue]) -> list[Job]:
             chosen = admit(queues, self._limits)
-            self._waiting = sum(len(queue.jobs) for queue in queues) > len(chosen)
+            self._waiting = any(queue.jobs for queue in queues)
             return [admitted(job, at, at + self._lease(job)) for job in chosen]
 
         return await self._store.claim_jobs(at, choose)
