@@ -13,7 +13,7 @@ from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.callbacks import CallbackView, Verdict, view
 from service.context import Context
-from service.metrics import CALLBACKS
+from service.metrics import count_callback
 from service.redaction import redacted_text
 
 _REF: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -39,7 +39,7 @@ async def _receive(request: Request) -> Response:
     provider, ref = _named(request)
     if request.method != "POST" or not _authentic(context, provider, ref, request):
         known = provider if provider in context.providers else "unknown"
-        CALLBACKS.labels(known, Verdict.FORGED).inc()
+        count_callback(known, Verdict.FORGED)
         return Response(status_code=404)
     judged = await context.intake.receive(provider, ref, await _body(request, provider))
     return Response(status_code=400 if judged.verdict is Verdict.UNREADABLE else 204)
@@ -69,7 +69,7 @@ async def _body(request: Request, provider: str) -> bytes:
     try:
         return await read_body(request)
     except HTTPException as exc:
-        CALLBACKS.labels(provider, f"refused_{exc.status_code}").inc()
+        count_callback(provider, f"refused_{exc.status_code}")
         raise
 
 

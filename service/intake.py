@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from service.batches import Batches
 from service.callbacks import KEPT_UNREADABLE, Callback, Verdict, judge
 from service.jobs import Job, Report
-from service.metrics import CALLBACKS
+from service.metrics import count_callback
 from service.moves import Mover, Moves
 from service.providers import Provider
 from service.untrusted import Unreadable
@@ -56,7 +56,7 @@ class Intake:
             reports=self._read(provider, body),
         )
         judged = await self._batches.put(arrival)
-        CALLBACKS.labels(provider, judged.verdict).inc()
+        count_callback(provider, judged.verdict)
         log.info(
             "callback.received",
             provider=provider,

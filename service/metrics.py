@@ -1,5 +1,6 @@
 """What is counted, for Prometheus."""
 
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -33,6 +34,16 @@ ATTEMPT_TIME: Final = Histogram(
     registry=REGISTRY,
 )
 STREAMS: Final = Gauge("belfry_streams", "Event streams that are open.", registry=REGISTRY)
+
+
+@lru_cache(maxsize=256)
+def _callbacks(provider: str, verdict: str) -> Counter:
+    return CALLBACKS.labels(provider, verdict)
+
+
+def count_callback(provider: str, verdict: str) -> None:
+    """Count one request at a callback URL; looking the counter up again would cost more."""
+    _callbacks(provider, verdict).inc()
 
 
 def page() -> bytes:

@@ -156,14 +156,14 @@ SELECT id, doc FROM jobs WHERE tenant = :tenant AND id {in:jobs}
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
                        repeats)
 VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
-ON CONFLICT (ref, digest) DO UPDATE SET repeats = callbacks.repeats + 1
+ON CONFLICT (job_id, digest) DO UPDATE SET repeats = callbacks.repeats + 1
 
 -- take_callback --
 -- The same, for those that moved nothing: the answer tells whether it is a repetition.
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
                        repeats)
 VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
-ON CONFLICT (ref, digest) DO UPDATE SET repeats = callbacks.repeats + 1
+ON CONFLICT (job_id, digest) DO UPDATE SET repeats = callbacks.repeats + 1
 RETURNING repeats
 
 -- list_callbacks --

@@ -1,6 +1,7 @@
 """Runware: arrays of tasks under a UUID of our choosing, and a callback for each result."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -71,8 +72,11 @@ class Runware:
         return send("POST", "", [_written(task) for task in tasks])
 
     def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
-        items = read_items(json_or_none(reply.body))
-        return {task.ref: _answer(reply, _about(items, task, len(tasks))) for task in tasks}
+        items: dict[str | None, list[Item]] = defaultdict(list)
+        for item in read_items(json_or_none(reply.body)):
+            items[item.ref].append(item)
+        shared = _shared(items[None], len(tasks))
+        return {task.ref: _answer(reply, items[task.ref.lower()] or shared) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
         reports = read_reports(read_items(read_json(body)))
@@ -87,13 +91,12 @@ def _written(task: Task) -> dict[str, Any]:
     return task.input | named | {"deliveryMethod": "async"} | webhook
 
 
-def _about(items: list[Item], task: Task, tasks: int) -> list[Item]:
-    """Find what is said of *task*; a nameless error is about every task not otherwise answered."""
-    own = [item for item in items if item.ref == task.ref.lower()]
-    nameless = [item for item in items if item.ref is None]
-    if tasks > 1:  # which of them a nameless "known taskUUID" means cannot be told
-        nameless = [i for i in nameless if i.is_failure and not is_taken(i.fields)]
-    return own or nameless
+def _shared(nameless: list[Item], tasks: int) -> list[Item]:
+    """A nameless error is about every task not otherwise answered."""
+    if tasks == 1:
+        return nameless
+    # which of several tasks a nameless "known taskUUID" means cannot be told
+    return [item for item in nameless if item.is_failure and not is_taken(item.fields)]
 
 
 def _answer(reply: Reply, items: list[Item]) -> Answer:

@@ -53,11 +53,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_result(self) -> bool:
-        return any(self.fields.get(key) is not None for key in RESULTS)
+        return any(self.fields[key] is not None for key in self.fields.keys() & RESULTS)
 
     @property
     def is_known(self) -> bool:
-        named = any(self.fields.get(key) is not None for key in _KNOWN)
+        named = any(self.fields[key] is not None for key in self.fields.keys() & _KNOWN)
         return named or self.listed or is_complaint(self.fields)
 
     @property

@@ -8,16 +8,16 @@ from service.providers.reading import kind_of, media_type, text, web_url
 MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")
 _INLINE: Final = ("DataURI", "Base64Data")
 _DATA: Final = ("structuredData", "result")
-RESULTS: Final = frozenset(
-    (*(stem + end for stem in MEDIA for end in ("URL", "UUID", *_INLINE)), *_DATA, "text")
-)
+_STEMS: Final = {stem + end: stem for stem in MEDIA for end in ("URL", "UUID", *_INLINE)}
+RESULTS: Final = frozenset((*_STEMS, *_DATA, "text"))
 _SIGNATURES: Final = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
 
 
 def output_of(item: dict[str, Any]) -> Output:
     """Take what is known of a result; `structuredData` stands in the place of `text`."""
     data = next((v for key in _DATA if isinstance(v := item.get(key), dict | list) and v), None)
-    made = (_artifact(item, stem) for stem in MEDIA)
+    there = {_STEMS[key] for key in item.keys() & _STEMS.keys()}
+    made = (_artifact(item, stem) for stem in MEDIA if stem in there)
     return Output(
         artifacts=tuple(artifact for artifact in made if artifact is not None),
         text=text(item.get("text")) or text(item.get("result")) if data is None else None,

@@ -20,9 +20,7 @@ CREATE INDEX jobs_of_tenant ON jobs (tenant, id);
 CREATE INDEX jobs_by_reply_ref ON jobs (tenant, reply_ref) WHERE reply_ref IS NOT NULL;
 CREATE INDEX jobs_by_task ON jobs (tenant, provider_task_id) WHERE provider_task_id IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (status, account, id) WHERE status IN ('queued', 'submitting');
-CREATE INDEX jobs_under_way ON jobs (account)
-    WHERE status IN ('submitting', 'submitted', 'running');
-CREATE INDEX jobs_by_deadline ON jobs (deadline_at)
+CREATE INDEX jobs_under_way ON jobs (account, deadline_at)
     WHERE status IN ('submitting', 'submitted', 'running');
 CREATE INDEX jobs_unhappy ON jobs (tenant, status, id)
     WHERE status IN ('failed', 'canceled', 'expired');
@@ -70,8 +68,7 @@ CREATE TABLE callbacks (
     received_at BIGINT NOT NULL,
     repeats BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX callbacks_once ON callbacks (ref, digest);
-CREATE INDEX callbacks_of_job ON callbacks (job_id, id);
+CREATE UNIQUE INDEX callbacks_once ON callbacks (job_id, digest);
 CREATE INDEX callbacks_of_tenant ON callbacks (tenant, id);
 
 CREATE TABLE events (
