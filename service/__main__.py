@@ -1,5 +1,6 @@
 """`python -m service`: reads the settings and serves."""
 
+import asyncio
 import os
 import secrets
 import sys
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from service import logs
 from service.app import create_app, running
+from service.context import Context
 from service.errors import StartError
 from service.feed import Feed
 from service.server import Server
@@ -37,9 +39,19 @@ async def serve(settings: Settings) -> int:
     async with running(settings, feed) as context:
         server = Server(create_app(context), feed, settings.host, settings.port)
         log.info("service.started", host=settings.host, port=settings.port)
+        watch = asyncio.create_task(_stop_when_broken(context, server))
         await server.serve()
+        broken = watch.done()
+        watch.cancel()
     log.info("service.stopped")
-    return 0 if server.started else 1
+    return 0 if server.started and not broken else 1
+
+
+async def _stop_when_broken(context: Context, server: Server) -> None:
+    """After a disk error only a new start can tell what was written; a supervisor does that."""
+    await context.store.broken()
+    log.critical("store.broken")
+    server.stop()
 
 
 def with_keys(settings: Settings) -> Settings:

@@ -131,7 +131,7 @@ class Courier:
         """Carry parcels of a lane one after the other until there are none."""
         try:
             while parcel is not None:
-                settled = await self._carry(parcel)
+                settled = await self._carried(parcel)
                 left = lane.done(parcel, settled=settled)
                 if left:
                     await self._release(left)
@@ -141,6 +141,14 @@ class Courier:
         if lane.held == 0 and lane.active == 0:
             self._lanes.pop(lane.subscription.id, None)
             self.look()
+
+    async def _carried(self, parcel: Parcel) -> bool:
+        """Whatever goes wrong with one parcel, its lane goes on; the lease brings it back."""
+        try:
+            return await self._carry(parcel)
+        except Exception:
+            log.exception("delivery.failed", delivery=parcel.delivery.id)
+            return False
 
     async def _carry(self, parcel: Parcel) -> bool:
         """POST and settle; True when the delivery is over, so that the next may follow."""
@@ -161,9 +169,12 @@ class Courier:
         return True
 
     async def _post(self, parcel: Parcel) -> Outcome:
-        subscription, event_id = parcel.subscription, parcel.delivery.event_id
-        timestamp = self._clock() // SECOND
-        key = self._key(subscription.secret)
+        at, subscription = self._clock(), parcel.subscription
+        try:
+            key = self._key(subscription.secret)
+        except ValueError as exc:
+            return Outcome(at=at, duration_ms=0, error=str(exc))
+        event_id, timestamp = parcel.delivery.event_id, at // SECOND
         headers = {
             **subscription.headers,
             "content-type": "application/json",

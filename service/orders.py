@@ -104,6 +104,9 @@ class Desk:
         if self._settings.accounts[provider.name].token is None:
             fault = Fault("provider", f"{provider.name} is not set up: its credential is missing")
             raise Invalid([fault], code="provider_not_configured")
+        if not operation.at_once and not self._settings.reachable_from(provider.name):
+            fault = Fault("provider", "cannot call back: set BELFRY_PUBLIC_URL to our public URL")
+            raise Invalid([fault], code="public_url_missing")
         return provider, operation
 
     def _job(self, order: Order, operation: Operation, prepared: Prepared, batch: _Batch) -> Job:

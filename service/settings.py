@@ -60,6 +60,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where providers reach us; without a public URL only an emulated one can."""
         return self.public_url or f"http://{_literal(self.host)}:{self.port}"
 
+    def reachable_from(self, provider: str) -> bool:
+        """Whether *provider* can call back: by a public URL, or because it runs beside us."""
+        host = urlsplit(self.accounts[provider].base_url).hostname
+        return self.public_url is not None or host in ("127.0.0.1", "localhost", "::1")
+
 
 def _literal(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound

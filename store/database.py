@@ -1,5 +1,6 @@
 """What the store asks of a database: sessions that read or write in one transaction."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -16,7 +17,9 @@ class Session(Protocol):
 
 
 class Database(Protocol):
-    """Raises Unavailable when it cannot be reached or written."""
+    """Raises Unavailable when it cannot be reached or written; *broken* is beyond repair."""
+
+    broken: asyncio.Event
 
     def reading(self) -> AbstractAsyncContextManager[Session]: ...
     def writing(self) -> AbstractAsyncContextManager[Session]: ...

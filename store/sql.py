@@ -14,6 +14,10 @@ class SqlStore(JobStore, LogStore, DeliveryStore, DoorStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
 
+    async def broken(self) -> None:
+        """Return when the database can no longer be trusted, so that the process must end."""
+        await self._database.broken.wait()
+
     async def check(self) -> None:
         """Prove that the database can be written."""
         async with self._database.writing() as session:

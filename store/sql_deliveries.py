@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from service.deliveries import Delivery, Outcome, Parcel, Settlement
-from service.errors import NotFound
+from service.errors import Conflict, NotFound
 from service.ports import Page
 from service.subscriptions import Subscription
 from store.database import Session
@@ -110,8 +110,13 @@ class DeliveryStore(Part):
         return [delivery_of(row) for row in rows]
 
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery:
-        """Owe it again, from the first try, whatever became of it."""
+        """Owe it again, from the first try; Conflict when its subscription would not take it."""
         async with self._database.writing() as session:
+            before = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
+            ids = [before["subscription_id"]]
+            receivers = map(subscription_of, await session.rows("subscriptions_by_id", ids=ids))
+            if not any(receiver.enabled for receiver in receivers):
+                raise Conflict("Its subscription is deleted or disabled; nothing was sent.")
             await session.run("redeliver", tenant=tenant, id=delivery_id, at=at)
             row = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
         return delivery_of(row)

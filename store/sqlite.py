@@ -36,6 +36,7 @@ DIALECT: Final = Dialect(
     },
 )
 READERS: Final = 2
+_BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -86,6 +87,7 @@ class SqliteDatabase:
         self, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection], lock_file: int
     ) -> None:
         self._writer, self._all_readers, self._lock_file = writer, readers, lock_file
+        self.broken = asyncio.Event()
         self._lock = asyncio.Lock()
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
@@ -96,14 +98,25 @@ class SqliteDatabase:
     async def writing(self) -> AsyncIterator[SqliteSession]:
         """One transaction of the writer; whatever leaves it early, even a cancel, rolls back."""
         async with self._lock:
+            if self.broken.is_set():
+                raise Unavailable("The store is broken; the service must be started again.")
             with _unavailable():
                 try:
                     await self._writer.execute("BEGIN IMMEDIATE")
                     yield SqliteSession(self._writer, self._queries)
-                    await self._writer.execute("COMMIT")
+                    await self._commit()
                 except BaseException:
                     await asyncio.shield(self._writer.rollback())
                     raise
+
+    async def _commit(self) -> None:
+        """A COMMIT that fails on the disk leaves unknown what is there: nothing may follow it."""
+        try:
+            await self._writer.execute("COMMIT")
+        except sqlite3.Error as exc:
+            if exc.sqlite_errorcode & 0xFF in _BROKEN:
+                self.broken.set()
+            raise
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[SqliteSession]:
