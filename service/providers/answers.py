@@ -28,9 +28,10 @@ _SESSION_BROKEN: Final = 596  # useapi's own: the account must be mended by hand
 _WORDED: Final = ("message", "errorMessage", "error", "errors", "detail", "title", "reason", "code")
 
 # Accounts and credentials: `user:1234-token`, which is also how useapi's task ids begin, and
-# e-mail addresses. The text is cut to LONGEST_MESSAGE first, which keeps the search short.
+# e-mail addresses; and the signature of our own callback URLs. The text is cut to LONGEST_MESSAGE first, which keeps the search short.
 _PRIVATE: Final = re.compile(
-    r"""(?i)\buser:\w+-[^\s"',]+|\bbearer\s+\S+|[^\s@:<>"']+@[^\s@:<>"',]+\.[a-z]{2,}"""
+    r"""(?i)\buser:\w+-[^\s"',]+|\bbearer\s+\S+"""
+    r"""|[^\s@:<>"']+@[^\s@:<>"',]+\.[a-z]{2,}|(?<=[?&]t=)[^\s"'&]+"""
 )
 
 

@@ -1,0 +1,159 @@
+"""Receivers of webhooks that answer as they are told, on raw sockets."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from standardwebhooks import Webhook
+
+Answer = Callable[["Conversation"], Awaitable[None]]
+
+
+class Received:
+    """One request, byte for byte."""
+
+    def __init__(self, path: str, headers: dict[str, str], body: bytes) -> None:
+        self.path, self.headers, self.body = path, headers, body
+
+    @property
+    def event(self) -> dict[str, Any]:
+        return dict(json.loads(self.body))
+
+    def verify(self, secret: str) -> None:
+        """Let the official library judge the signature."""
+        Webhook(secret).verify(self.body, self.headers)
+
+
+class Conversation:
+    """What an answer may do with the connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Answer:
+    """Answer with a status; underscores in header names become dashes."""
+    lines = [f"HTTP/1.1 {code} Told", f"content-length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+    async def answer(conversation: Conversation) -> None:
+        await conversation.send(head + body)
+
+    return answer
+
+
+async def hang(_: Conversation) -> None:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+async def drip(conversation: Conversation) -> None:
+    """Send a body byte by byte, without end."""
+    await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+    while True:
+        await conversation.send(b".")
+        await asyncio.sleep(0.1)
+
+
+async def processing(conversation: Conversation) -> None:
+    """Say 102 for ever."""
+    while True:
+        await conversation.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await asyncio.sleep(0.1)
+
+
+async def reset(conversation: Conversation) -> None:
+    conversation.writer.transport.abort()
+
+
+async def bomb(conversation: Conversation) -> None:
+    """A small answer that would be a hundred megabytes if it were unpacked."""
+    packed = gzip.compress(bytes(100_000_000))
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n"
+    await conversation.send(head.encode() + packed)
+
+
+def held_until(gate: asyncio.Event, code: int = 200) -> Answer:
+    """Answer once *gate* is open."""
+
+    async def answer(conversation: Conversation) -> None:
+        await gate.wait()
+        await status(code)(conversation)
+
+    return answer
+
+
+class Receiver:
+    """Keeps every request; answers with *script* one by one, then with *otherwise*."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.received: list[Received] = []
+        self.script: list[Answer] = []
+        self.otherwise: Answer = status(200)
+        self._news = asyncio.Condition()
+
+    async def wait(self, count: int = 1, seconds: float = 20.0) -> list[Received]:
+        """Wait until *count* requests are in."""
+        async with asyncio.timeout(seconds), self._news:
+            await self._news.wait_for(lambda: len(self.received) >= count)
+        return self.received
+
+    async def wait_for(self, wanted: Callable[[Received], bool], seconds: float = 20.0) -> Received:
+        async with asyncio.timeout(seconds), self._news:
+            await self._news.wait_for(lambda: any(map(wanted, self.received)))
+        return next(filter(wanted, self.received))
+
+    @property
+    def types(self) -> list[str]:
+        return [received.event["type"] for received in self.received]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (received := await _read(reader)) is not None:
+                async with self._news:
+                    self.received.append(received)
+                    self._news.notify_all()
+                answer = self.script.pop(0) if self.script else self.otherwise
+                await answer(Conversation(writer))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+
+async def _read(reader: asyncio.StreamReader) -> Received | None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = (line.split(":", 1) for line in lines if line)
+    headers = {name.strip().lower(): value.strip() for name, value in pairs}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Received(first.split(" ")[1], headers, body)
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver, tasks = Receiver(), set[asyncio.Task[None]]()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(receiver.serve(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    try:
+        yield receiver
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,264 @@
+"""How tests run things: the service and the sandbox on real sockets, in this process or another."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+
+from service.app import create_app, running
+from service.context import Context
+from service.feed import Feed
+from service.sandbox import create_sandbox
+from service.server import Server
+from service.settings import from_env
+
+ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
+SECRET_KEY = "secret-key-of-the-tests-0123456789abcdef"
+PATIENCE_SECONDS = 20.0
+PACE = 0.02
+ENDS = ("succeeded", "failed", "canceled", "expired")
+Json = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def environ(database_url: str, port: int, **more: str) -> dict[str, str]:
+    """The settings of a service under test; its providers are where nobody listens."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    return {
+        "BELFRY_DATABASE_URL": database_url,
+        "BELFRY_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "BELFRY_SECRET_KEYS": SECRET_KEY,
+        "BELFRY_ADMIN_KEY": ADMIN_KEY,
+        "BELFRY_ALLOW_TARGETS": "127.0.0.0/8",
+        "PORT": str(port),
+        **providers_at(nowhere),
+        **more,
+    }
+
+
+def providers_at(url: str) -> dict[str, str]:
+    return {
+        "USEAPI_TOKEN": "user:1-sandbox",
+        "USEAPI_BASE_URL": f"{url}/v1/runwayml",
+        "RUNWARE_API_KEY": "sandbox",
+        "RUNWARE_BASE_URL": f"{url}/v1",
+        "RUNWAY_AI_API_KEY": "sandbox",
+        "RUNWAY_AI_BASE_URL": url,
+    }
+
+
+async def eventually(look: Callable[[], Awaitable[Any]], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Look again and again until what is looked for is there, and answer with it."""
+    async with asyncio.timeout(seconds):
+        while not (found := await look()):
+            await asyncio.sleep(0.01)
+        return found
+
+
+class Client:
+    """A user of the API."""
+
+    def __init__(self, url: str, key: str = ADMIN_KEY) -> None:
+        self.url = url
+        self.http = httpx.AsyncClient(
+            base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE_SECONDS
+        )
+
+    async def get(self, path: str, **query: str | int) -> Json:
+        response = await self.http.get(path, params=query)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> Json:
+        response = await self.http.post(path, json=body, headers=headers)
+        assert response.status_code in (200, 201, 202), response.text
+        return dict(response.json())
+
+    async def submit(self, provider: str, operation: str, given: Json, **more: Any) -> Json:
+        order = {"provider": provider, "operation": operation, "input": given, **more}
+        return await self.post("/v1/jobs", order)
+
+    async def subscribe(self, url: str, *events: str, **more: Any) -> Json:
+        return await self.post("/v1/subscriptions", {"url": url, "events": list(events), **more})
+
+    async def job(self, job_id: str) -> Json:
+        return await self.get(f"/v1/jobs/{job_id}")
+
+    async def ended(self, job_id: str) -> Json:
+        async def look() -> Json | None:
+            job = await self.job(job_id)
+            return job if job["status"] in ENDS else None
+
+        return dict(await eventually(look))
+
+    async def reached(self, job_id: str, *statuses: str) -> Json:
+        async def look() -> Json | None:
+            job = await self.job(job_id)
+            return job if job["status"] in statuses else None
+
+        return dict(await eventually(look))
+
+    async def deliveries(self, **query: str) -> list[Json]:
+        return list((await self.get("/v1/deliveries", **query))["data"])
+
+    async def another_key(self, *scopes: str, tenant: str = "default") -> str:
+        made = await self.post("/v1/keys", {"tenant": tenant, "scopes": list(scopes)})
+        return str(made["key"])
+
+
+class Service(Client):
+    """A service in this process, and its inside."""
+
+    def __init__(self, url: str, context: Context, settings: Mapping[str, str]) -> None:
+        super().__init__(url)
+        self.context, self.settings = context, settings
+
+    def callback_url(self, provider: str, ref: str) -> str:
+        """The URL a provider was handed for *ref*."""
+        token = self.context.tokens.sign(provider, ref, self.context.clock())
+        return f"{self.url}/callbacks/{provider}/{ref}?t={token}"
+
+    async def call_back(self, provider: str, ref: str, body: Any) -> int:
+        """Call back as a provider does: no key, JSON or raw bytes."""
+        url = self.callback_url(provider, ref)
+        content = body if isinstance(body, bytes) else None
+        sent = {"content": content} if content is not None else {"json": body}
+        async with httpx.AsyncClient() as client:
+            return (await client.post(url, **sent)).status_code
+
+
+@asynccontextmanager
+async def running_service(database_url: str, **env: str) -> AsyncIterator[Service]:
+    """Run a service in this process; it stops as it does on SIGTERM."""
+    port = free_port()
+    settings, feed = environ(database_url, port, **env), Feed()
+    async with running(from_env(settings), feed) as context:
+        server = Server(create_app(context), feed, "127.0.0.1", port)
+        task = asyncio.create_task(server.serve())
+        service = Service(f"http://127.0.0.1:{port}", context, settings)
+        try:
+            await eventually(lambda: _started(server))
+            yield service
+        finally:
+            await service.http.aclose()
+            server.stop()
+            await task
+
+
+async def _started(server: uvicorn.Server) -> bool:
+    return server.started
+
+
+@asynccontextmanager
+async def serving(app: Starlette) -> AsyncIterator[str]:
+    """Serve any application on a free port."""
+    port = free_port()
+    config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
+    server = Server(app, Feed(), "127.0.0.1", port)
+    server.config.lifespan = "on"
+    server.config.timeout_graceful_shutdown = config.timeout_graceful_shutdown
+    task = asyncio.create_task(server.serve())
+    try:
+        await eventually(lambda: _started(server))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+        await task
+
+
+class Bench(Service):
+    """A service with the sandbox providers."""
+
+    sandbox: str = ""
+
+    async def ledger(self) -> Json:
+        """What the providers were asked, and what they did."""
+        async with httpx.AsyncClient() as client:
+            return dict((await client.get(f"{self.sandbox}/ledger")).json())
+
+
+@asynccontextmanager
+async def bench_of(database_url: str, **env: str) -> AsyncIterator[Bench]:
+    async with (
+        serving(create_sandbox(pace=PACE)) as sandbox,
+        running_service(database_url, **{**providers_at(sandbox), **env}) as service,
+    ):
+        bench = Bench(service.url, service.context, service.settings)
+        bench.sandbox = sandbox
+        try:
+            yield bench
+        finally:
+            await bench.http.aclose()
+
+
+class ServiceProcess(Client):
+    """The real command in a process of its own, which can be killed and started again."""
+
+    def __init__(self, database_url: str, folder: Path, **env: str) -> None:
+        self.port = free_port()
+        super().__init__(f"http://127.0.0.1:{self.port}")
+        self.log = folder / "service.log"
+        self._env = environ(database_url, self.port, **env)
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "service",
+                env={**self._env, "PATH": os.environ["PATH"]},
+                stdout=log,
+                stderr=log,
+            )
+        await eventually(self._ready)
+
+    async def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, self.log.read_text()
+        try:
+            return (await self.http.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def kill(self) -> None:
+        """Take it away without a word."""
+        await self._end(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, sig: signal.Signals) -> int:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(sig)
+        return await self._process.wait()
+
+    async def close(self) -> None:
+        await self.kill()
+        await self.http.aclose()
+
+
+@asynccontextmanager
+async def a_process(database_url: str, folder: Path, **env: str) -> AsyncIterator[ServiceProcess]:
+    process = ServiceProcess(database_url, folder, **env)
+    try:
+        await process.start()
+        yield process
+    finally:
+        await process.close()
