@@ -40,7 +40,7 @@ async def serve(settings: Settings) -> int:
         server = Server(create_app(context), feed, settings.host, settings.port)
         log.info("service.started", host=settings.host, port=settings.port)
         watch = asyncio.create_task(_stop_when_broken(context, server))
-        await server.serve()
+        await server.run_until_stopped()
         broken = watch.done()
         watch.cancel()
     log.info("service.stopped")

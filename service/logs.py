@@ -2,8 +2,9 @@
 
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import structlog
@@ -18,15 +19,13 @@ def _render(_: object, __: str, line: MutableMapping[str, Any]) -> bytes:
 
 
 def _stamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    import time
-
     line["timestamp"] = rfc3339(time.time_ns() // 1000)
     line["level"] = level
     return line
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send our lines, and the warnings of libraries, to standard output as JSON."""
+def configure(level: int = logging.INFO, file: BinaryIO | None = None) -> None:
+    """Send our lines, and the warnings of libraries, to *file* or standard output as JSON."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -35,7 +34,7 @@ def configure(level: int = logging.INFO) -> None:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(file or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("uvicorn.error").addFilter(_not_told_twice)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Iterator
 from types import FrameType
 from typing import Final
@@ -10,10 +11,25 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.errors import StartError
 from service.feed import Feed
 
 GRACE_SECONDS: Final = 5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port at once, so that one that is taken is told as a setting at fault."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        reason = exc.strerror or str(exc)
+        raise StartError(f"HOST, PORT: cannot listen on {host}:{port} ({reason})") from exc
+    return listener
 
 
 class Server(uvicorn.Server):
@@ -32,6 +48,16 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._feed = feed
+        self._socket = listen(host, port)
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self.ready = asyncio.Event()
+
+    async def run_until_stopped(self) -> None:
+        await self.serve([self._socket])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
 
     def stop(self) -> None:
         """Stop accepting, end streams, let requests finish."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 
 from service.app import create_app, running
@@ -22,7 +21,7 @@ from service.server import Server
 from service.settings import from_env
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
-SECRET_KEY = "secret-key-of-the-tests-0123456789abcdef"
+SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
 PATIENCE_SECONDS = 20.0
 PACE = 0.02
 ENDS = ("succeeded", "failed", "canceled", "expired")
@@ -41,7 +40,7 @@ def environ(database_url: str, port: int, **more: str) -> dict[str, str]:
     return {
         "BELFRY_DATABASE_URL": database_url,
         "BELFRY_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "BELFRY_SECRET_KEYS": SECRET_KEY,
+        "BELFRY_SECRET_KEYS": SIGNING_KEY,
         "BELFRY_ADMIN_KEY": ADMIN_KEY,
         "BELFRY_ALLOW_TARGETS": "127.0.0.0/8",
         "PORT": str(port),
@@ -64,9 +63,10 @@ def providers_at(url: str) -> dict[str, str]:
 async def eventually(look: Callable[[], Awaitable[Any]], seconds: float = PATIENCE_SECONDS) -> Any:
     """Look again and again until what is looked for is there, and answer with it."""
     async with asyncio.timeout(seconds):
-        while not (found := await look()):
+        while True:
+            if found := await look():
+                return found
             await asyncio.sleep(0.01)
-        return found
 
 
 class Client:
@@ -148,10 +148,10 @@ async def running_service(database_url: str, **env: str) -> AsyncIterator[Servic
     settings, feed = environ(database_url, port, **env), Feed()
     async with running(from_env(settings), feed) as context:
         server = Server(create_app(context), feed, "127.0.0.1", port)
-        task = asyncio.create_task(server.serve())
+        task = asyncio.create_task(server.run_until_stopped())
         service = Service(f"http://127.0.0.1:{port}", context, settings)
         try:
-            await eventually(lambda: _started(server))
+            await server.ready.wait()
             yield service
         finally:
             await service.http.aclose()
@@ -159,22 +159,16 @@ async def running_service(database_url: str, **env: str) -> AsyncIterator[Servic
             await task
 
 
-async def _started(server: uvicorn.Server) -> bool:
-    return server.started
-
-
 @asynccontextmanager
 async def serving(app: Starlette) -> AsyncIterator[str]:
     """Serve any application on a free port."""
-    port = free_port()
-    config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
-    server = Server(app, Feed(), "127.0.0.1", port)
+    server = Server(app, Feed(), "127.0.0.1", 0)
     server.config.lifespan = "on"
-    server.config.timeout_graceful_shutdown = config.timeout_graceful_shutdown
-    task = asyncio.create_task(server.serve())
+    server.config.timeout_graceful_shutdown = 1
+    task = asyncio.create_task(server.run_until_stopped())
     try:
-        await eventually(lambda: _started(server))
-        yield f"http://127.0.0.1:{port}"
+        await server.ready.wait()
+        yield server.url
     finally:
         server.stop()
         await task

@@ -86,7 +86,7 @@ async def the_providers_were_not_polled(bench: Bench) -> None:
     ],
 )
 async def test_a_job_that_fails_says_why(
-    given: Json, code: str, retryable: bool, bench: Bench, receiver: Receiver
+    given: Json, code: str, *, retryable: bool, bench: Bench, receiver: Receiver
 ) -> None:
     await bench.subscribe(receiver.url)
 

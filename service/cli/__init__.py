@@ -1,8 +1,10 @@
-"""The `belfry` command: serves, and talks to a service over HTTP."""
+"""The `belfry` command: runs the service and the sandbox, and talks to a service over HTTP."""
 
 import sys
 
 import click
+
+from service.cli.client import list_jobs, listen, show_job, submit, subscribe
 
 
 @click.group()
@@ -13,7 +15,31 @@ def main() -> None:
 
 @main.command()
 def serve() -> None:
-    """Run the service; settings come from the environment."""
+    """Run the service; its settings come from the environment."""
     from service.__main__ import main as run
 
     sys.exit(run())
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8090, show_default=True)
+@click.option("--pace", default=1.0, show_default=True, help="Scales every delay.")
+def sandbox(host: str, port: int, pace: float) -> None:
+    """Serve the providers, emulated: no account, no money."""
+    from service.cli.sandbox import run
+
+    run(host, port, pace)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End when all jobs have; 0 if all went as it should.")
+def demo(*, once: bool) -> None:
+    """Show the whole story: service, sandbox and a subscriber on free ports."""
+    from service.cli.demo import run
+
+    sys.exit(run(once=once))
+
+
+for command in (submit, show_job, list_jobs, listen, subscribe):
+    main.add_command(command)

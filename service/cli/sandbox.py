@@ -1,0 +1,36 @@
+"""`belfry sandbox`: the emulated providers on one port."""
+
+import click
+import uvicorn
+
+from service.sandbox import Tokens, create_sandbox
+
+
+def settings_for(url: str) -> dict[str, str]:
+    """The settings that make a service use the sandbox at *url*."""
+    tokens = Tokens()
+    return {
+        "USEAPI_TOKEN": tokens.useapi,
+        "USEAPI_BASE_URL": f"{url}/v1/runwayml",
+        "RUNWARE_API_KEY": tokens.runware,
+        "RUNWARE_BASE_URL": f"{url}/v1",
+        "RUNWAY_AI_API_KEY": tokens.runway_ai,
+        "RUNWAY_AI_BASE_URL": url,
+    }
+
+
+def run(host: str, port: int, pace: float) -> None:
+    url = f"http://{host}:{port}"
+    click.echo(
+        f"The providers are at {url}; {url}/ lists the magic prompts. Settings for the service:"
+    )
+    for name, value in settings_for(url).items():
+        click.echo(f"  export {name}={value}")
+    uvicorn.run(
+        create_sandbox(pace=pace),
+        host=host,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=1,  # a prompt that hangs would hold the end up
+    )
