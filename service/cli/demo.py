@@ -41,7 +41,7 @@ def run(*, once: bool) -> int:
 
 async def _show(folder: Path, console: Console, *, once: bool) -> int:
     logs.configure(logging.INFO, (folder / "service.log").open("wb"))
-    key = f"demo-{secrets.token_hex(20)}"
+    key = f"demo-{secrets.token_hex(14)}"
     subscriber = Subscriber()
     async with (
         _serving(create_sandbox(pace=0.6)) as sandbox,
@@ -80,13 +80,13 @@ def _say_where(console: Console, url: str, sandbox: str, key: str, folder: Path)
   sandbox   {sandbox}   (its page lists the magic prompts)
   log       {folder}/service.log
 
-Try one yourself:
+Try one yourself, in another terminal:
 
-  curl -s {url}/v1/jobs -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
-    -d '{{"provider": "useapi", "operation": "frames.create",
-         "input": {{"text_prompt": "a lighthouse"}}}}'
-
-  BELFRY_URL={url} BELFRY_KEY={key} belfry listen
+  export BELFRY_URL={url} BELFRY_KEY={key}
+  curl -s $BELFRY_URL/v1/jobs -H "Authorization: Bearer $BELFRY_KEY" \\
+    -H "Content-Type: application/json" -d '{{"provider": "useapi",
+    "operation": "frames.create", "input": {{"text_prompt": "a lighthouse"}}}}'
+  .venv/bin/belfry listen
 
 Ctrl-C ends it and cleans up.""",
         soft_wrap=True,

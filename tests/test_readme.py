@@ -1,0 +1,56 @@
+"""The README's promises are run as a reader would run them."""
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import ADMIN_KEY, Bench
+
+pytestmark = pytest.mark.anyio
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+async def test_the_client_of_the_readme_works_verbatim(bench: Bench, tmp_path: Path) -> None:
+    (client,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    script = tmp_path / "client.py"
+    script.write_text(client)
+    env = {"BELFRY_URL": bench.url, "BELFRY_KEY": ADMIN_KEY, "PATH": os.environ["PATH"]}
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), env=env, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+
+    assert printed.decode().startswith("True job.succeeded https://")
+
+
+async def test_the_demo_ends_as_it_should() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from service.cli import main; main()",
+        "demo",
+        "--once",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 90)
+
+    assert process.returncode == 0, printed.decode()
+    assert "Nobody was polled" in printed.decode()
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    known = re.findall(r'"((?:BELFRY|USEAPI|RUNWARE|RUNWAY_AI)_[A-Z_]+)"', settings_source())
+
+    missing = [name for name in known if f"`{name}`" not in README.read_text()]
+
+    assert not missing
+
+
+def settings_source() -> str:
+    return (README.parent / "service" / "settings.py").read_text()
