@@ -15,7 +15,7 @@ from service.courier import Courier
 from service.feed import Feed
 from service.intake import Intake
 from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
-from service.loops import Loops
+from service.loops import Loops, Run
 from service.metrics import EVENTS
 from service.moves import Mover
 from service.orders import Desk
@@ -43,37 +43,47 @@ async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)
+        await _first_key(settings, store)
         poster = Poster(now, settings.allow_targets)
         stack.push_async_callback(poster.close)
-        await _first_key(settings, store)
-        vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
-        courier = Courier(store, poster, vault, now)
-        mover = Mover(store, now, SystemChance().new_id, courier.takes)
-        lines = _lines(settings, stack)
-        providers = {name: line.provider for name, line in lines.items()}
-        submitter = Submitter(store, mover, lines, tokens)
-        intake, loops = Intake(mover, providers), Loops()
-        mover.listeners += [courier.committed, submitter.committed, _wake(feed), _count]
-        stack.push_async_callback(loops.stop)
-        loops.start("courier", courier.run)
-        loops.start("submitter", submitter.run)
-        loops.start("sweeper", Sweeper(store, mover, now).run)
-        loops.start("intake", intake.run)
-        yield Context(
-            settings=settings,
-            store=store,
-            providers=providers,
-            desk=Desk(providers, settings, vault, SystemChance()),
-            mover=mover,
-            intake=intake,
-            courier=courier,
-            feed=feed,
-            loops=loops,
-            tokens=tokens,
-            vault=vault,
-            clock=now,
-            chance=SystemChance(),
-        )
+        context, loops = _build(settings, feed, store, poster, _lines(settings, stack))
+        stack.push_async_callback(context.loops.stop)
+        for name, run in loops.items():
+            context.loops.start(name, run)
+        yield context
+
+
+def _build(
+    settings: Settings, feed: Feed, store: Store, poster: Poster, lines: dict[str, Line]
+) -> tuple[Context, dict[str, Run]]:
+    """Put the parts together; the loops come in the order they start, and stop in reverse."""
+    vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
+    chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
+    courier = Courier(store, poster, vault, now)
+    mover = Mover(store, now, chance.new_id, courier.takes)
+    submitter, intake = Submitter(store, mover, lines, tokens), Intake(mover, providers)
+    mover.listeners += [courier.committed, submitter.committed, _wake(feed), _count]
+    context = Context(
+        settings=settings,
+        store=store,
+        providers=providers,
+        desk=Desk(providers, settings, vault, chance),
+        mover=mover,
+        intake=intake,
+        courier=courier,
+        feed=feed,
+        loops=Loops(),
+        tokens=tokens,
+        vault=vault,
+        clock=now,
+        chance=chance,
+    )
+    return context, {
+        "courier": courier.run,
+        "submitter": submitter.run,
+        "sweeper": Sweeper(store, mover, now).run,
+        "intake": intake.run,
+    }
 
 
 async def _first_key(settings: Settings, store: Store) -> None:

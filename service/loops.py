@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 PAUSE_SECONDS: Final = 1.0
+Run = Callable[[], Awaitable[None]]
 log = structlog.get_logger()
 
 
@@ -17,10 +18,10 @@ class Loops:
         self.dead: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    def start(self, name: str, run: Run) -> None:
         self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
 
-    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _keep(self, name: str, run: Run) -> None:
         while True:
             try:
                 await run()

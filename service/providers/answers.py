@@ -27,8 +27,9 @@ _CODES: Final = {
 _SESSION_BROKEN: Final = 596  # useapi's own: the account must be mended by hand
 _WORDED: Final = ("message", "errorMessage", "error", "errors", "detail", "title", "reason", "code")
 
-# Accounts and credentials: `user:1234-token`, which is also how useapi's task ids begin, and
-# e-mail addresses; and the signature of our own callback URLs. The text is cut to LONGEST_MESSAGE first, which keeps the search short.
+# Accounts and credentials: `user:1234-token`, which is also how useapi's task ids begin, e-mail
+# addresses, and the signature of our own callback URLs. The text is cut to LONGEST_MESSAGE first,
+# which keeps the search short.
 _PRIVATE: Final = re.compile(
     r"""(?i)\buser:\w+-[^\s"',]+|\bbearer\s+\S+"""
     r"""|[^\s@:<>"']+@[^\s@:<>"',]+\.[a-z]{2,}|(?<=[?&]t=)[^\s"'&]+"""
