@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+
+from service.feed import Feed
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_wake_up_ends_every_wait() -> None:
+    feed = Feed()
+    waits = [asyncio.ensure_future(feed.wait(feed.ticket())) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    feed.wake()
+
+    assert await asyncio.gather(*waits) == [True, True, True]
+
+
+async def test_a_wake_up_between_ticket_and_wait_is_not_lost() -> None:
+    feed = Feed()
+    ticket = feed.ticket()
+
+    feed.wake()
+
+    assert await feed.wait(ticket, timeout_seconds=0)
+
+
+async def test_a_wake_up_before_the_ticket_is_old_news() -> None:
+    feed = Feed()
+    feed.wake()
+
+    assert not await feed.wait(feed.ticket(), timeout_seconds=0)
+
+
+async def test_a_wait_ends_with_its_time() -> None:
+    feed = Feed()
+
+    assert not await feed.wait(feed.ticket(), timeout_seconds=0.001)
+
+
+async def test_closing_ends_every_wait_now_and_later() -> None:
+    feed = Feed()
+    now = asyncio.ensure_future(feed.wait(feed.ticket()))
+    await asyncio.sleep(0)
+
+    feed.close()
+
+    assert await now
+    assert await feed.wait(feed.ticket())
+    assert feed.closed
+
+
+async def test_a_wait_that_is_cancelled_harms_no_other() -> None:
+    feed = Feed()
+    leaver, stayer = (asyncio.ensure_future(feed.wait(feed.ticket())) for _ in range(2))
+    await asyncio.sleep(0)
+
+    leaver.cancel()
+    await asyncio.gather(leaver, return_exceptions=True)
+    feed.wake()
+
+    assert await stayer
+
+
+async def test_a_feed_without_waiters_can_be_woken() -> None:
+    feed = Feed()
+
+    feed.wake()
+    feed.wake()
+
+    assert feed.ticket() == 2
+    assert not feed.closed
