@@ -34,7 +34,12 @@ class Batches(Generic[T, R]):
             group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             if not self._waiting:
                 self._some.clear()
-            await self._serve(group)
+            try:
+                await self._serve(group)
+            except BaseException:
+                for _, future in group:
+                    future.cancel()
+                raise
 
     async def _serve(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -112,7 +112,8 @@ def owe(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
 def settle(delivery: Delivery, outcome: Outcome, jitter: float) -> Settlement:
     """Judge one attempt; *jitter* from -1 to 1 stretches or shortens the pause by up to 20 %.
 
-    429 and 503 with Retry-After are obeyed, up to a day, and use up no try; 410 ends it all.
+    429 and 503 with Retry-After are obeyed, up to a day, and use up no try, unless they ask for
+    no pause at all; 410 ends it all.
     """
     now = outcome.at + int(outcome.duration_ms * 1000)
     if outcome.success:
@@ -120,7 +121,7 @@ def settle(delivery: Delivery, outcome: Outcome, jitter: float) -> Settlement:
     if outcome.status_code == HTTPStatus.GONE:
         dead = _settled(delivery, DeliveryStatus.DEAD, outcome, now)
         return msgspec.structs.replace(dead, disable="The receiver answered 410 Gone.")
-    if outcome.retry_after_seconds is not None and outcome.status_code in (
+    if outcome.retry_after_seconds and outcome.status_code in (
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ):

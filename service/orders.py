@@ -23,6 +23,7 @@ MAX_TAGS: Final = 20
 MAX_TAG: Final = 100
 MAX_METADATA: Final = 16 * 1024
 MAX_KEY: Final = 255
+_REPLY_NAMES: Final = ("replyUrl", "webhookURL")
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,34 +64,44 @@ class Desk:
     def take(self, tenant: str, orders: Sequence[Order], at: int) -> list[NewJob]:
         """Check all *orders* and make their jobs, in their order in time."""
         batch = _Batch(id=self._chance.new_id("bat", at), tenant=tenant, at=at)
-        faults: list[Fault] = []
-        new: list[NewJob] = []
+        refused: list[Invalid] = []
+        new: dict[str, NewJob] = {}
         for n, order in enumerate(orders):
+            prefix = f"[{n}]." if len(orders) > 1 else ""
             try:
-                new.append(self._one(order, msgspec.structs.replace(batch, at=at + n)))
+                one = self._one(order, msgspec.structs.replace(batch, at=at + n))
             except Invalid as exc:
-                prefix = f"[{n}]." if len(orders) > 1 else ""
-                faults += [Fault(prefix + fault.path, fault.message) for fault in exc.faults]
-        faults += _repeated_refs(new)
-        if faults:
-            raise Invalid(faults)
-        return new
+                refused.append(_placed(exc, prefix))
+                continue
+            if new.setdefault(one.job.ref, one) is not one:
+                refused.append(_placed(_repeated(), prefix))
+        if refused:
+            raise _together(refused)
+        return list(new.values())
 
     def _one(self, order: Order, batch: _Batch) -> NewJob:
-        provider, operation = self._find(order)
-        faults = _own_faults(order)
+        own = _own_faults(order) + self._url_faults(order)
         try:
+            provider, operation = self._find(order)
             prepared = provider.prepare(operation, order.input)
         except Invalid as exc:
-            raise Invalid(faults + exc.faults) from exc
+            raise Invalid(own + exc.faults, code=exc.reason) from exc
+        if own:
+            raise Invalid(own)
         reply_url = order.reply_url or prepared.reply_url
-        if reply_url and (fault := url_fault(reply_url, self._settings.allow_targets)):
-            faults.append(Fault("reply_url" if order.reply_url else "input", f"reply URL {fault}"))
-        if faults:
-            raise Invalid(faults)
         reply = self._reply(reply_url, batch) if reply_url else None
         job = self._job(order, operation, prepared, batch)
         return NewJob(job=job, input=msgspec.json.encode(prepared.input), reply=reply)
+
+    def _url_faults(self, order: Order) -> list[Fault]:
+        """Where the job's events should go, by whichever name it was said."""
+        places = {"reply_url": order.reply_url}
+        places |= {f"input.{name}": order.input.get(name) for name in _REPLY_NAMES}
+        return [
+            Fault(path, fault)
+            for path, url in places.items()
+            if isinstance(url, str) and (fault := url_fault(url, self._settings.allow_targets))
+        ]
 
     def _find(self, order: Order) -> tuple[Provider, Operation]:
         provider = self._providers.get(order.provider)
@@ -162,14 +173,20 @@ def _own_faults(order: Order) -> list[Fault]:
     return faults
 
 
-def _repeated_refs(new: Sequence[NewJob]) -> list[Fault]:
-    seen: set[str] = set()
-    faults = []
-    for n, one in enumerate(new):
-        if one.job.ref in seen:
-            faults.append(Fault(f"[{n}].input.taskUUID", "stands twice in this request"))
-        seen.add(one.job.ref)
-    return faults
+def _repeated() -> Invalid:
+    return Invalid([Fault("input.taskUUID", "stands twice in this request")])
+
+
+def _placed(refusal: Invalid, prefix: str) -> Invalid:
+    faults = [Fault(prefix + fault.path, fault.message) for fault in refusal.faults]
+    return Invalid(faults, code=refusal.reason)
+
+
+def _together(refused: Sequence[Invalid]) -> Invalid:
+    """One error for all; its code says more than `invalid_input` only if all agree."""
+    codes = {refusal.reason for refusal in refused}
+    faults = [fault for refusal in refused for fault in refusal.faults]
+    return Invalid(faults, code=codes.pop() if len(codes) == 1 else None)
 
 
 def idempotency(name: str | None, body: Any) -> Idempotency | None:

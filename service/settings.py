@@ -139,6 +139,7 @@ def _database_url(text: str) -> str:
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
+    _ = parts.port  # a ValueError of its own where it is no number
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise ValueError("must be an http or https URL without a user, as https://belfry.example")
     if parts.query or parts.fragment:
@@ -147,10 +148,8 @@ def _url(text: str) -> str:
 
 
 def _keys(text: str) -> tuple[str, ...]:
-    keys = tuple(part.strip() for part in text.split(",") if part.strip())
-    for key in keys:
-        _key(key)
-    return keys
+    keys = tuple(_key(part.strip()) for part in text.split(",") if part.strip())
+    return keys or (_key(""),)
 
 
 def _key(text: str) -> str:

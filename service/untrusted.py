@@ -29,7 +29,7 @@ def read_json(body: bytes) -> Any:
 
 def _depth(value: Any) -> int:
     """Count the levels breadth first, so that depth costs no stack."""
-    level, depth = [value], 0
+    level, depth = [value], int(isinstance(value, dict | list))
     while level := [child for item in level for child in _children(item)]:
         depth += 1
         if depth > DEPTH:

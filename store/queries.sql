@@ -152,11 +152,12 @@ ON CONFLICT (tenant, name) DO NOTHING
 SELECT id, doc FROM jobs WHERE tenant = :tenant AND id {in:jobs}
 
 -- add_callback --
--- The same bytes for the same submission are one callback, counted.
+-- The same bytes are one callback, counted; that it moved its job now is what is kept of it.
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
                        repeats)
 VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
-ON CONFLICT (job_id, digest) DO UPDATE SET repeats = callbacks.repeats + 1
+ON CONFLICT (job_id, digest) DO UPDATE
+SET verdict = excluded.verdict, body = excluded.body, repeats = callbacks.repeats + 1
 
 -- take_callback --
 -- The same, for those that moved nothing: the answer tells whether it is a repetition.

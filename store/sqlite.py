@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiosqlite
 import msgspec
@@ -84,9 +85,12 @@ class SqliteDatabase:
     """The writer under its lock, and the readers."""
 
     def __init__(
-        self, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection], lock_file: int
+        self,
+        writer: aiosqlite.Connection,
+        readers: Iterable[aiosqlite.Connection],
+        opened: contextlib.AsyncExitStack,
     ) -> None:
-        self._writer, self._all_readers, self._lock_file = writer, readers, lock_file
+        self._writer, self._opened = writer, opened
         self.broken = asyncio.Event()
         self._lock = asyncio.Lock()
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
@@ -128,9 +132,8 @@ class SqliteDatabase:
             self._readers.put_nowait(reader)
 
     async def close(self) -> None:
-        for connection in (*self._all_readers, self._writer):
-            await connection.close()
-        os.close(self._lock_file)
+        """Close the readers, then the writer, then let go of the file."""
+        await self._opened.aclose()
 
 
 @contextlib.contextmanager
@@ -147,15 +150,14 @@ def _unavailable() -> Any:
 async def open_sqlite(database_url: str) -> SqliteDatabase:
     """Open or make the file of *database_url*, `sqlite:///` and a path."""
     path = Path(database_url.removeprefix("sqlite:///"))
-    lock_file = _lock(path)
-    try:
-        writer = await _connect(f"file:{path}?mode=rwc", _WRITER)
+    async with contextlib.AsyncExitStack() as opened:
+        lock_file = _lock(path)
+        opened.callback(os.close, lock_file)
+        uri = f"file:{quote(str(path))}"
+        writer = await _connect(f"{uri}?mode=rwc", _WRITER, opened)
         await _migrate(writer)
-        readers = [await _connect(f"file:{path}?mode=ro", _READER) for _ in range(READERS)]
-    except BaseException:
-        os.close(lock_file)
-        raise
-    return SqliteDatabase(writer, readers, lock_file)
+        readers = [await _connect(f"{uri}?mode=ro", _READER, opened) for _ in range(READERS)]
+        return SqliteDatabase(writer, readers, opened.pop_all())
 
 
 def _lock(path: Path) -> int:
@@ -175,9 +177,13 @@ def _lock(path: Path) -> int:
     return file
 
 
-async def _connect(uri: str, pragmas: Sequence[str]) -> aiosqlite.Connection:
+async def _connect(
+    uri: str, pragmas: Sequence[str], opened: contextlib.AsyncExitStack
+) -> aiosqlite.Connection:
+    """Connect; what is not closed keeps its thread, and with it the process, alive."""
     try:
         connection = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+        opened.push_async_callback(connection.close)
         connection.row_factory = sqlite3.Row
         for pragma in pragmas:
             await connection.execute_fetchall(pragma)
