@@ -11,7 +11,8 @@ from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.context import Context
 from service.errors import Fault, Invalid
-from service.jobs import Job, JobView, Status, view
+from service.job_view import JobView, view
+from service.jobs import Job, Status
 from service.orders import MAX_ORDERS, Order, idempotency
 from service.redaction import redacted_json
 

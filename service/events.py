@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from service.jobs import ENDS, Job, JobView, Status, view
+from service.job_view import JobView, view
+from service.jobs import ENDS, Job, Status
 from service.times import rfc3339
 
 TYPES: Final[dict[str, str]] = {

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from service.times import SECOND, rfc3339, rfc3339_or_none
+from service.times import SECOND
 
 
 class Status(StrEnum):
@@ -278,63 +278,4 @@ def _timed(job: Job, at: int) -> Job:
         submitted_at=job.submitted_at or (at if accepted else None),
         deadline_at=job.deadline_at or (at + job.deadline_seconds * SECOND if accepted else None),
         due_at=None if accepted else job.due_at,
-    )
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a job is: *ratio* from 0 to 1."""
-
-    ratio: float | None
-    text: str | None
-
-
-class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A job as users see it."""
-
-    id: str
-    object: str = "job"
-    provider: str
-    operation: str
-    status: Status
-    progress: Progress
-    provider_status: str | None
-    provider_task_id: str | None
-    ref: str
-    reply_ref: str | None
-    input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    output: Output | None
-    error: JobError | None
-    cost_usd: float | None
-    metadata: dict[str, Any]
-    tags: tuple[str, ...]
-    version: int
-    created_at: str
-    submitted_at: str | None
-    finished_at: str | None
-    deadline_at: str | None
-    raw: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-def view(job: Job) -> JobView:
-    """Show *job* without its input, as events carry it."""
-    return JobView(
-        id=job.id,
-        provider=job.provider,
-        operation=job.operation,
-        status=job.status,
-        progress=Progress(job.progress, job.progress_text),
-        provider_status=job.provider_status,
-        provider_task_id=job.provider_task_id,
-        ref=job.ref,
-        reply_ref=job.reply_ref,
-        output=job.output,
-        error=job.error,
-        cost_usd=job.cost_usd,
-        metadata=job.metadata,
-        tags=job.tags,
-        version=job.version,
-        created_at=rfc3339(job.created_at),
-        submitted_at=rfc3339_or_none(job.submitted_at),
-        finished_at=rfc3339_or_none(job.finished_at),
-        deadline_at=rfc3339_or_none(job.deadline_at),
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 from standardwebhooks import Webhook
 
@@ -95,6 +96,8 @@ class Receiver:
     """Keeps every request; answers with *script* one by one, then with *otherwise*."""
 
     def __init__(self) -> None:
+        self.path = f"/{uuid4()}"
+        """Of its own, because the port may have been another receiver's a moment ago."""
         self.url = ""
         self.received: list[Received] = []
         self.script: list[Answer] = []
@@ -118,7 +121,11 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (received := await _read(reader)) is not None:
+            while True:
+                received = await _read(reader)
+                if not received.path.startswith(self.path):
+                    await status(404)(Conversation(writer))
+                    continue
                 async with self._news:
                     self.received.append(received)
                     self._news.notify_all()
@@ -130,7 +137,7 @@ class Receiver:
             writer.close()
 
 
-async def _read(reader: asyncio.StreamReader) -> Received | None:
+async def _read(reader: asyncio.StreamReader) -> Received:
     head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.split(":", 1) for line in lines if line)
@@ -149,7 +156,7 @@ async def receiving() -> AsyncIterator[Receiver]:
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{receiver.path}"
     try:
         yield receiver
     finally:

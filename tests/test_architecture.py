@@ -11,7 +11,18 @@ FILES = sorted(
 )
 LOOK_OUTWARD = ("service/app.py", "service/__main__.py", "service/cli/")
 PURE = [
-    *("admission", "callbacks", "deliveries", "errors", "events", "guard", "ids", "jobs", "keys"),
+    *(
+        "admission",
+        "callbacks",
+        "deliveries",
+        "errors",
+        "events",
+        "guard",
+        "ids",
+        "job_view",
+        "jobs",
+        "keys",
+    ),
     *("lanes", "moves", "orders", "ports", "redaction", "settings", "signing", "subscriptions"),
     *("times", "untrusted"),
 ]
@@ -122,16 +133,7 @@ def test_every_module_says_what_it_owns(path: Path) -> None:
     assert ast.get_docstring(ast.parse((ROOT / path).read_text("utf-8")))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xfail(strict=False, reason="to be split"))
-        if path.name == "jobs.py" and path.parts[0] == "service"
-        else path
-        for path in FILES
-    ],
-    ids=named,
-)
+@pytest.mark.parametrize("path", FILES, ids=named)
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     lines = (ROOT / path).read_text("utf-8").splitlines()
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.job_view import view
 from service.jobs import (
     ENDS,
     RANK,
@@ -21,7 +22,6 @@ from service.jobs import (
     advance,
     ended,
     requeued,
-    view,
 )
 from service.times import SECOND, rfc3339
 from tests.makers import NOON, a_job, a_report
