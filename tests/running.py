@@ -209,6 +209,10 @@ class ServiceProcess(Client):
         self._env = environ(database_url, self.port, **env)
         self._process: asyncio.subprocess.Process | None = None
 
+    def set_environment(self, **env: str) -> None:
+        """Change the settings of the next start."""
+        self._env |= env
+
     async def start(self) -> None:
         """Start it and wait until it is ready."""
         with self.log.open("ab") as log:

@@ -1,0 +1,120 @@
+"""The process is taken away in the middle of everything; what was promised still happens."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.sandbox import create_sandbox
+from service.signing import CallbackTokens
+from tests.receivers import Receiver, hang, held_until, status
+from tests.running import (
+    PACE,
+    SIGNING_KEY,
+    ServiceProcess,
+    a_process,
+    eventually,
+    providers_at,
+    serving,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def call_back(service: ServiceProcess, job_id: str) -> int:
+    """End a useapi job as its provider would."""
+    ref = (await service.job(job_id))["ref"]
+    token = CallbackTokens([SIGNING_KEY]).sign("useapi", ref, 1)
+    body = {
+        "replyRef": ref,
+        "status": "SUCCEEDED",
+        "artifacts": [{"id": "a", "url": "https://x/1"}],
+    }
+    async with httpx.AsyncClient() as client:
+        url = f"{service.url}/callbacks/useapi/{ref}?t={token}"
+        return (await client.post(url, json=body)).status_code
+
+
+async def test_what_was_committed_is_delivered_after_a_kill(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.otherwise = hang
+    async with a_process(database_url, tmp_path) as service:
+        subscription = await service.subscribe(receiver.url)
+        job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+        assert await call_back(service, job["id"]) == 204
+
+        await service.kill()
+        receiver.otherwise = status(200)
+        await service.start()
+        await eventually(lambda: delivered(service))
+        told = receiver.received
+
+    assert {one.headers["webhook-id"] for one in told} == {told[-1].event["id"]}
+    assert told[-1].event["data"]["id"] == job["id"]
+    told[-1].verify(subscription["secret"])
+
+
+async def delivered(service: ServiceProcess) -> bool:
+    return [d["status"] for d in await service.deliveries()] == ["delivered"]
+
+
+async def test_a_kill_between_the_post_and_its_settlement_sends_the_same_id_again(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    gate = asyncio.Event()
+    receiver.script = [held_until(gate)]
+    async with a_process(database_url, tmp_path) as service:
+        await service.subscribe(receiver.url)
+        job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+        await call_back(service, job["id"])
+        await receiver.wait(1)
+
+        await service.kill()
+        gate.set()
+        await service.start()
+        first, second = (await receiver.wait(2))[:2]
+        await eventually(lambda: delivered(service))
+
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+
+
+async def test_an_accepted_job_is_sent_after_a_kill(database_url: str, tmp_path: Path) -> None:
+    async with (
+        serving(create_sandbox(pace=PACE)) as sandbox,
+        a_process(database_url, tmp_path) as service,
+    ):
+        job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+        await service.kill()
+
+        service.set_environment(**providers_at(sandbox))
+        await service.start()
+        ended = await service.ended(job["id"])
+
+    assert ended["status"] == "succeeded"
+
+
+async def test_a_kill_while_submitting_makes_no_second_paid_task(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        serving(create_sandbox(pace=0.5)) as sandbox,
+        a_process(database_url, tmp_path, **providers_at(sandbox)) as service,
+    ):
+        job = await service.submit("useapi", "frames.create", {"text_prompt": "x [hang]"})
+        await eventually(lambda: paid(sandbox))
+        await service.kill()
+        await service.start()
+        ended = await service.ended(job["id"])
+        tasks = await paid(sandbox)
+
+    assert ended["status"] == "succeeded"
+    assert len(tasks) == 1
+
+
+async def paid(sandbox: str) -> list[object]:
+    async with httpx.AsyncClient() as client:
+        ledger = (await client.get(f"{sandbox}/ledger")).json()
+    return [task for task in ledger["tasks"] if task["paid"]]

@@ -1,0 +1,129 @@
+"""The start and the end of the process."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.receivers import Receiver, held_until
+from tests.running import ADMIN_KEY, SIGNING_KEY, a_process, environ, free_port
+
+pytestmark = pytest.mark.anyio
+
+
+async def run(env: dict[str, str], folder: Path) -> tuple[int | None, str]:
+    """Run the service until it gives up by itself."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service",
+        env={**env, "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent.parent)},
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 20)
+    return process.returncode, printed.decode()
+
+
+async def test_sigterm_ends_streams_and_lets_a_post_in_flight_settle(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    gate = asyncio.Event()
+    receiver.script = [held_until(gate)]
+    async with a_process(database_url, tmp_path) as service:
+        await service.subscribe(receiver.url, "job.queued")
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        async with (
+            httpx.AsyncClient(timeout=20) as client,
+            client.stream("GET", f"{service.url}/v1/stream", headers=headers) as stream,
+        ):
+            await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+            await receiver.wait(1)
+
+            started = time.monotonic()
+            ending = asyncio.create_task(service.terminate())
+            read = [line async for line in stream.aiter_lines()]
+            gate.set()
+            code = await ending
+            took = time.monotonic() - started
+
+        await service.start()
+        (delivery,) = await service.deliveries()
+
+    assert any("job.queued" in line for line in read)
+    assert (code, delivery["status"]) == (0, "delivered")
+    assert len(receiver.received) == 1
+    assert took < 10
+
+
+async def test_a_second_process_on_the_same_file_is_refused(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_process(database_url, tmp_path):
+        code, printed = await run(environ(database_url, free_port()), tmp_path)
+
+    assert code == 1
+    assert "BELFRY_DATABASE_URL: another process has" in printed
+
+
+async def test_a_port_that_is_taken_is_told_as_a_setting(database_url: str, tmp_path: Path) -> None:
+    async with a_process(database_url, tmp_path) as service:
+        other = f"sqlite:///{tmp_path}/other.db"
+        code, printed = await run(environ(other, service.port), tmp_path)
+
+    assert code == 1
+    assert "HOST, PORT: cannot listen" in printed
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("not a database, however long one looks at it" * 100)
+
+    code, printed = await run(environ(f"sqlite:///{tmp_path}/no.db", free_port()), tmp_path)
+
+    assert code == 1
+    assert "BELFRY_DATABASE_URL" in printed
+
+
+async def test_every_bad_setting_is_named_at_once_and_no_secret_is_shown(tmp_path: Path) -> None:
+    env = environ("mysql://x", free_port(), PORT="many") | {"BELFRY_SECRET_KEYS": "short-secret"}
+
+    code, printed = await run(env, tmp_path)
+
+    assert code == 1
+    for name in ("BELFRY_DATABASE_URL", "BELFRY_SECRET_KEYS", "PORT"):
+        assert name in printed
+    assert "short-secret" not in printed
+
+
+async def test_the_first_admin_key_is_printed_once(database_url: str, tmp_path: Path) -> None:
+    async with a_process(database_url, tmp_path, BELFRY_ADMIN_KEY="") as service:
+        await service.terminate()
+        await service.start()
+        log = service.log.read_text()
+        key = log.split("shown only this once: ")[1].split()[0]
+        answer = await service.http.get("/v1/jobs", headers={"authorization": f"Bearer {key}"})
+
+    assert log.count("shown only this once") == 1
+    assert answer.status_code == 200
+
+
+async def test_no_secret_is_in_the_log(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    async with a_process(database_url, tmp_path) as service:
+        subscription = await service.subscribe(receiver.url, "job.*")
+        job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+        async with httpx.AsyncClient() as client:
+            await client.post(f"{service.url}/callbacks/useapi/{job['ref']}?t=aaaa.bbbb", json={})
+        await receiver.wait(1)
+        await service.terminate()
+        log = service.log.read_text()
+
+    assert "job.answered" in log or "request.served" in log
+    for secret in (ADMIN_KEY, SIGNING_KEY, subscription["secret"], "aaaa.bbbb", "sandbox"):
+        assert secret not in log
