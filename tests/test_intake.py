@@ -1,0 +1,191 @@
+"""Callbacks over HTTP: every verdict, its answer, and what is kept."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.receivers import Receiver
+from tests.running import Json, Service
+
+pytestmark = pytest.mark.anyio
+
+Change = Callable[[str], str]
+DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
+
+
+async def a_ref(service: Service, **more: str) -> str:
+    job = await service.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
+    return str(job["ref"])
+
+
+async def verdicts(service: Service) -> list[str]:
+    return [one["verdict"] for one in (await service.get("/v1/callbacks"))["data"]][::-1]
+
+
+async def job_of(service: Service, ref: str) -> Json:
+    (job,) = (await service.get("/v1/jobs", ref=ref))["data"]
+    return dict(job)
+
+
+async def test_a_callback_moves_its_job(service: Service) -> None:
+    ref = await a_ref(service)
+
+    running = {"replyRef": ref, "status": "RUNNING", "progressRatio": "0.5"}
+    answers = [await service.call_back("useapi", ref, running)]
+    moved = await job_of(service, ref)
+    answers.append(await service.call_back("useapi", ref, {"replyRef": ref, **DONE}))
+    ended = await job_of(service, ref)
+
+    assert answers == [204, 204]
+    assert (moved["status"], moved["progress"]["ratio"]) == ("running", 0.5)
+    assert (ended["status"], ended["progress"]["ratio"]) == ("succeeded", 1.0)
+    assert await verdicts(service) == ["accepted", "accepted"]
+
+
+async def test_the_same_bytes_again_are_counted_and_change_nothing(service: Service) -> None:
+    ref = await a_ref(service)
+
+    answers = [await service.call_back("useapi", ref, DONE) for _ in range(4)]
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    events = (await service.get(f"/v1/jobs/{kept['job']}/events"))["data"]
+
+    assert answers == [204] * 4
+    assert (kept["verdict"], kept["repeats"]) == ("accepted", 3)
+    assert [event["type"] for event in events].count("job.succeeded") == 1
+
+
+async def test_a_stale_callback_after_the_end_is_late(service: Service) -> None:
+    ref = await a_ref(service)
+    await service.call_back("useapi", ref, DONE)
+
+    answer = await service.call_back("useapi", ref, {"status": "RUNNING", "progressRatio": 0.1})
+    other_end = await service.call_back("useapi", ref, {"status": "FAILED", "error": "no"})
+
+    assert (answer, other_end) == (204, 204)
+    assert (await job_of(service, ref))["status"] == "succeeded"
+    assert await verdicts(service) == ["accepted", "late", "late"]
+
+
+async def test_a_body_that_names_another_job_moves_neither(service: Service) -> None:
+    mine, other = await a_ref(service), await a_ref(service)
+
+    answer = await service.call_back("useapi", mine, {"replyRef": other, **DONE})
+
+    assert answer == 204
+    assert await verdicts(service) == ["mismatched"]
+    for ref in (mine, other):
+        assert (await job_of(service, ref))["status"] != "succeeded"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b"<html>", b'"x"', b"\xff\xfe", b"[" * 100_000]
+)
+async def test_what_cannot_be_read_is_answered_400_and_kept(body: bytes, service: Service) -> None:
+    ref = await a_ref(service)
+
+    answer = await service.call_back("useapi", ref, body)
+    (kept,) = (await service.get("/v1/callbacks", verdict="unreadable"))["data"]
+
+    assert answer == 400
+    assert kept["ref"] == ref
+
+
+FORGERIES: dict[str, Change] = {
+    "no signature": lambda url: url.split("?")[0],
+    "a longer signature": lambda url: url + "x",
+    "another time": lambda url: url.replace("?t=", "?t=A"),
+    "another provider": lambda url: url.replace("/useapi/", "/runware/"),
+    "no provider": lambda url: url.replace("/useapi/", "/nobody/"),
+    "a longer path": lambda url: url.replace("/useapi/", f"/useapi/{uuid4()}/"),
+    "another ref": lambda url: url.split("/useapi/")[0] + f"/useapi/{uuid4()}?" + url.split("?")[1],
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_what_is_forged_is_not_there(name: str, service: Service) -> None:
+    ref = await a_ref(service)
+    url = FORGERIES[name](service.callback_url("useapi", ref))
+
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(url, json={"replyRef": ref, **DONE})
+
+    assert (answer.status_code, answer.content) == (404, b"")
+    assert await verdicts(service) == []
+    assert (await job_of(service, ref))["status"] != "succeeded"
+
+
+async def test_only_post_is_there_and_a_trailing_slash_is_forgiven(service: Service) -> None:
+    ref = await a_ref(service)
+    url = service.callback_url("useapi", ref)
+
+    async with httpx.AsyncClient() as client:
+        got = await client.get(url)
+        posted = await client.post(url.replace("?t=", "/?t="), json=DONE)
+
+    assert (got.status_code, got.content) == (404, b"")
+    assert posted.status_code == 204
+
+
+async def test_too_large_and_compressed_bodies_are_refused(service: Service) -> None:
+    url = service.callback_url("useapi", await a_ref(service))
+
+    async with httpx.AsyncClient() as client:
+        large = await client.post(url, content=b" " * (8 * 1024 * 1024 + 1))
+        packed = await client.post(url, content=b"x", headers={"content-encoding": "gzip"})
+
+    assert (large.status_code, packed.status_code) == (413, 415)
+    assert await verdicts(service) == []
+
+
+async def test_a_body_that_does_not_come_is_given_up(service: Service) -> None:
+    url = service.callback_url("useapi", await a_ref(service))
+    host, port = url.removeprefix("http://").split("/")[0].split(":")
+    path = url.split(f"{host}:{port}")[1]
+
+    reader, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf".encode())
+    answer = await asyncio.wait_for(reader.readline(), 15)
+    writer.close()
+
+    assert b" 408 " in answer
+
+
+async def test_two_hundred_callbacks_at_once_each_end_one_job(
+    service: Service, receiver: Receiver
+) -> None:
+    orders = [
+        {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+    ] * 100
+    jobs = [job for _ in range(2) for job in (await service.post("/v1/jobs", orders))["data"]]
+    await service.subscribe(receiver.url)
+
+    answers = await asyncio.gather(
+        *(
+            service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE})
+            for job in jobs
+        ),
+        *(service.call_back("useapi", job["ref"], b"garbage") for job in jobs[:20]),
+    )
+    told = await receiver.wait(200)
+
+    assert answers == [204] * 200 + [400] * 20
+    assert sorted(one.event["data"]["id"] for one in told) == sorted(job["id"] for job in jobs)
+
+
+async def test_the_raw_callback_is_shown_without_our_signature(service: Service) -> None:
+    ref = await a_ref(service)
+    url = service.callback_url("useapi", ref)
+    await service.call_back("useapi", ref, {"replyRef": ref, "replyUrl": url, **DONE})
+
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+    raw = await service.get(f"/v1/jobs/{kept['job']}", expand="raw")
+
+    signature = url.split("?t=")[1]
+    assert "SUCCEEDED" in shown["body"]
+    assert raw["raw"]["status"] == "SUCCEEDED"
+    assert signature not in shown["body"] + str(raw)
