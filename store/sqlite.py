@@ -25,7 +25,7 @@ DIALECT: Final = Dialect(
         "auto_key": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "blob": "BLOB",
         "lock": "",
-        "lock_log": "SELECT 1",
+        "lock_log": "",
         "skip_locked": "",
         "skip_locked_d": "",
         "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
@@ -66,8 +66,9 @@ class SqliteSession:
         return list(found)  # type: ignore[arg-type]
 
     async def run(self, query: str, **values: object) -> int:
-        cursor = await self._connection.execute(self._queries[query], _bound(values))
-        return cursor.rowcount
+        if not (sql := self._queries[query]):
+            return 0  # a statement that this database does not need
+        return (await self._connection.execute(sql, _bound(values))).rowcount
 
     async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
         await self._connection.executemany(self._queries[query], rows)

@@ -1,0 +1,51 @@
+"""One sample: a rate, and how busy both sides were while it was taken."""
+
+import os
+import time
+from typing import Self
+
+import msgspec
+
+from tests.bench.process import Busy
+from tests.bench.service import Service
+
+
+class Sample(msgspec.Struct, kw_only=True):
+    """*rate* per second; how busy the measured process was, its main thread, and the generator."""
+
+    rate: float = 0.0
+    measured: float = 0.0
+    main_thread: float = 0.0
+    generator: float = 0.0
+    latencies_ms: list[float] = []
+    start_s: float = 0.0
+    idle_mb: float = 0.0
+
+
+class Measured:
+    """The time of a phase, and how busy both sides were in it."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def __enter__(self) -> Self:
+        self._start = time.perf_counter()
+        self._busy = Busy(self._pid, self._start)
+        self._own = Busy(os.getpid(), self._start)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end = time.perf_counter()
+        self._seconds = end - self._start
+        self._shares = (*self._busy.share(end), self._own.share(end)[0])
+
+    def sample(self, count: int, service: Service | None = None) -> Sample:
+        measured, main_thread, generator = self._shares
+        return Sample(
+            rate=count / self._seconds,
+            measured=measured,
+            main_thread=main_thread,
+            generator=generator,
+            start_s=service.start_seconds if service else 0.0,
+            idle_mb=service.idle_mb if service else 0.0,
+        )

@@ -1,0 +1,173 @@
+"""What is measured: each phase has processes of its own and returns one sample."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Final, Self
+
+from tests.bench.load import Pool, request
+from tests.bench.measure import Measured, Sample
+from tests.bench.process import Busy, Process
+from tests.bench.receiver import Provider, Receiver
+from tests.bench.service import Service, caption, free_port
+
+IN_FLIGHT: Final = 64
+WARM: Final = 200
+"""Callbacks before those that count: they open the connections and fill the caches."""
+_REF: Final = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
+_TARGET: Final = f"/callbacks/runware/{_REF}?t=1700000000.{'A' * 43}"
+
+
+class Bench:
+    """The generator's servers, which all phases share."""
+
+    def __init__(self, folder: Path, profile: Path | None = None) -> None:
+        self._folder, self._profile = folder, profile
+        self.receiver, self._provider = Receiver(), Provider()
+
+    async def __aenter__(self) -> Self:
+        await self.receiver.open()
+        await self._provider.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.receiver.close()
+        self._provider.close()
+
+    async def route(self, seconds: float) -> Sample:
+        """An empty route, flooded."""
+        port = free_port()
+        process = Process(["tests.bench.route", str(port)], self._folder / "route.log")
+        try:
+            pool = await _opened(port, process)
+            message = request("POST", _TARGET, caption(_REF))
+            await pool.flood(_for(0.3, message))
+            before = sum(pool.statuses.values())
+            with Measured(process.pid) as measured:
+                await pool.flood(_for(seconds, message))
+            pool.require(204)
+            pool.close()
+            return measured.sample(sum(pool.statuses.values()) - before)
+        finally:
+            process.stop()
+
+    async def post(self, seconds: float) -> Sample:
+        """Bare POSTs to the receiver."""
+        log = self._folder / "post.log"
+        log.unlink(missing_ok=True)
+        arguments = [str(self.receiver.port), str(seconds), str(IN_FLIGHT)]
+        process = Process(["tests.bench.post", *arguments], log)
+        try:
+            await _said(process, 1)
+            own = Busy(os.getpid(), time.perf_counter())
+            rate, busy = (float(word) for word in await _said(process, 3))
+        finally:
+            process.stop()
+        generator, _ = own.share(time.perf_counter())
+        return Sample(rate=rate, measured=busy, main_thread=busy, generator=generator)
+
+    @asynccontextmanager
+    async def _service(
+        self, subscriptions: int, count: int
+    ) -> AsyncIterator[tuple[Service, Pool, list[bytes]]]:
+        """A service that waits for *count* callbacks."""
+        self._provider.targets.clear()
+        async with Service(self._provider, self._profile) as service:
+            if subscriptions:
+                await service.subscribe([self.receiver.port] * subscriptions, IN_FLIGHT)
+            callbacks = service.callbacks(await service.submit(count))
+            pool = await Pool.open(service.port, IN_FLIGHT)
+            yield service, pool, callbacks
+            pool.require(204)
+            pool.close()
+
+    async def intake(self, count: int) -> Sample:
+        """Callbacks, each for another job, with nobody subscribed."""
+        async with self._service(0, WARM + count) as (service, pool, callbacks):
+            await pool.flood(iter(callbacks[:WARM]))
+            service.profile(on=True)
+            with Measured(service.process.pid) as measured:
+                await pool.flood(iter(callbacks[WARM:]))
+            service.profile(on=False)
+            return measured.sample(count, service)
+
+    async def end_to_end(self, subscriptions: int, count: int) -> Sample:
+        """Callbacks in until the last webhook of them is settled."""
+        async with self._service(subscriptions, WARM + count) as (service, pool, callbacks):
+            await self._through(service, pool, callbacks[:WARM], subscriptions)
+            service.profile(on=True)
+            with Measured(service.process.pid) as measured:
+                await self._through(service, pool, callbacks[WARM:], subscriptions)
+            service.profile(on=False)
+            return measured.sample(count, service)
+
+    async def _through(
+        self, service: Service, pool: Pool, callbacks: Sequence[bytes], subscriptions: int
+    ) -> None:
+        settled = await service.read("belfry_attempts_total") + len(callbacks) * subscriptions
+        awaited = self.receiver.count + len(callbacks) * subscriptions
+        await pool.flood(iter(callbacks))
+        await self.receiver.until(awaited)
+        await service.until("belfry_attempts_total", settled)
+
+    async def latency(self, rate: float, count: int) -> Sample:
+        """Callbacks at a steady rate; each until the first byte of its webhook."""
+        async with self._service(1, WARM + count) as (service, pool, callbacks):
+            await self._through(service, pool, callbacks[:WARM], 1)
+            arrivals = self.receiver.arrivals = {}
+            awaited = self.receiver.count + count
+            with Measured(service.process.pid) as measured:
+                sent = await _pace(pool, callbacks[WARM:], rate)
+                await self.receiver.until(awaited)
+            self.receiver.arrivals = None
+            sample = measured.sample(count, service)
+            sample.latencies_ms = sorted(1000 * (arrivals[ref] - at) for ref, at in sent.items())
+            return sample
+
+
+async def _opened(port: int, process: Process) -> Pool:
+    while True:
+        process.check()
+        try:
+            return await Pool.open(port, IN_FLIGHT)
+        except OSError:
+            await asyncio.sleep(0.02)
+
+
+async def _said(process: Process, words: int) -> list[str]:
+    """Wait until a process has said as many *words*; those after the first."""
+    while len(said := process.log.read_text().split()) < words:
+        process.check()
+        await asyncio.sleep(0.01)
+    return said[1:]
+
+
+def _for(seconds: float, message: bytes) -> Iterator[bytes]:
+    until = time.perf_counter() + seconds
+    for one in cycle([message]):
+        if time.perf_counter() >= until:
+            return
+        yield one
+
+
+async def _pace(pool: Pool, callbacks: Sequence[bytes], rate: float) -> dict[bytes, float]:
+    """Send each at its time, whether or not those before it are answered; when each was sent."""
+    sent: dict[bytes, float] = {}
+    start = time.perf_counter()
+    while len(sent) < len(callbacks):
+        now = time.perf_counter()
+        for callback in callbacks[len(sent) : min(int((now - start) * rate) + 1, len(callbacks))]:
+            sent[_ref(callback)] = time.perf_counter()
+            pool.send(callback)
+        await asyncio.sleep(0.001)
+    await pool.idle()
+    return sent
+
+
+def _ref(callback: bytes) -> bytes:
+    """The ref in the target of a callback: /callbacks/runware/{ref}?t=…"""
+    return callback.split(b"?", 1)[0].rsplit(b"/", 1)[1]

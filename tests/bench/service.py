@@ -1,0 +1,158 @@
+"""A `belfry serve` of its own: a fresh database on disk, jobs submitted over HTTP."""
+
+import asyncio
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from tests.bench.disk import PLACE
+from tests.bench.load import HOST, Pool, fetch, request
+from tests.bench.process import Process, resident_mb
+from tests.bench.receiver import Provider
+
+KEY: Final = "bench-admin-key-0123456789abcdef0123456789abcdef"
+ARRAY: Final = 100
+START_SECONDS: Final = 20
+SETTLE_SECONDS: Final = 30
+_HEADERS: Final = {"authorization": f"Bearer {KEY}"}
+_ORDER: Final = {
+    "provider": "runware",
+    "operation": "imageCaption",
+    "input": {
+        "inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87",
+        "model": "runware:150@2",
+        "prompt": "What is in this image?",
+    },
+}
+_CAPTION: Final = "a lighthouse on a cliff above a stormy sea at dusk, its lamp lit, " * 6
+
+
+class Service:
+    """One running service; *start_seconds* from spawning it to ready, *idle_mb* just after."""
+
+    def __init__(self, provider: Provider, profile: Path | None = None) -> None:
+        self._provider, self._profile = provider, profile
+        self.folder = Path(tempfile.mkdtemp(prefix="belfry-bench-", dir=PLACE))
+        self.port = free_port()
+
+    async def __aenter__(self) -> Self:
+        start = time.perf_counter()
+        module = ["service"] if self._profile is None else _profiled(self._profile)
+        self.process = Process(module, self.folder / "log", self._environ())
+        try:
+            await asyncio.wait_for(self._ready(), START_SECONDS)
+        except BaseException as exc:
+            await self.__aexit__(None, exc)
+            raise
+        self.start_seconds = time.perf_counter() - start
+        self.idle_mb = resident_mb(self.process.pid)
+        return self
+
+    async def __aexit__(
+        self, _: object = None, exc: BaseException | None = None, __: object = None
+    ) -> None:
+        """Stop; what failed meanwhile is told how the service fared and what it logged last."""
+        if exc is not None:
+            exc.add_note(self.process.fate())
+        self.process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            "HOST": HOST,
+            "PORT": str(self.port),
+            "BELFRY_DATABASE_URL": f"sqlite:///{self.folder}/belfry.db",
+            "BELFRY_ADMIN_KEY": KEY,
+            "BELFRY_ALLOW_TARGETS": "127.0.0.0/8",
+            "RUNWARE_API_KEY": "bench",
+            "RUNWARE_BASE_URL": f"http://{HOST}:{self._provider.port}/v1",
+            "RUNWARE_MAX_JOBS": "10000",
+        }
+
+    async def _ready(self) -> None:
+        while True:
+            self.process.check()
+            try:
+                status, _ = await fetch(self.port, "/readyz")
+            except OSError:
+                status = 0
+            if status == 200:
+                return
+            await asyncio.sleep(0.01)
+
+    async def subscribe(self, ports: Sequence[int], in_flight: int) -> None:
+        pool = await Pool.open(self.port, 1)
+        for number, port in enumerate(ports):
+            body = {
+                "url": f"http://{HOST}:{port}/hook/{number}",
+                "events": ["job.succeeded"],
+                "max_in_flight": in_flight,
+            }
+            data = msgspec.json.encode(body)
+            pool.send(request("POST", "/v1/subscriptions", data, _HEADERS))
+        await pool.idle()
+        pool.require(201)
+        pool.close()
+
+    async def submit(self, count: int) -> list[str]:
+        """Submit *count* jobs and wait until all are `submitted`; their refs."""
+        known = set(self._provider.targets)
+        pool = await Pool.open(self.port, 4)
+        await pool.flood(_arrays(count))
+        pool.require(202)
+        pool.close()
+        await self.until("belfry_submissions_total", count)
+        return [ref for ref in self._provider.targets if ref not in known]
+
+    def callbacks(self, refs: Sequence[str]) -> list[bytes]:
+        """The callbacks, as requests, that end the jobs of *refs*."""
+        return [request("POST", self._provider.targets[ref], caption(ref)) for ref in refs]
+
+    async def until(self, metric: str, count: int) -> None:
+        """Wait until the sum of *metric* is *count*; RuntimeError when that takes too long."""
+        deadline = time.perf_counter() + SETTLE_SECONDS
+        while (reached := await self.read(metric)) < count:
+            self.process.check()
+            if time.perf_counter() > deadline:
+                raise RuntimeError(f"{metric} stays at {reached} of {count}")
+            await asyncio.sleep(0.005)
+
+    async def read(self, metric: str) -> int:
+        _, page = await fetch(self.port, "/metrics")
+        values = re.findall(rf"^{metric}{{.*}} (\S+)$".encode(), page, re.MULTILINE)
+        return sum(int(float(value)) for value in values)
+
+    def profile(self, *, on: bool) -> None:
+        if self._profile is not None:
+            self.process.signal(signal.SIGUSR1 if on else signal.SIGUSR2)
+
+
+def _profiled(file: Path) -> list[str]:
+    return ["tests.bench.profiled", str(file.resolve())]
+
+
+def _arrays(count: int) -> Iterator[bytes]:
+    for start in range(0, count, ARRAY):
+        body = msgspec.json.encode([_ORDER] * min(ARRAY, count - start))
+        yield request("POST", "/v1/jobs", body, _HEADERS)
+
+
+def caption(ref: str) -> bytes:
+    """A result as Runware calls it back, of about 600 bytes."""
+    item = {"taskType": "imageCaption", "taskUUID": ref, "text": _CAPTION, "cost": 0.0006}
+    return msgspec.json.encode({"data": [item]})
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind((HOST, 0))
+        port: int = one.getsockname()[1]
+        return port
