@@ -16,7 +16,7 @@ class SystemChance:
     """Ids, which only have to differ, and refs and secrets from the system's randomness."""
 
     def new_id(self, prefix: str, at: int) -> str:
-        return ids.new_id(prefix, at, random.getrandbits(ids.NOISE_BITS))  # noqa: S311 - no secret
+        return ids.new_id(prefix, at, random.getrandbits(ids.NOISE_BITS))
 
     def new_ref(self) -> str:
         return ids.new_ref(secrets.randbits(128))

@@ -54,11 +54,15 @@ def test_every_block_is_read_once_and_none_is_swallowed_by_another() -> None:
     assert len(set(names)) == len(names)
 
 
+NOT_NEEDED = ("lock_log",)
+"""What SQLite, with its one writer, has no statement for."""
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_is_one_statement_without_its_comment(name: str) -> None:
     sql = LITERAL.sub("", QUERIES[name])
 
-    assert sql
+    assert sql or name in NOT_NEEDED
     assert ";" not in sql
     assert "--" not in sql
 

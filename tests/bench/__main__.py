@@ -12,11 +12,12 @@ import uvloop
 
 from tests.bench import report
 from tests.bench.disk import sync_ms
-from tests.bench.measure import Sample
+from tests.bench.measure import LIMITS, Sample
 from tests.bench.phases import Bench
 from tests.bench.process import LOAD
 
 NAMES: Final = ("route", "intake", "post", "end_to_end_1", "end_to_end_10", "latency")
+RETAKES: Final = 2
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -63,8 +64,21 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
     async with bench:
         for _ in range(plan.rounds):
             for name in wanted:
-                samples[name].append(await phases[name]())
+                samples[name].append(await _sample(phases[name], is_limit=name in LIMITS))
     return samples
+
+
+async def _sample(phase: Callable[[], Awaitable[Sample]], *, is_limit: bool) -> Sample:
+    """Take a limit again when something else had its core: too low a limit flatters us.
+
+    The service is never measured twice: what it leaves of its core may be its own waiting.
+    """
+    sample = await phase()
+    for _ in range(RETAKES if is_limit else 0):
+        if sample.has_core:
+            break
+        sample = await phase()
+    return sample
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,12 +2,16 @@
 
 import os
 import time
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
-from tests.bench.process import Busy
+from tests.bench.process import LOAD, MEASURED, Busy
 from tests.bench.service import Service
+
+LIMITS: Final = ("route", "post")
+"""The phases that take all of a core, if nothing outside takes it from them."""
+_ALL: Final = 90 if MEASURED != LOAD else 0
 
 
 class Sample(msgspec.Struct, kw_only=True):
@@ -20,6 +24,10 @@ class Sample(msgspec.Struct, kw_only=True):
     latencies_ms: list[float] = []
     start_s: float = 0.0
     idle_mb: float = 0.0
+
+    @property
+    def has_core(self) -> bool:
+        return self.measured >= _ALL
 
 
 class Measured:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.bench.measure import Sample
+from tests.bench.measure import LIMITS, Sample
 
 Samples = Mapping[str, Sequence[Sample]]
 _SHOWN: Final = 40
@@ -30,7 +30,13 @@ def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
             )
             found[name] = round(median(ratios), 3)
             absolute[f"{name}_limit"] = round(median(limit[name] for limit in limits))
-    return found | _latency(samples) | _start(samples) | {"absolute": absolute}
+    rest = _latency(samples) | _start(samples)
+    return found | rest | {"disturbed": _disturbed(samples), "absolute": absolute}
+
+
+def _disturbed(samples: Samples) -> list[str]:
+    """The limits that did not get their core: ratios to them are too good to be true."""
+    return [name for name in LIMITS if any(not s.has_core for s in samples.get(name, ()))]
 
 
 def _limits(rates: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,226 @@
+"""Webhooks over real sockets: signed, retried, in order, and never where they must not go."""
+
+import asyncio
+
+import pytest
+
+from service.deliveries import EXCERPT_BYTES
+from tests.receivers import Receiver, bomb, hang, held_until, receiving, reset, status
+from tests.running import Json, Service, eventually, running_service
+
+pytestmark = pytest.mark.anyio
+
+DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
+
+
+async def an_ended_job(service: Service) -> Json:
+    job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+    assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
+    return job
+
+
+async def settled(service: Service, *statuses: str) -> Json:
+    """Wait for the one delivery to stand at one of *statuses*, and show its attempts."""
+
+    async def look() -> Json | None:
+        (delivery,) = await service.deliveries()
+        return delivery if delivery["status"] in statuses else None
+
+    delivery = await eventually(look)
+    return await service.get(f"/v1/deliveries/{delivery['id']}")
+
+
+async def attempted(service: Service, times: int = 1) -> Json:
+    async def look() -> Json | None:
+        (delivery,) = await service.deliveries()
+        shown = await service.get(f"/v1/deliveries/{delivery['id']}")
+        return shown if len(shown["attempts"]) >= times else None
+
+    return dict(await eventually(look))
+
+
+async def test_what_is_sent_is_signed_over_its_exact_bytes(
+    service: Service, receiver: Receiver
+) -> None:
+    subscription = await service.subscribe(receiver.url, headers={"x-mine": "yes"})
+
+    await an_ended_job(service)
+    (told,) = await receiver.wait()
+    logged = await service.http.get(f"/v1/events/{told.event['id']}")
+
+    told.verify(subscription["secret"])
+    assert logged.content == told.body
+    assert told.headers["x-mine"] == "yes"
+    assert told.headers["webhook-id"] == told.event["id"]
+
+
+async def test_a_failure_is_tried_again_with_the_same_id(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(500, b"not today")]
+    await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    first, second = await receiver.wait(2)
+    delivery = await settled(service, "delivered")
+
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert [one["status_code"] for one in delivery["attempts"]] == [500, 200]
+    assert delivery["attempts"][0]["excerpt"] == "not today"
+
+
+async def test_retry_after_is_obeyed_and_uses_up_no_try(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(503, retry_after="1")]
+    await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    delivery = await settled(service, "delivered")
+
+    assert delivery["tries"] == 1
+    assert len(delivery["attempts"]) == 2
+
+
+async def test_gone_disables_the_subscription(service: Service, receiver: Receiver) -> None:
+    receiver.script = [status(410)]
+    made = await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    delivery = await settled(service, "dead")
+    subscription = await service.get(f"/v1/subscriptions/{made['id']}")
+    again = await service.http.post(f"/v1/deliveries/{delivery['id']}/retry")
+
+    assert (subscription["enabled"], subscription["disabled_reason"] is not None) == (False, True)
+    assert again.status_code == 409
+
+
+async def test_a_redirect_is_a_failure_and_not_followed(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(302, location=receiver.url)]
+    await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    delivery = await attempted(service)
+
+    assert (delivery["status"], delivery["attempts"][0]["status_code"]) == ("pending", 302)
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("answer", [reset, bomb], ids=["reset", "bomb"])
+async def test_a_hostile_answer_costs_one_attempt(
+    answer: object, service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [answer]  # type: ignore[list-item]
+    await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    delivery = await attempted(service)
+
+    (attempt, *_) = delivery["attempts"]
+    assert attempt["error"] or len(attempt["excerpt"]) <= EXCERPT_BYTES
+
+
+async def test_only_the_beginning_of_an_answer_is_kept(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(200, b"x" * 1_000_000)]
+    await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    delivery = await settled(service, "delivered")
+
+    assert len(delivery["attempts"][0]["excerpt"]) == EXCERPT_BYTES
+
+
+async def test_a_receiver_that_hangs_costs_the_others_nothing(
+    service: Service, receiver: Receiver
+) -> None:
+    async with receiving() as hanging:
+        hanging.otherwise = hang
+        await service.subscribe(hanging.url)
+        await service.subscribe(receiver.url)
+
+        for _ in range(20):
+            await an_ended_job(service)
+        async with asyncio.timeout(8):
+            told = await receiver.wait(20)
+
+    assert len(told) == 20
+    assert len(hanging.received) == 8, "as many as its max_in_flight"
+
+
+async def test_events_of_one_job_arrive_in_order_though_the_first_fails(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(503, retry_after="1")]
+    await service.subscribe(receiver.url, "job.*")
+
+    await an_ended_job(service)
+    told = await receiver.wait(3)
+
+    assert [one.event["sequence"] for one in told] == [1, 1, 2]
+
+
+async def test_what_a_deleted_subscription_was_owed_is_canceled(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.otherwise = status(500)
+    made = await service.subscribe(receiver.url)
+    await an_ended_job(service)
+    await attempted(service)
+
+    await service.http.delete(f"/v1/subscriptions/{made['id']}")
+    (delivery,) = await service.deliveries()
+    again = await service.http.post(f"/v1/deliveries/{delivery['id']}/retry")
+
+    assert delivery["status"] == "canceled"
+    assert again.status_code == 409
+
+
+async def test_a_delivery_can_be_sent_again(service: Service, receiver: Receiver) -> None:
+    await service.subscribe(receiver.url)
+    await an_ended_job(service)
+    delivery = await settled(service, "delivered")
+
+    await service.post(f"/v1/deliveries/{delivery['id']}/retry")
+    first, second = await receiver.wait(2)
+
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+
+
+async def test_a_disabled_subscription_waits_and_drains_when_it_is_on_again(
+    service: Service, receiver: Receiver
+) -> None:
+    gate = asyncio.Event()
+    receiver.script = [held_until(gate, 503)]
+    made = await service.subscribe(receiver.url)
+    await an_ended_job(service)
+    await receiver.wait(1)
+
+    path = f"/v1/subscriptions/{made['id']}"
+    await service.http.patch(path, json={"enabled": False})
+    gate.set()
+    delivery = await attempted(service)
+    await service.http.patch(path, json={"enabled": True})
+    await service.post(f"/v1/deliveries/{delivery['id']}/retry")
+
+    assert delivery["status"] == "pending"
+    assert len(await receiver.wait(2)) == 2
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1.", "2130706433"])
+async def test_a_name_that_leads_to_a_private_address_is_not_dialled(
+    host: str, database_url: str, receiver: Receiver
+) -> None:
+    port = receiver.url.split(":")[2].split("/")[0]
+    async with running_service(database_url, BELFRY_ALLOW_TARGETS="") as service:
+        literal = await service.http.post("/v1/subscriptions", json={"url": receiver.url})
+        await service.subscribe(f"http://{host}:{port}{receiver.path}")
+        await an_ended_job(service)
+        delivery = await attempted(service)
+
+    assert literal.status_code == 422
+    assert delivery["attempts"][0]["status_code"] is None
+    assert receiver.received == []
