@@ -56,7 +56,7 @@ async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
 def _build(
     settings: Settings, feed: Feed, store: Store, poster: Poster, lines: dict[str, Line]
 ) -> tuple[Context, dict[str, Run]]:
-    """Put the parts together; the loops come in the order they start, and stop in reverse."""
+    """Put the parts together; the loops are started once all of them are there."""
     vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
     courier = Courier(store, poster, vault, now)

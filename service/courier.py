@@ -19,7 +19,7 @@ from service.deliveries import (
     settle,
 )
 from service.errors import Unavailable
-from service.hands import Hands
+from service.hands import GRACE_SECONDS, Hands
 from service.jobs import Job
 from service.lanes import Lane
 from service.metrics import ATTEMPT_TIME, ATTEMPTS
@@ -33,7 +33,6 @@ CLAIM: Final = 200
 GROUP: Final = 256
 IDLE_SECONDS: Final = 1.0
 """The longest pause between two looks at the store: a wake-up is only a hint."""
-GRACE_SECONDS: Final = 8.0
 _MARGIN: Final = (ATTEMPT_SECONDS + 5) * SECOND
 log = structlog.get_logger()
 

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
+GRACE_SECONDS: Final = 4.0
+"""How long what is under way may take to end; with the server's own, less than ten seconds."""
 T = TypeVar("T")
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from service.errors import StartError
 from service.feed import Feed
 
-GRACE_SECONDS: Final = 5
+GRACE_SECONDS: Final = 4
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from service.admission import admit
 from service.errors import Unavailable
-from service.hands import Hands
+from service.hands import GRACE_SECONDS, Hands
 from service.jobs import (
     Code,
     Job,
@@ -34,7 +34,6 @@ from service.times import SECOND
 from service.untrusted import read_json
 
 IDLE_SECONDS: Final = 1.0
-GRACE_SECONDS: Final = 8.0
 LEASE_MARGIN: Final = 30 * SECOND
 MAX_DOUBTS: Final = 5
 """How often a request that may be repeated is repeated without an answer."""

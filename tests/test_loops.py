@@ -26,16 +26,22 @@ class Worker:
             self.order.append(self.name)
 
 
-async def test_loops_are_stopped_in_the_reverse_order() -> None:
-    loops, order = Loops(), list[str]()
-    for name in ("first", "second", "third"):
-        worker = Worker(name, order)
-        loops.start(name, worker.run)
-        await worker.working.wait()
+async def test_loops_are_stopped_together_so_that_their_grace_does_not_add_up() -> None:
+    loops, together, working = Loops(), asyncio.Barrier(2), asyncio.Barrier(3)
 
-    await loops.stop()
+    async def run() -> None:
+        await working.wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await together.wait()  # passes only when both are ending
 
-    assert order == ["third", "second", "first"]
+    loops.start("first", run)
+    loops.start("second", run)
+    await working.wait()
+    async with asyncio.timeout(5):
+        await loops.stop()
+
     assert loops.dead == set()
 
 
