@@ -20,8 +20,12 @@ class Received:
         self.path, self.headers, self.body = path, headers, body
 
     @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
     def event(self) -> dict[str, Any]:
-        return dict(json.loads(self.body))
+        return dict(self.json)
 
     def verify(self, secret: str) -> None:
         """Let the official library judge the signature."""
@@ -29,10 +33,10 @@ class Received:
 
 
 class Conversation:
-    """What an answer may do with the connection."""
+    """What was asked, and what an answer may do with the connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
+    def __init__(self, writer: asyncio.StreamWriter, received: Received) -> None:
+        self.writer, self.received = writer, received
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -49,6 +53,11 @@ def status(code: int, body: bytes = b"", **headers: str) -> Answer:
         await conversation.send(head + body)
 
     return answer
+
+
+def said(code: int, body: Any, **headers: str) -> Answer:
+    """Answer with JSON, as a provider does."""
+    return status(code, json.dumps(body).encode(), content_type="application/json", **headers)
 
 
 async def hang(_: Conversation) -> None:
@@ -124,13 +133,13 @@ class Receiver:
             while True:
                 received = await _read(reader)
                 if not received.path.startswith(self.path):
-                    await status(404)(Conversation(writer))
+                    await status(404)(Conversation(writer, received))
                     continue
                 async with self._news:
                     self.received.append(received)
                     self._news.notify_all()
                 answer = self.script.pop(0) if self.script else self.otherwise
-                await answer(Conversation(writer))
+                await answer(Conversation(writer, received))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:

@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -27,18 +28,19 @@ class Worker:
 
 
 async def test_loops_are_stopped_together_so_that_their_grace_does_not_add_up() -> None:
-    loops, together, working = Loops(), asyncio.Barrier(2), asyncio.Barrier(3)
+    loops, together = Loops(), asyncio.Barrier(2)
+    working = {"first": asyncio.Event(), "second": asyncio.Event()}
 
-    async def run() -> None:
-        await working.wait()
+    async def run(name: str) -> None:
         try:
+            working[name].set()
             await asyncio.Event().wait()
         finally:
             await together.wait()  # passes only when both are ending
 
-    loops.start("first", run)
-    loops.start("second", run)
-    await working.wait()
+    for name, event in working.items():
+        loops.start(name, partial(run, name))
+        await event.wait()
     async with asyncio.timeout(5):
         await loops.stop()
 
