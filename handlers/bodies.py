@@ -74,4 +74,6 @@ def _fault(text: str, prefix: str) -> Fault:
     if named := re.search(r"field `(.+?)`", message):
         path = f"{path}.{named[1]}"
         message = "is not known here" if "unknown" in message else "is required"
-    return Fault(".".join(p for p in (prefix, path.lstrip(".")) if p), message)
+    path = path.lstrip(".")
+    between = "" if prefix in ("", "?") or not path else "."
+    return Fault(f"{prefix}{between}{path}", message)

@@ -8,9 +8,17 @@ from starlette.responses import Response
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.events import TYPES, Body, Event
+from service.ids import is_seq
 
 
-class EventsQuery(Paged, frozen=True, kw_only=True):
+class LogQuery(Paged, frozen=True, kw_only=True):
+    """The log is paged by `seq`, not by id."""
+
+    def is_cursor(self, text: str) -> bool:
+        return is_seq(text)
+
+
+class EventsQuery(LogQuery, frozen=True, kw_only=True):
     type: str | None = None
     job: str | None = None
     provider: str | None = None
@@ -34,7 +42,7 @@ async def listing(visit: Visit[EventsQuery]) -> Listed[Body]:
     return _listed(found, query.limit)
 
 
-async def of_job(visit: Visit[Paged]) -> Listed[Body]:
+async def of_job(visit: Visit[LogQuery]) -> Listed[Body]:
     """List the events of one job, newest first."""
     job = await visit.context.store.job(visit.tenant, visit.id("job"))
     page = visit.query.page()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from service.errors import Fault, Invalid
-from service.ids import PATTERN, is_seq
+from service.ids import PATTERN
 from service.ports import Page
 
 T = TypeVar("T")
@@ -21,9 +21,13 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
 
     def page(self) -> Page:
         """One row more than is shown tells whether there is more."""
-        if self.cursor is not None and not _is_cursor(self.cursor):
+        if self.cursor is not None and not self.is_cursor(self.cursor):
             raise Invalid([Fault("?cursor", "must be a next_cursor of this list")])
         return Page(limit=self.limit + 1, cursor=self.cursor)
+
+    def is_cursor(self, text: str) -> bool:
+        """Say whether *text* could be the last row of a page of this list."""
+        return PATTERN.fullmatch(text) is not None
 
     def wanted(self) -> dict[str, str]:
         """The filters that were given."""
@@ -33,10 +37,6 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
             for name, value in fields.items()
             if value is not None and name not in Paged.__struct_fields__
         }
-
-
-def _is_cursor(text: str) -> bool:
-    return is_seq(text) or PATTERN.fullmatch(text) is not None
 
 
 class Listed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

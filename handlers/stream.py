@@ -1,7 +1,7 @@
 """Live streams: server-sent events from the log, resumed without gap or repeat."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.responses import StreamingResponse
@@ -11,7 +11,7 @@ from service.context import Context
 from service.errors import Fault, Invalid
 from service.events import Event
 from service.ids import is_seq
-from service.jobs import ENDS
+from service.jobs import ENDS, Job
 from service.metrics import STREAMS
 from service.subscriptions import covers, pattern_faults
 
@@ -21,15 +21,18 @@ _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _LAST: Final = frozenset(f"job.{status}" for status in ENDS)
 
 
+Place = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
+
+
 class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     types: str | None = None
     provider: str | None = None
     tag: str | None = None
-    after: int | None = None
+    after: Place | None = None
 
 
 class JobStreamQuery(msgspec.Struct, frozen=True, kw_only=True):
-    after: int | None = None
+    after: Place | None = None
 
 
 async def everything(visit: Visit[StreamQuery]) -> StreamingResponse:
@@ -54,7 +57,7 @@ async def of_job(visit: Visit[JobStreamQuery]) -> StreamingResponse:
     """Follow one job from its first event until its end, then close."""
     job = await visit.context.store.job(visit.tenant, visit.id("job"))
     after = _asked(visit, visit.query.after)
-    return _streamed(_follow(visit.context, visit.tenant, after or 0, None, job.id))
+    return _streamed(_follow(visit.context, visit.tenant, after or 0, None, job))
 
 
 def _asked(visit: Visit[StreamQuery] | Visit[JobStreamQuery], after: int | None) -> int | None:
@@ -81,9 +84,10 @@ async def _follow(
     tenant: str,
     seq: int,
     wanted: Callable[[Event], bool] | None,
-    job_id: str | None = None,
+    job: Job | None = None,
 ) -> AsyncIterator[bytes]:
     """Read on, then wait; the ticket comes first, so that no wake-up in between is lost."""
+    job_id, ended = (None, False) if job is None else (job.id, job.ended)
     STREAMS.inc()
     try:
         yield b": open\n\n"
@@ -95,6 +99,8 @@ async def _follow(
                 if wanted is None or wanted(event):
                     yield _message(event)
             if job_id is not None and events and events[-1].type in _LAST:
+                return
+            if ended and not events:
                 return
             if not events and not await context.feed.wait(ticket, HEARTBEAT_SECONDS):
                 yield b": still here\n\n"

@@ -148,7 +148,7 @@ def _check(
 ) -> None:
     faults = pattern_faults(events, "events") if events else []
     faults += header_faults(headers, "headers") if headers else []
-    if url and (fault := url_fault(url, context.settings.allow_targets)):
+    if isinstance(url, str) and (fault := url_fault(url, context.settings.allow_targets)):
         faults.append(Fault("url", fault))
     if faults:
         raise Invalid(faults)

@@ -197,7 +197,7 @@ class Submitter:
         if doubt is Doubt.AWAIT:
             return msgspec.structs.replace(job, due_at=None, version=job.version + 1)
         if doubt is Doubt.RESEND and job.tries < MAX_DOUBTS:
-            return requeued(job)
+            return msgspec.structs.replace(requeued(job), due_at=at + SECOND * 2**job.tries)
         error = JobError(
             code=Code.SUBMIT_UNKNOWN,
             message=f"It is not known whether the provider took the job: {unknown.message}.",

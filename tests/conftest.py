@@ -9,7 +9,7 @@ from tests.receivers import Receiver, receiving
 from tests.running import Bench, Service, bench_of, running_service
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
 
@@ -33,6 +33,16 @@ async def service(database_url: str) -> AsyncIterator[Service]:
     """A service whose providers cannot be reached."""
     async with running_service(database_url) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+async def steady(
+    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """One service for all tests of a file that only knock: they leave nothing behind."""
+    assert anyio_backend == "asyncio"
+    async with running_service(f"sqlite:///{tmp_path_factory.mktemp('steady')}/belfry.db") as one:
+        yield one
 
 
 @pytest.fixture

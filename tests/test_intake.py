@@ -2,14 +2,17 @@
 
 import asyncio
 import socket
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from tests.receivers import Receiver
-from tests.running import Json, Service
+from tests.running import Json, Service, eventually, plain_client
 
 pytestmark = pytest.mark.anyio
 
@@ -189,3 +192,109 @@ async def test_the_raw_callback_is_shown_without_our_signature(service: Service)
     assert "SUCCEEDED" in shown["body"]
     assert raw["raw"]["status"] == "SUCCEEDED"
     assert signature not in shown["body"] + str(raw)
+
+
+async def test_a_store_that_cannot_be_written_is_told_and_nothing_is_lost(
+    service: Service, database_url: str
+) -> None:
+    ref = await a_ref(service)
+    url = service.callback_url("useapi", ref)
+
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
+        await eventually(lambda: is_locked_by(other))
+        async with plain_client() as client:
+            start = time.monotonic()
+            forged = await client.post(f"{url}x", json=DONE)
+            forged_took = time.monotonic() - start
+            refused = await client.post(url, json=DONE)
+        other.rollback()
+    again = await service.call_back("useapi", ref, DONE)
+
+    assert (forged.status_code, forged_took < 1) == (404, True), "the store was not asked"
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert again == 204
+    assert (await job_of(service, ref))["status"] == "succeeded"
+    assert await verdicts(service) == ["accepted"]
+
+
+async def is_locked_by(other: sqlite3.Connection) -> bool:
+    """Take the store away from the service; it may be writing just now."""
+    try:
+        other.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+async def test_a_callback_for_a_job_nobody_knows_is_late(service: Service) -> None:
+    answer = await service.call_back("useapi", str(uuid4()), DONE)
+
+    assert answer == 204
+    assert await verdicts(service) == []
+
+
+async def test_callbacks_in_any_order_end_in_the_same_state(service: Service) -> None:
+    ref = await a_ref(service)
+    told: list[Json] = [
+        {"status": "RUNNING", "progressRatio": 0.75},
+        {"status": "THROTTLED"},
+        {"status": "RUNNING", "progressRatio": "0.25"},
+        {"status": "PENDING"},
+        {"status": "MOONWALKING"},
+    ]
+
+    answers = [await service.call_back("useapi", ref, {"replyRef": ref, **one}) for one in told]
+    job = await job_of(service, ref)
+    events = (await service.get(f"/v1/jobs/{job['id']}/events"))["data"]
+
+    assert answers == [204] * 5
+    assert (job["status"], job["progress"]["ratio"]) == ("running", 0.75)
+    assert [event["type"] for event in events] == ["job.running", "job.queued"]
+
+
+async def test_a_body_of_several_megabytes_is_taken_and_shown(service: Service) -> None:
+    ref = await a_ref(service)
+    body = {"replyRef": ref, **DONE, "padding": "x" * 7_000_000}
+
+    answer = await service.call_back("useapi", ref, body)
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+
+    assert answer == 204
+    assert len(shown["body"]) > 7_000_000
+
+
+async def test_of_what_cannot_be_read_only_the_beginning_is_kept(service: Service) -> None:
+    ref = await a_ref(service)
+
+    answer = await service.call_back("useapi", ref, b"<" * 1_000_000)
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+
+    assert answer == 400
+    assert len(shown["body"]) == 64 * 1024
+
+
+async def test_every_result_of_a_job_with_several_counts_once_in_any_order(
+    service: Service,
+) -> None:
+    given = {"positivePrompt": "x", "model": "runware:101@1", "numberResults": 3}
+    job = await service.submit("runware", "imageInference", given)
+    ref = str(job["ref"])
+    images = [
+        {"taskType": "imageInference", "taskUUID": ref, "imageUUID": str(uuid4()), "cost": 0.5}
+        | {"imageURL": f"https://im.runware.ai/{n}.jpg"}
+        for n in range(3)
+    ]
+
+    bodies: list[Json] = [images[2], {"data": [images[0]]}, images[2], {"data": images[:1]}]
+    answers = [await service.call_back("runware", ref, body) for body in bodies]
+    before = await job_of(service, ref)
+    answers.append(await service.call_back("runware", ref, images[1]))
+    after = await job_of(service, ref)
+
+    assert answers == [204] * 5
+    assert (before["status"] in ("queued", "submitted", "running"), before["cost_usd"]) == (True, 1)
+    assert (after["status"], after["cost_usd"]) == ("succeeded", 1.5)
+    assert len(after["output"]["artifacts"]) == 3

@@ -1,5 +1,6 @@
 """The description of the API says what the API does."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from handlers import DOORS
 from handlers.openapi import describe
 from service.events import TYPES
 from tests.receivers import Receiver
-from tests.running import Bench, Json
+from tests.running import Bench, Json, Service
 
 pytestmark = pytest.mark.anyio
 
@@ -74,3 +75,82 @@ async def test_the_page_shows_every_door(bench: Bench) -> None:
 
     assert [door.path for door in DOORS if door.path not in page] == []
     assert "http://" not in page.replace(bench.url, "")
+
+
+async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described(
+    service: Service, receiver: Receiver
+) -> None:
+    made = await service.subscribe(receiver.url, "job.*", headers={"x-a": "b"})
+    order = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+    many = await service.post("/v1/jobs", [order, order])
+    job = many["data"][0]
+    await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "x"})
+    await receiver.wait(3)
+    (delivery, *_) = await service.deliveries()
+    (callback,) = (await service.get("/v1/callbacks"))["data"]
+    subscription = f"/v1/subscriptions/{made['id']}"
+    key = await service.post("/v1/keys", {"scopes": ["jobs:read"], "name": "mine"})
+    changed = await service.http.patch(subscription, json={"max_in_flight": 2})
+    again = await service.post(f"/v1/deliveries/{delivery['id']}/retry")
+    answers: list[tuple[str, str, str, Any]] = [
+        ("/v1/jobs", "post", "202", many),
+        ("/v1/jobs/{id}", "get", "200", await service.get(f"/v1/jobs/{job['id']}", expand="raw")),
+        ("/v1/subscriptions", "post", "201", made),
+        ("/v1/subscriptions/{id}", "get", "200", await service.get(subscription)),
+        ("/v1/subscriptions/{id}", "patch", "200", changed.json()),
+        (
+            "/v1/subscriptions/{id}/secret",
+            "get",
+            "200",
+            await service.get(f"{subscription}/secret"),
+        ),
+        (
+            "/v1/deliveries/{id}",
+            "get",
+            "200",
+            await service.get(f"/v1/deliveries/{delivery['id']}"),
+        ),
+        ("/v1/deliveries/{id}/retry", "post", "200", again),
+        ("/v1/callbacks/{id}", "get", "200", await service.get(f"/v1/callbacks/{callback['id']}")),
+        ("/v1/keys", "post", "201", key),
+    ]
+
+    faults = [
+        (path, method, problems(answer_schema(path, method, code), answer))
+        for path, method, code, answer in answers
+    ]
+
+    assert [found for found in faults if found[2]] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/jobs/x", None),
+        ("GET", "/v1/jobs?colour=red", None),
+        ("POST", "/v1/jobs", {"provider": "x"}),
+        ("PUT", "/v1/jobs", None),
+    ],
+)
+async def test_problems_are_as_described(
+    method: str, path: str, body: Json | None, steady: Service
+) -> None:
+    content = DESCRIBED["paths"]["/v1/jobs"]["get"]["responses"]["default"]["content"]
+
+    answer = await steady.http.request(method, path, json=body)
+
+    assert problems(content["application/problem+json"]["schema"], answer.json()) == []
+
+
+def test_every_reference_and_every_operation_id_is_there_once() -> None:
+    text = msgspec.json.encode(DESCRIBED).decode()
+    operations = [
+        operation["operationId"]
+        for group in (DESCRIBED["paths"], DESCRIBED["webhooks"])
+        for item in group.values()
+        for operation in item.values()
+    ]
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+
+    assert references <= set(DESCRIBED["components"]["schemas"])
+    assert len(operations) == len(set(operations))

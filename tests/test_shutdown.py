@@ -9,8 +9,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.receivers import Receiver, held_until
-from tests.running import ADMIN_KEY, SIGNING_KEY, a_process, environ, free_port
+from tests.receivers import Receiver, hang, held_until, receiving, status
+from tests.running import (
+    ADMIN_KEY,
+    SIGNING_KEY,
+    ServiceProcess,
+    a_process,
+    environ,
+    eventually,
+    free_port,
+    providers_at,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +136,64 @@ async def test_no_secret_is_in_the_log(
     assert "job.answered" in log or "request.served" in log
     for secret in (ADMIN_KEY, SIGNING_KEY, subscription["secret"], "aaaa.bbbb", "sandbox"):
         assert secret not in log
+
+
+async def test_a_request_in_flight_is_answered_before_the_end(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with a_process(database_url, tmp_path) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        body = b'{"provider":"useapi","operation":"frames.create","input":{"text_prompt":"x"}}'
+        head = (
+            f"POST /v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\n"
+            f"expect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode())
+        begun = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+
+        ending = asyncio.create_task(service.terminate())
+        await eventually(lambda: takes_no_more(service))
+        writer.write(body)
+        answer = await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+        code = await ending
+        await service.start()
+        jobs = (await service.get("/v1/jobs"))["data"]
+
+    assert b" 100 " in begun
+    assert b" 202 " in answer
+    assert (code, len(jobs)) == (0, 1)
+
+
+async def takes_no_more(service: ServiceProcess) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_the_end_comes_in_time_though_provider_and_receiver_hang(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    async with receiving() as provider:
+        provider.otherwise = receiver.otherwise = hang
+        env = providers_at(provider.url)
+        async with a_process(database_url, tmp_path, **env) as service:
+            await service.subscribe(receiver.url, "job.queued")
+            job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+            await provider.wait(1)
+            await receiver.wait(1)
+
+            start = time.monotonic()
+            code = await service.terminate()
+            took = time.monotonic() - start
+            receiver.otherwise = status(200)
+            await service.start()
+            first, second = await receiver.wait(2)
+            waiting = await service.job(job["id"])
+
+    assert (code, took < 10) == (0, True)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert (waiting["status"], len(provider.received)) == ("submitting", 1)

@@ -1,129 +1,313 @@
-"""Event streams: every event once, in order, from wherever the client left off."""
+"""Live streams over real sockets: resumed without gap or repeat, and nobody else's events."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from tests.running import ADMIN_KEY, Json, Service
+from tests.receivers import Receiver
+from tests.running import Client, Json, Service
 
 pytestmark = pytest.mark.anyio
 
-ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 
 
-async def messages(
-    service: Service, path: str, key: str = ADMIN_KEY, **headers: str
-) -> AsyncIterator[tuple[int, str]]:
-    """Read the (id, type) of messages for as long as the stream is open."""
-    sent = {"authorization": f"Bearer {key}", **headers}
-    async with (
-        httpx.AsyncClient(timeout=20) as client,
-        client.stream("GET", service.url + path, headers=sent) as response,
-    ):
-        assert response.headers["content-type"].startswith("text/event-stream")
-        seq = 0
-        async for line in response.aiter_lines():
-            if line.startswith("id: "):
-                seq = int(line.removeprefix("id: "))
-            elif line.startswith("event: "):
-                yield seq, line.removeprefix("event: ")
+class Message(msgspec.Struct, frozen=True):
+    """One server-sent event."""
+
+    seq: int
+    type: str
+    data: str
+
+    @property
+    def job(self) -> str:
+        return str(msgspec.json.decode(self.data)["data"]["id"])
 
 
-async def take(stream: AsyncIterator[tuple[int, str]], count: int) -> list[tuple[int, str]]:
-    taken = []
-    async with asyncio.timeout(20):
-        async for message in stream:
-            taken.append(message)
-            if len(taken) == count:
-                break
-    return taken
+class Stream:
+    """An open stream: messages come one by one."""
+
+    def __init__(self, response: httpx.Response, lines: AsyncIterator[str]) -> None:
+        self.response, self._lines = response, lines
+
+    async def next(self) -> Message | None:
+        """The next message; None when the stream has closed."""
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(10):
+            async for line in self._lines:
+                name, _, value = line.partition(": ")
+                if line and name:
+                    fields[name] = value
+                elif "id" in fields:
+                    return Message(int(fields["id"]), fields["event"], fields["data"])
+        return None
+
+    async def take(self, count: int) -> list[Message]:
+        found = [await self.next() for _ in range(count)]
+        return [message for message in found if message is not None]
+
+    async def rest(self) -> list[Message]:
+        """Everything until the stream closes."""
+        found: list[Message] = []
+        while (message := await self.next()) is not None:
+            found.append(message)
+        return found
 
 
-async def fail(service: Service, job: Json) -> None:
-    await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "x"})
+def follow(
+    client: Client, path: str = "/v1/stream", /, *, resume: int = -1, **query: str | int
+) -> AbstractAsyncContextManager[Stream]:
+    """Open a stream; it has begun when its first line, a comment, is here."""
+    headers = {} if resume < 0 else {"last-event-id": str(resume)}
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Stream]:
+        async with client.http.stream("GET", path, params=query, headers=headers) as response:
+            assert response.status_code == 200, await response.aread()
+            async with aclosing(response.aiter_lines()) as lines:  # type: ignore[type-var]
+                assert await anext(lines) == ": open"
+                yield Stream(response, lines)
+
+    return opened()
+
+
+async def submit(client: Client, **more: object) -> Json:
+    return await client.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
+
+
+async def an_ended_job(service: Service, **more: object) -> Json:
+    job = await submit(service, **more)
+    running = {"replyRef": job["ref"], "status": "RUNNING", "progressRatio": 0.5}
+    assert await service.call_back("useapi", job["ref"], running) == 204
+    assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
+    return job
+
+
+async def test_a_stream_is_what_browsers_expect_of_one(steady: Service) -> None:
+    async with follow(steady) as stream:
+        headers = stream.response.headers
+
+    assert headers["content-type"].startswith("text/event-stream")
+    assert headers["cache-control"] == "no-store"
+
+
+async def test_without_a_place_to_resume_a_stream_begins_now(service: Service) -> None:
+    await an_ended_job(service)
+
+    async with follow(service) as stream:
+        job = await submit(service)
+        message = await stream.next()
+
+    assert message is not None
+    assert (message.type, message.job) == ("job.queued", job["id"])
+
+
+async def test_a_stream_resumes_without_gap_or_repeat(service: Service) -> None:
+    async with follow(service, after=0) as stream:
+        await an_ended_job(service)
+        before = await stream.take(2)
+    await an_ended_job(service)
+    async with follow(service, resume=before[-1].seq) as stream:
+        await an_ended_job(service)
+        after = await stream.take(7)
+    async with follow(service, after=0) as stream:
+        whole = await stream.take(9)
+
+    assert before + after == whole
+    assert [message.seq for message in whole] == sorted({message.seq for message in whole})
 
 
 async def test_a_stream_resumes_without_gap_or_repeat_while_events_are_written(
     service: Service,
 ) -> None:
+    order = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+
     async def write() -> None:
         for _ in range(30):
-            await service.post("/v1/jobs", [ORDER] * 5)
+            await service.post("/v1/jobs", [order] * 5)
 
     writing = asyncio.create_task(write())
-    seen: list[int] = []
-    while len(seen) < 150:
-        last = str(seen[-1]) if seen else "0"
-        stream = messages(service, "/v1/stream?types=job.queued", **{"last-event-id": last})
-        async with aclosing(stream):  # type: ignore[type-var]
-            seen += [seq for seq, _ in await take(stream, min(40, 150 - len(seen)))]
+    seen: list[int] = [0]
+    while len(seen) < 151:
+        async with follow(service, resume=seen[-1], types="job.queued") as stream:
+            seen += [message.seq for message in await stream.take(min(40, 151 - len(seen)))]
     await writing
-    logged = [
-        event
-        for _, event in await take(messages(service, "/v1/stream?types=job.queued&after=0"), 150)
-    ]
+    async with follow(service, after=0) as stream:
+        logged = [message.seq for message in await stream.take(150)]
 
-    assert seen == sorted(set(seen))
-    assert len(logged) == 150
+    assert seen[1:] == logged
 
 
-async def test_a_stream_is_filtered_by_type_provider_and_tag(service: Service) -> None:
-    plain = await service.post("/v1/jobs", ORDER)
-    tagged = await service.post("/v1/jobs", {**ORDER, "tags": ["mine"]})
-    await fail(service, plain)
-    await fail(service, tagged)
+async def test_the_header_wins_over_the_query(service: Service) -> None:
+    await an_ended_job(service)
+    async with follow(service, after=0) as stream:
+        first, second, third = await stream.take(3)
 
-    failed = await take(messages(service, "/v1/stream?types=job.failed&after=0"), 2)
-    mine = await take(messages(service, "/v1/stream?tag=mine&provider=useapi&after=0"), 2)
+    async with follow(service, resume=second.seq, after=first.seq) as stream:
+        message = await stream.next()
 
-    assert [kind for _, kind in failed] == ["job.failed", "job.failed"]
-    assert [kind for _, kind in mine] == ["job.queued", "job.failed"]
+    assert message == third
 
 
-async def test_without_a_place_to_resume_a_stream_begins_now(service: Service) -> None:
-    job = await service.post("/v1/jobs", ORDER)
-    stream = messages(service, "/v1/stream")
+async def test_all_who_follow_see_every_event_once_and_in_order(service: Service) -> None:
+    async with follow(service, after=0) as one, follow(service, after=0) as other:
+        await asyncio.gather(*(an_ended_job(service) for _ in range(30)))
+        seen, same = await asyncio.gather(one.take(90), other.take(90))
 
-    reading = asyncio.create_task(take(stream, 1))
-    while not reading.done():
-        await fail(service, await service.post("/v1/jobs", ORDER))
-    ((_, kind),) = await reading
-
-    assert kind in ("job.queued", "job.failed")
-    assert job["id"]
+    assert seen == same
+    assert len({message.seq for message in seen}) == 90
+    assert [message.seq for message in seen] == sorted(message.seq for message in seen)
 
 
-async def test_a_stream_shows_nothing_of_another_tenant(service: Service) -> None:
-    mine = await service.post("/v1/jobs", ORDER)
-    key = await service.another_key("admin", tenant="stranger")
-    headers = {"authorization": f"Bearer {key}"}
-    other = (await service.http.post("/v1/jobs", json=ORDER, headers=headers)).json()
+async def test_a_message_carries_the_very_bytes_that_webhooks_do(
+    service: Service, receiver: Receiver
+) -> None:
+    await service.subscribe(receiver.url)
+    async with follow(service, types="job.succeeded") as stream:
+        await an_ended_job(service)
+        message = await stream.next()
+    (told,) = await receiver.wait()
 
-    ((_, first),) = await take(messages(service, "/v1/stream?after=0", key), 1)
-    refused = await service.http.get(f"/v1/jobs/{mine['id']}/stream", headers=headers)
-    listed = (await service.http.get("/v1/events", headers=headers)).json()["data"]
-
-    assert first == "job.queued"
-    assert refused.status_code == 404
-    assert [event["data"]["id"] for event in listed] == [other["id"]]
+    assert message is not None
+    assert message.data.encode() == told.body
 
 
-async def test_a_jobs_stream_closes_after_its_end(service: Service) -> None:
-    job = await service.post("/v1/jobs", ORDER)
-    await fail(service, job)
+@pytest.mark.parametrize(
+    ("query", "seen"),
+    [
+        ({"types": "job.succeeded"}, ["job.succeeded"]),
+        ({"types": "job.running, job.succeeded"}, ["job.running", "job.succeeded"]),
+        ({"types": "job.*"}, ["job.queued", "job.running", "job.succeeded"]),
+        ({"types": "*"}, ["job.queued", "job.running", "job.succeeded"]),
+        ({"tag": "mine"}, ["job.queued", "job.running", "job.succeeded"]),
+        ({"tag": "mine", "types": "job.succeeded"}, ["job.succeeded"]),
+        ({"provider": "useapi"}, ["job.queued", "job.running", "job.succeeded"]),
+    ],
+    ids=str,
+)
+async def test_a_stream_shows_what_it_was_asked_for(
+    query: dict[str, Any], seen: list[str], service: Service
+) -> None:
+    wanted = await an_ended_job(service, tags=["mine", "too"])
+
+    async with follow(service, after=0, **query) as stream:
+        messages = await stream.take(len(seen))
+
+    assert [message.type for message in messages] == seen
+    assert {message.job for message in messages} == {wanted["id"]}
+
+
+@pytest.mark.parametrize("query", [{"provider": "runware"}, {"tag": "mine"}], ids=str)
+async def test_a_stream_shows_nothing_else(query: dict[str, Any], service: Service) -> None:
+    await an_ended_job(service, tags=["other"])
+    caption = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
+
+    async with follow(service, after=0, **query) as stream:
+        wanted = await service.submit("runware", "imageCaption", caption, tags=["mine"])
+        message = await stream.next()
+
+    assert message is not None
+    assert message.job == wanted["id"]
+
+
+async def test_another_tenants_events_are_in_no_stream(service: Service) -> None:
+    key = await service.another_key("jobs:read", "jobs:write", tenant="stranger")
+    stranger = Client(service.url, key)
+    mine = await an_ended_job(service)
+
+    async with follow(stranger, after=0) as stream:
+        await an_ended_job(service)
+        theirs = await submit(stranger)
+        message = await stream.next()
+    other = await stranger.http.get(f"/v1/jobs/{mine['id']}/stream")
+    await stranger.http.aclose()
+
+    assert message is not None
+    assert message.job == theirs["id"]
+    assert other.status_code == 404
+
+
+async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_its_end(
+    service: Service,
+) -> None:
+    await an_ended_job(service)
+    job = await submit(service)
+
+    async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
+        await an_ended_job(service)
+        await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE})
+        messages = await stream.rest()
+
+    assert [message.type for message in messages] == ["job.queued", "job.succeeded"]
+    assert {message.job for message in messages} == {job["id"]}
+
+
+async def test_the_stream_of_a_job_resumes_in_the_middle(service: Service) -> None:
+    job = await an_ended_job(service)
+    path = f"/v1/jobs/{job['id']}/stream"
+    async with follow(service, path) as stream:
+        first, *others = await stream.rest()
+
+    async with follow(service, path, resume=first.seq) as stream:
+        resumed = await stream.rest()
+
+    assert resumed == others
+
+
+async def test_the_stream_of_a_job_that_was_read_to_its_end_closes_at_once(
+    service: Service,
+) -> None:
+    job = await an_ended_job(service)
+    path = f"/v1/jobs/{job['id']}/stream"
+    async with follow(service, path) as stream:
+        last = (await stream.rest())[-1]
+
+    async with follow(service, path, resume=last.seq) as stream:
+        again = await stream.rest()
+
+    assert again == []
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "path"),
+    [
+        ({"types": "job.sucess"}, {}, "?types[0]"),
+        ({"colour": "red"}, {}, "?colour"),
+        ({}, {"last-event-id": "first"}, "Last-Event-ID"),
+        ({}, {"last-event-id": "-1"}, "Last-Event-ID"),
+        ({}, {"last-event-id": "9" * 20}, "Last-Event-ID"),
+        ({"after": "first"}, {}, "?after"),
+        ({"after": "-1"}, {}, "?after"),
+        ({"after": "9" * 20}, {}, "?after"),
+    ],
+    ids=str,
+)
+async def test_a_place_or_a_filter_that_cannot_be_is_refused(
+    query: dict[str, str], headers: dict[str, str], path: str, steady: Service
+) -> None:
+    async with steady.http.stream("GET", "/v1/stream", params=query, headers=headers) as answer:
+        assert answer.status_code == 422
+        problem = msgspec.json.decode(await answer.aread())
+
+    assert [fault["path"] for fault in problem["errors"]] == [path]
+
+
+async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
+    async with follow(service):
+        during = await open_streams(service)
 
     async with asyncio.timeout(10):
-        kinds = [kind async for _, kind in messages(service, f"/v1/jobs/{job['id']}/stream")]
+        while await open_streams(service):
+            await submit(service)
 
-    assert kinds == ["job.queued", "job.failed"]
+    assert during == 1
 
 
-@pytest.mark.parametrize("last", ["x", "-1", "1" * 30])
-async def test_a_place_that_is_none_is_refused(last: str, service: Service) -> None:
-    answer = await service.http.get("/v1/stream", headers={"last-event-id": last})
-
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["path"] == "Last-Event-ID"
+async def open_streams(service: Service) -> int:
+    lines = (await service.http.get("/metrics")).text.splitlines()
+    return int(float(next(x for x in lines if x.startswith("belfry_streams ")).split()[1]))

@@ -269,6 +269,23 @@ async def test_runware_is_sent_the_same_uuid_again_and_says_that_it_has_it(
     assert [sent.json[0]["taskUUID"] for sent in provider.received] == [job["ref"]] * 2
 
 
+async def test_a_request_whose_answer_was_lost_is_not_repeated_in_the_same_instant(
+    service: Service, provider: Receiver
+) -> None:
+    arrived: list[float] = []
+
+    async def answer(conversation: Conversation) -> None:
+        arrived.append(time.monotonic())
+        await reset(conversation)
+
+    provider.script = [answer, answer]
+    job = await service.submit("runware", "imageCaption", CAPTION)
+    await service.reached(job["id"], "submitted")
+
+    first, second = arrived
+    assert second - first >= 0.5
+
+
 async def test_what_can_be_neither_repeated_nor_called_back_fails_as_unknown(
     service: Service, provider: Receiver
 ) -> None:
@@ -353,6 +370,39 @@ async def test_accounts_that_are_named_do_not_wait_for_each_other(
 
     assert (await service.job(full[1]["id"]))["status"] == "queued"
     assert len(provider.received) == 2
+
+
+async def test_more_jobs_than_one_claim_takes_are_all_sent(
+    database_url: str, provider: Receiver
+) -> None:
+    given = {"image_url": "https://example.com/1.jpg"}
+    order = {"provider": "runway_ai", "operation": "image-metadata", "input": given}
+    provider.otherwise = said(200, {"image_id": "i", "width": 1})
+    env = {**providers_at(provider.url), "RUNWAY_AI_MAX_JOBS": "300"}
+    async with running_service(database_url, **env) as service:
+        for _ in range(3):
+            await service.post("/v1/jobs", [order] * 80)
+
+        async def all_have_ended() -> bool:
+            left = [await service.get("/v1/jobs", status=s) for s in ("queued", "submitting")]
+            return not any(page["data"] for page in left)
+
+        await eventually(all_have_ended)
+
+    assert len(provider.received) == 240
+
+
+async def test_a_provider_that_hangs_holds_up_nobody_else(
+    service: Service, provider: Receiver
+) -> None:
+    provider.script = [hang, said(200, {"image_url": "https://example.com/1.jpg"})]
+    await submit(service)
+    await provider.wait(1)
+
+    other = await service.submit("runway_ai", "generate-image", {"prompt": "x"})
+    ended = await service.ended(other["id"])
+
+    assert ended["status"] == "succeeded"
 
 
 async def test_a_job_nobody_hears_of_expires_and_the_providers_later_word_replaces_that(

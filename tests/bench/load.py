@@ -35,7 +35,7 @@ class Pool:
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
         self._all: list[_Connection] = []
-        self._free: list[_Connection] = []
+        self._free: deque[_Connection] = deque()
         self._waiting: deque[bytes] = deque()
         self._source: Iterator[bytes] = iter(())
         self._idle = asyncio.Event()
@@ -46,21 +46,20 @@ class Pool:
         for _ in range(size):
             _, connection = await loop.create_connection(lambda: _Connection(pool), HOST, port)
             pool._all.append(connection)
-        pool._free = list(pool._all)
+        pool._free.extend(pool._all)
         return pool
 
     async def flood(self, source: Iterator[bytes]) -> None:
         """Send what *source* has, as fast as it is answered, until all is answered."""
         self._source = source
-        free, self._free = self._free, []
-        for connection in free:
-            self.go_on(connection)
+        for _ in range(len(self._free)):
+            self.go_on(self._free.popleft())
         await self.idle()
 
     def send(self, message: bytes) -> None:
-        """Send at once, or as soon as a connection is free."""
+        """Send at once, or as soon as a connection is free; in turn, so that none idles out."""
         if self._free:
-            self._free.pop().send(message)
+            self._free.popleft().send(message)
         else:
             self._waiting.append(message)
 
@@ -79,8 +78,18 @@ class Pool:
         if len(self._free) == len(self._all):
             self._idle.set()
 
+    def lost(self, connection: "_Connection") -> None:
+        """Go on without it; what was under way on it was answered with nothing, status 0."""
+        self._all.remove(connection)
+        if connection in self._free:
+            self._free.remove(connection)
+        else:
+            self.statuses[0] += 1
+        if len(self._free) == len(self._all):
+            self._idle.set()
+
     def close(self) -> None:
-        for connection in self._all:
+        for connection in list(self._all):
             connection.close()
 
     def require(self, status: int) -> None:
@@ -108,6 +117,10 @@ class _Connection(asyncio.Protocol):
         self._rest = b""
         self._pool.statuses[int(data[9:12])] += 1
         self._pool.go_on(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._pool.lost(self)
 
     def close(self) -> None:
         self._transport.close()
