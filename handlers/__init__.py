@@ -43,15 +43,22 @@ DOORS: Final = (
 )
 
 
+def health_routes() -> list[Route]:
+    """Whether a process is well: all that a worker shows."""
+    return [
+        Route("/livez", health.alive),
+        Route("/readyz", health.ready),
+        Route("/metrics", health.metrics),
+    ]
+
+
 def routes() -> list[Route]:
     """The hot path first: routes are tried in their order."""
     document, page = pages(DOORS)
     return [
         Route("/callbacks/{provider}/{ref}", callbacks.Receiver()),
         Route("/callbacks/{rest:path}", callbacks.Receiver()),
-        Route("/livez", health.alive),
-        Route("/readyz", health.ready),
-        Route("/metrics", health.metrics),
+        *health_routes(),
         Route("/openapi.json", document),
         Route("/docs", page),
         *(door.route() for door in DOORS),

@@ -109,7 +109,7 @@ async def change(visit: Visit[Nothing]) -> SubscriptionView:
     changed = await visit.context.store.change_subscription(
         visit.tenant, visit.id("sub"), lambda before: _changed(before, given, at)
     )
-    visit.context.courier.look()
+    visit.context.courier.withdraw(changed.id)
     return view(changed)
 
 
@@ -117,6 +117,7 @@ async def delete(visit: Visit[Nothing]) -> None:
     """Delete a subscription; what it was still owed is canceled."""
     context = visit.context
     await context.store.delete_subscription(visit.tenant, visit.id("sub"), context.clock())
+    context.courier.withdraw(visit.id("sub"))
 
 
 def _changed(before: Subscription, given: Change, at: int) -> Subscription:

@@ -1,5 +1,6 @@
 """`python -m service`: reads the settings and serves."""
 
+import argparse
 import asyncio
 import os
 import secrets
@@ -17,16 +18,16 @@ from service.context import Context
 from service.errors import StartError
 from service.feed import Feed
 from service.server import Server
-from service.settings import Settings, from_env
+from service.settings import Role, Settings, from_env
 
 log = structlog.get_logger()
 
 
-def main(environ: Mapping[str, str] = os.environ) -> int:
+def main(role: Role = Role.ALL, environ: Mapping[str, str] = os.environ) -> int:
     """Serve until a signal; 1 when the settings or the database do not allow a start."""
     logs.configure()
     try:
-        settings = with_keys(from_env(environ))
+        settings = with_keys(from_env(environ, role))
         return uvloop.run(serve(settings))
     except StartError as exc:
         print(f"Belfry cannot start.\n{exc}", file=sys.stderr)  # noqa: T201 - for a person
@@ -38,7 +39,7 @@ async def serve(settings: Settings) -> int:
     feed = Feed()
     async with running(settings, feed) as context:
         server = Server(create_app(context), feed, settings.host, settings.port)
-        log.info("service.started", host=settings.host, port=settings.port)
+        log.info("service.started", host=settings.host, port=settings.port, role=settings.role)
         watch = asyncio.create_task(_stop_when_broken(context, server))
         await server.run_until_stopped()
         broken = watch.done()
@@ -70,4 +71,6 @@ def with_keys(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = argparse.ArgumentParser(prog="python -m service")
+    arguments.add_argument("--role", choices=list(Role), type=Role, default=Role.ALL)
+    sys.exit(main(arguments.parse_args().role))

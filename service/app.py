@@ -7,11 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
-from handlers import routes
+from handlers import health_routes, routes
 from handlers.errors import EXCEPTION_HANDLERS
 from service.chance import SystemChance, now
 from service.context import Context
 from service.courier import Courier
+from service.ears import Ears
 from service.feed import Feed
 from service.intake import Intake
 from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
@@ -20,9 +21,9 @@ from service.metrics import EVENTS
 from service.moves import Mover
 from service.orders import Desk
 from service.outbound import Poster, ProviderClient
-from service.ports import Changes, Key, Store
+from service.ports import Changes, Key, Store, Topic
 from service.providers import registry
-from service.settings import Settings
+from service.settings import Role, Settings
 from service.signing import CallbackTokens, Vault, key_hash
 from service.submitter import Line, Submitter
 from service.sweeper import Sweeper
@@ -31,7 +32,8 @@ from store import open_store
 
 def create_app(context: Context) -> Starlette:
     """Make the application of a running service."""
-    app = Starlette(routes=routes(), exception_handlers=EXCEPTION_HANDLERS)
+    doors = health_routes() if context.settings.role is Role.WORKER else routes()
+    app = Starlette(routes=doors, exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     app.state.context = context
     return app
@@ -78,12 +80,21 @@ def _build(
         clock=now,
         chance=chance,
     )
-    return context, {
-        "courier": courier.run,
-        "submitter": submitter.run,
-        "sweeper": Sweeper(store, mover, now).run,
-        "intake": intake.run,
+    concerned = {
+        Topic.EVENTS: feed.wake,
+        Topic.DELIVERIES: courier.look,
+        Topic.JOBS: submitter.look,
+        Topic.SUBSCRIPTIONS: courier.withdraw,
     }
+    loops: dict[str, Run] = {}
+    if settings.role is not Role.WEB:
+        sweeper = Sweeper(store, mover, now)
+        loops |= {"courier": courier.run, "submitter": submitter.run, "sweeper": sweeper.run}
+    if settings.role is not Role.WORKER:
+        loops |= {"intake": intake.run}
+    if not settings.is_sqlite:
+        loops |= {"ears": Ears(store, feed, concerned).run}
+    return context, loops
 
 
 async def _first_key(settings: Settings, store: Store) -> None:

@@ -46,13 +46,13 @@ class Courier:
         self._hands = Hands()
         self._settlements = Batches(self._commit, GROUP)
         self._look = asyncio.Event()
-        self._stopping = False
+        self._running = False
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
 
     def takes(self, subscription: Subscription, job: Job, behind: bool) -> bool:  # noqa: FBT001
         """Say whether a delivery that is being committed should be handed over with its lease."""
         lane = self._lanes.get(subscription.id)
-        if self._stopping or (lane is not None and lane.full):
+        if not self._running or (lane is not None and lane.full):
             return False
         return not behind or (lane is not None and lane.has_chain(job.id))
 
@@ -76,15 +76,27 @@ class Courier:
         """Look at the store soon: something in it may have become due."""
         self._look.set()
 
+    def withdraw(self, subscription_id: str | None = None) -> None:
+        """Give back what is not under way: the subscription, or one of all, has changed."""
+        for lane in list(self._lanes.values()):
+            if subscription_id in (None, lane.subscription.id) and (left := lane.give_back()):
+                self._hands.spawn(self._release(left))
+        self.look()
+
     async def run(self) -> None:
         """Carry until cancelled; then finish what is under way, for a few seconds at most."""
+        self._running = True
         settling = asyncio.create_task(self._settlements.run(), name="settlements")
         try:
             while True:
                 await self._claim()
         finally:
-            self._stopping = True
+            self._running = False
+            await self._release([p for lane in self._lanes.values() for p in lane.give_back()])
             await self._hands.finish(GRACE_SECONDS)
+            await self._release(
+                [p for lane in self._lanes.values() for p in lane.under_way.values()]
+            )
             settling.cancel()
 
     async def _claim(self) -> None:
@@ -119,7 +131,7 @@ class Courier:
 
     def _staff(self, lane: Lane) -> None:
         """Put as many hands on a lane as it has work and room for."""
-        while lane.wants_hands and not self._stopping:
+        while lane.wants_hands and self._running:
             parcel = lane.next()
             if parcel is None:
                 return
@@ -131,10 +143,8 @@ class Courier:
         try:
             while parcel is not None:
                 settled = await self._carried(parcel)
-                left = lane.done(parcel, settled=settled)
-                if left:
-                    await self._release(left)
-                parcel = None if self._stopping else lane.next()
+                await self._release(lane.done(parcel, settled=settled))
+                parcel = lane.next() if self._running else None
         finally:
             lane.active -= 1
         if lane.held == 0 and lane.active == 0:
@@ -162,6 +172,8 @@ class Courier:
             log.warning("delivery.unsettled", delivery=delivery.id)
             return False
         _log(settlement)
+        if settlement.disable:
+            self.withdraw(delivery.subscription_id)
         if settlement.delivery.status is DeliveryStatus.PENDING:
             self.look()
             return False
@@ -189,6 +201,8 @@ class Courier:
 
     async def _release(self, parcels: Sequence[Parcel]) -> None:
         """Give parcels back; if even that fails, their lease ends by itself."""
+        if not parcels:
+            return
         try:
             await self._store.release([p.delivery for p in parcels], self._clock())
         except Unavailable:

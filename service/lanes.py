@@ -19,6 +19,7 @@ class Lane:
         self.subscription = subscription
         self.active = 0
         self.held = 0
+        self.under_way: dict[str, Parcel] = {}
         self._ready: deque[Parcel] = deque()
         self._chains: dict[str | None, deque[Parcel]] = {}
 
@@ -48,11 +49,28 @@ class Lane:
         return True
 
     def next(self) -> Parcel | None:
-        return self._ready.popleft() if self._ready else None
+        if not self._ready:
+            return None
+        parcel = self._ready.popleft()
+        self.under_way[parcel.delivery.id] = parcel
+        return parcel
+
+    def give_back(self) -> list[Parcel]:
+        """Let go of everything that is not under way."""
+        left = list(self._ready)
+        for parcel in left:
+            left += self._chains.pop(parcel.delivery.job_id)
+        for chain in self._chains.values():
+            left += chain
+            chain.clear()
+        self._ready.clear()
+        self.held -= len(left)
+        return left
 
     def done(self, parcel: Parcel, *, settled: bool) -> list[Parcel]:
         """Let the chain behind *parcel* go on; what may not follow yet is returned."""
         self.held -= 1
+        self.under_way.pop(parcel.delivery.id, None)
         job_id = parcel.delivery.job_id
         chain = self._chains[job_id]
         if settled and chain:

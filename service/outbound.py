@@ -23,6 +23,8 @@ from service.settings import Account, Network
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 LOOKUP_SECONDS: Final = 5
+RECONNECT_SECONDS: Final = 3
+"""How long a provider is left alone that cannot be reached at all."""
 _LOOKUPS: Final = 16
 _POOL: Final = httpx.Limits(max_connections=10, max_keepalive_connections=10)
 _AGENT: Final = "Belfry/0.1"
@@ -177,7 +179,8 @@ class ProviderClient:
             async with asyncio.timeout(timeout_seconds):
                 return await self._send(call, timeout_seconds)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as exc:
-            return Busy(message=f"cannot connect: {type(exc).__name__}")
+            message = f"cannot connect: {type(exc).__name__}"
+            return Busy(message=message, retry_after_seconds=RECONNECT_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
             return Unknown(message=f"no answer: {type(exc).__name__}")
 

@@ -1,6 +1,7 @@
 """The seams of the service: what it asks of the store, and what one transaction hands over."""
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -116,6 +117,18 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Sequence[Job]
 
 
+class Topic(StrEnum):
+    """What another process may have changed, so that we look."""
+
+    EVENTS = "events"
+    DELIVERIES = "deliveries"
+    JOBS = "jobs"
+    SUBSCRIPTIONS = "subscriptions"
+
+
+Heard = Callable[[frozenset[Topic]], None]
+
+
 class Store(Protocol):
     """What the service remembers. Each method is one transaction; what it wrote is on disk.
 
@@ -126,6 +139,8 @@ class Store(Protocol):
     async def check(self) -> None: ...
     async def broken(self) -> None: ...
     async def close(self) -> None: ...
+    async def follow(self, heard: Heard) -> None:
+        """Tell what other processes have committed, until cancelled; hints, some may be lost."""
 
     async def add_jobs(
         self, new: Sequence[NewJob], key: Idempotency | None, decide: Decide

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ from service.errors import Fault, StartError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_KEY: Final = 32
+WORKER_PORT: Final = 8081
+"""Beside a web process on one machine: where a worker shows its health."""
 _MAX_PORT: Final = 65535
 _MAX_SLOTS: Final = 10_000
 T = TypeVar("T")
@@ -36,9 +39,20 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return f"Account({self.base_url!r}, max_jobs={self.max_jobs})"
 
 
+class Role(StrEnum):
+    """What one process does: everything, or on PostgreSQL only a part."""
+
+    ALL = "all"
+    WEB = "web"
+    """Serves the API, the streams and the callbacks."""
+    WORKER = "worker"
+    """Sends jobs and deliveries, and watches deadlines."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one process; *secret_keys* and *admin_key* may still have to be made."""
 
+    role: Role = Role.ALL
     database_url: str = "sqlite:///belfry.db"
     public_url: str | None = None
     secret_keys: tuple[str, ...] = ()
@@ -80,21 +94,24 @@ _ACCOUNTS: Final = {
 """Token variable, prefix, base URL, and how many jobs may be under way at the account."""
 
 
-def from_env(environ: Mapping[str, str]) -> Settings:
+def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
     """Read all settings; SettingsError names every fault at once."""
     reader = _Reader(environ)
     settings = Settings(
+        role=role,
         database_url=reader.read("BELFRY_DATABASE_URL", _database_url, Settings().database_url),
         public_url=reader.read("BELFRY_PUBLIC_URL", _url, None),
         secret_keys=reader.read("BELFRY_SECRET_KEYS", _keys, ()),
         admin_key=reader.read("BELFRY_ADMIN_KEY", _key, None),
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
         host=reader.read("HOST", str, Settings().host),
-        port=reader.read("PORT", _port, Settings().port),
+        port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
         accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},
     )
     if not settings.is_sqlite and not settings.secret_keys:
         reader.fault("BELFRY_SECRET_KEYS", "must be set with PostgreSQL: all processes share it")
+    if settings.is_sqlite and role is not Role.ALL:
+        reader.fault("--role", "SQLite serves one process, which does everything; leave it out")
     if reader.faults:
         raise SettingsError(reader.faults)
     return settings

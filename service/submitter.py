@@ -64,11 +64,15 @@ class Submitter:
         self._sending = Hands()
         self._waiting = True
 
+    def look(self) -> None:
+        """Look at the queues soon: something in them may have changed."""
+        self._look.set()
+
     def committed(self, changes: Changes) -> None:
         """Look at the queues soon if there is a new job, or a slot that somebody waits for."""
         for job in changes.jobs.values():
             if job.status is Status.QUEUED or (self._waiting and job.ended):
-                self._look.set()
+                self.look()
                 return
 
     async def run(self) -> None:
@@ -81,7 +85,7 @@ class Submitter:
         finally:
             await self._sending.finish(GRACE_SECONDS)
 
-    async def _round(self) -> float | None:
+    async def _round(self) -> float:
         """Claim and send; a claim is never left unsent by a cancel in between."""
         try:
             jobs = await self._claim()
@@ -92,13 +96,13 @@ class Submitter:
             log.warning("submitter.waiting", reason=str(exc))
             return IDLE_SECONDS
 
-    async def _pause(self) -> float | None:
-        """How long nothing will be due, if nothing wakes us."""
+    async def _pause(self) -> float:
+        """How long nothing will be due; a wake-up of another process is only a hint."""
         at = self._clock()
         due = await self._store.next_job_due(at)
-        return None if due is None else max(0.05, (due - at) / SECOND)
+        return IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.05, (due - at) / SECOND))
 
-    async def _wait(self, seconds: float | None) -> None:
+    async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self._look.wait()
@@ -134,9 +138,16 @@ class Submitter:
     async def _send(self, jobs: Sequence[Job]) -> None:
         line, operation = self._lines[jobs[0].provider], self._operation(jobs[0])
         provider = line.provider
-        inputs = await self._store.inputs([job.id for job in jobs])
+        try:
+            inputs = await self._store.inputs([job.id for job in jobs])
+        except Unavailable as exc:
+            await self._take_answers(jobs, _unsent(jobs, str(exc)), None)
+            return
         tasks = [self._task(job, operation, inputs[job.id]) for job in jobs]
         call = provider.submit(tasks)
+        if self._clock() + int(operation.answer_timeout_seconds * SECOND) > _leased_until(jobs):
+            await self._take_answers(jobs, _unsent(jobs, "its lease ends too soon"), None)
+            return
         reply = await line.client.send(call, operation.answer_timeout_seconds)
         if isinstance(reply, Reply):
             await self._take_answers(jobs, provider.read_answer(reply, tasks), reply)
@@ -159,7 +170,7 @@ class Submitter:
 
         def act(moves: Moves) -> None:
             for job in jobs:
-                self._apply(moves, job.ref, answers[job.ref])
+                self._apply(moves, job, answers[job.ref])
                 if reply is not None:
                     moves.changes.answers.append(_answered(job.ref, reply, moves.at))
 
@@ -176,15 +187,16 @@ class Submitter:
                 log.warning("submitter.waiting", reason=str(exc))
                 await asyncio.sleep(IDLE_SECONDS)
 
-    def _apply(self, moves: Moves, ref: str, answer: Answer) -> None:
-        job = moves.job(ref)
-        if job is None or job.ref != ref:
+    def _apply(self, moves: Moves, sent: Job, answer: Answer) -> None:
+        """Move the job as it stands now; only what is known counts if it was sent again since."""
+        job = moves.job(sent.ref)
+        if job is None or job.ref != sent.ref:
             return
         if isinstance(answer, Report):
             moved = advance(job, answer, moves.at)
             if moved is not None:
                 moves.move(job, moved)
-        elif job.status is Status.SUBMITTING:
+        elif job.status is Status.SUBMITTING and job.tries == sent.tries:
             if isinstance(answer, Busy):
                 moves.move(job, requeued(job))
                 moves.changes.holds[job.account] = _hold(answer, moves.at)
@@ -205,6 +217,15 @@ class Submitter:
             stage=Stage.SUBMIT,
         )
         return ended(job, Status.FAILED, error, at)
+
+
+def _leased_until(jobs: Sequence[Job]) -> int:
+    return min(job.due_at or 0 for job in jobs)
+
+
+def _unsent(jobs: Sequence[Job], reason: str) -> dict[str, Answer]:
+    """Nothing has left the house: they may be sent again at once."""
+    return {job.ref: Busy(message=reason, retry_after_seconds=0) for job in jobs}
 
 
 def _hold(busy: Busy, at: int) -> Hold:

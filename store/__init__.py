@@ -2,6 +2,7 @@
 
 from service.errors import StartError
 from service.ports import Store
+from store.database import Database
 
 
 async def open_store(database_url: str, at: int) -> Store:
@@ -11,10 +12,22 @@ async def open_store(database_url: str, at: int) -> Store:
     which setting is at fault.
     """
     from store.sql import SqlStore
-    from store.sqlite import open_sqlite
 
-    if not database_url.startswith("sqlite:///"):
-        raise StartError("BELFRY_DATABASE_URL: this version keeps its store in sqlite:///PATH")
-    store = SqlStore(await open_sqlite(database_url))
+    store = SqlStore(await _open(database_url))
     await store.void_leases(at)
     return store
+
+
+async def _open(database_url: str) -> Database:
+    """Only the driver that is used is loaded."""
+    if database_url.startswith("sqlite:"):
+        from store.sqlite import open_sqlite
+
+        return await open_sqlite(database_url)
+    try:
+        from store.postgres import open_postgres
+    except ImportError as exc:
+        raise StartError(
+            "BELFRY_DATABASE_URL: PostgreSQL needs its driver: pip install 'belfry[postgres]'"
+        ) from exc
+    return await open_postgres(database_url)

@@ -26,17 +26,22 @@ class Standing:
         self._by_tenant: dict[str, list[Subscription]] = {}
 
     async def at(self, session: Session, revision: int) -> Mapping[str, Sequence[Subscription]]:
-        if revision != self._revision:
-            self._by_tenant = {}
-            for row in await session.rows("standing"):
-                subscription = subscription_of(row)
-                self._by_tenant.setdefault(subscription.tenant, []).append(subscription)
-            self._revision = revision
-        return self._by_tenant
+        if revision == self._revision:
+            return self._by_tenant
+        found: dict[str, list[Subscription]] = {}
+        for row in await session.rows("standing"):
+            subscription = subscription_of(row)
+            found.setdefault(subscription.tenant, []).append(subscription)
+        if revision > self._revision:  # another transaction of ours may have read a later one
+            self._revision, self._by_tenant = revision, found
+        return found
 
 
 async def snapshot(session: Session, standing: Standing, refs: Sequence[str]) -> Snapshot:
-    rows = await session.rows("jobs_by_ref", refs=refs)
+    await session.run("share_subscriptions")
+    asked = list(refs)
+    await session.run("lock_jobs", refs=asked)
+    rows = await session.rows("jobs_by_ref", refs=asked)
     jobs = {row["ref"]: job_of(row) for row in rows}
     owed = [job_of(row).id for row in rows if row["owed"]]
     return Snapshot(

@@ -1,7 +1,7 @@
 """What the store asks of a database: sessions that read or write in one transaction."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -9,10 +9,13 @@ Row = Mapping[str, Any]
 
 
 class Session(Protocol):
-    """One transaction; queries go by their names in `queries.sql`, *where* fills `{where}`."""
+    """One transaction; queries go by their names in `queries.sql`, *where* fills `{where}`.
+
+    Only `rows` waits for the database; what `run` and `run_many` send may fail at the next wait.
+    """
 
     async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]: ...
-    async def run(self, query: str, **values: object) -> int: ...
+    async def run(self, query: str, **values: object) -> None: ...
     async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None: ...
 
 
@@ -20,7 +23,12 @@ class Database(Protocol):
     """Raises Unavailable when it cannot be reached or written; *broken* is beyond repair."""
 
     broken: asyncio.Event
+    shared: bool
+    """Whether other processes work on it too."""
 
     def reading(self) -> AbstractAsyncContextManager[Session]: ...
     def writing(self) -> AbstractAsyncContextManager[Session]: ...
+    async def listen(self, heard: Callable[[str], None], /) -> None:
+        """Tell what `notify` queries of any process say, until cancelled."""
+
     async def close(self) -> None: ...

@@ -1,27 +1,55 @@
-"""The words in which the two databases differ, and the file of queries read with them."""
+"""The words in which the two databases differ, and the files of SQL read with them."""
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
 import msgspec
 
 _BLOCK: Final = re.compile(r"^-- (\w+) --\n(?:--.*\n)+", re.MULTILINE)
+LOCKS: Final = ("lock_jobs", "lock_log", "lock_claims", "lock_subscriptions", "share_subscriptions")
+"""Queries that only hold off other processes."""
+_PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """*words* replace `{word}`, *lists* `{word:parameter}` for parameters that are lists."""
+    """*words* replace `{word}`, *lists* `{word:parameter}`, *parameter* each `:parameter`.
+
+    *unneeded* are the queries, all of them locks and hints, that this database does without.
+    """
 
     words: Mapping[str, str]
     lists: Mapping[str, str]
+    parameter: str = r":\1"
+    unneeded: frozenset[str] = frozenset()
 
     def translate(self, text: str) -> str:
         for word, sql in self.words.items():
             text = text.replace("{" + word + "}", sql)
         for word, sql in self.lists.items():
             text = re.sub(r"\{" + word + r":(\w+)\}", sql, text)
-        return text
+        return _PARAMETER.sub(self.parameter, text)
+
+
+class Queries:
+    """The statements of `queries.sql` in the words of one database, by name."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._texts = read_queries(dialect)
+        self._filtered = cache(self._fill)
+
+    def needed(self, name: str) -> bool:
+        return name not in self._dialect.unneeded
+
+    def text(self, name: str, where: str = "") -> str:
+        """The statement *name*, its `{where}` filled with *where*."""
+        return self._filtered(name, where) if where else self._texts[name].replace("{where}", "")
+
+    def _fill(self, name: str, where: str) -> str:
+        return self._texts[name].replace("{where}", self._dialect.translate(where))
 
 
 def read_queries(dialect: Dialect) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """What the parts of the store share: the database, and how lists are asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
+from uuid import uuid4
 
 from service.errors import NotFound
-from service.ports import Page
+from service.jobs import Status
+from service.ports import Changes, Page, Topic
 from store.changes import Standing
 from store.database import Database, Row, Session
 
@@ -18,6 +20,12 @@ class Part:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._standing = Standing()
+        self._origin = uuid4().hex
+
+    async def _hint(self, session: Session, topics: Collection[Topic]) -> None:
+        """Wake the other processes when this transaction is committed."""
+        if topics:
+            await session.run("notify", hint=" ".join((self._origin, *sorted(topics))))
 
     async def _one(self, query: str, what: str, **values: object) -> Row:
         async with self._database.reading() as session:
@@ -41,6 +49,16 @@ class Part:
         async with self._database.reading() as session:
             asked = {**values, **wanted, "cursor": page.cursor or LAST, "limit": page.limit}
             return await session.rows(query, where, **asked)
+
+
+def topics_of(changes: Changes) -> set[Topic]:
+    """What *changes* give others to do; a delivery that is claimed is in good hands already."""
+    topics = {Topic.EVENTS} if changes.events else set()
+    if any(not parcel.delivery.claims for parcel in changes.parcels):
+        topics.add(Topic.DELIVERIES)
+    if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
+        topics.add(Topic.JOBS)
+    return topics
 
 
 async def one(session: Session, query: str, what: str, **values: object) -> Row:

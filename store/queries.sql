@@ -20,10 +20,11 @@ ON CONFLICT (tenant, tag, job_id) DO NOTHING
 -- add_submission --
 -- The ref exists before the request that bears it.
 INSERT INTO submissions (ref, job_id, created_at) VALUES (:ref, :job_id, :created_at)
+ON CONFLICT (ref) DO NOTHING
 
 -- refs_taken --
--- A client may choose a ref itself (Runware's taskUUID), but not one that is in use.
-SELECT ref FROM submissions WHERE ref {in:refs}
+-- A client may choose a ref itself (Runware's taskUUID), but not one that another job has.
+SELECT ref FROM submissions WHERE ref {in:refs} AND job_id {not_in:jobs}
 
 -- move_job --
 -- The columns beside the document follow it.
@@ -32,15 +33,20 @@ SET status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
     deadline_at = :deadline_at, version = :version, doc = :doc
 WHERE id = :id
 
+-- lock_jobs --
+-- In one order, so that two batches never deadlock; and before they are read, because a statement
+-- that had to wait for a lock sees the row anew, but not what stands beside it.
+SELECT j.id FROM submissions s JOIN jobs j ON j.id = s.job_id
+WHERE s.ref {in:refs} ORDER BY j.id FOR UPDATE OF j
+
 -- jobs_by_ref --
--- What a batch of callbacks is about, locked in one order so that two batches never deadlock.
+-- What a batch of callbacks is about.
 SELECT s.ref, j.doc, {revision} AS revision,
        EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.status = 'pending') AS owed
 FROM submissions s
 JOIN jobs j ON j.id = s.job_id
 WHERE s.ref {in:refs}
 ORDER BY j.id
-{lock:j}
 
 -- owed_pairs --
 -- Whoever is still owed an earlier event of these jobs must not get a later one first.
@@ -74,6 +80,10 @@ ORDER BY id DESC LIMIT 1
 SELECT answer FROM submissions WHERE job_id = :job_id AND answer IS NOT NULL
 ORDER BY created_at DESC LIMIT 1
 
+-- lock_claims --
+-- One process at a time counts the slots in use and takes more.
+SELECT pg_advisory_xact_lock(7140001)
+
 -- jobs_under_way --
 -- The slots in use are counted, not remembered, so a restart cannot lose one.
 SELECT account, COUNT(*) AS used FROM jobs
@@ -100,7 +110,6 @@ SELECT doc FROM jobs WHERE status = 'submitting' AND due_at <= :at ORDER BY id L
 SELECT doc FROM jobs
 WHERE status IN ('submitting', 'submitted', 'running') AND deadline_at <= :at
 ORDER BY deadline_at LIMIT :limit
-{skip_locked}
 
 -- next_job_due --
 -- When the submitter has something to do that nothing else wakes it for.
@@ -142,10 +151,11 @@ UPDATE jobs SET due_at = :at WHERE status = 'submitting' AND due_at > :at
 SELECT digest, job_ids FROM idempotency WHERE tenant = :tenant AND name = :name
 
 -- add_idempotency --
--- Two requests with one key: the second finds the row count at nought.
+-- Two requests with one key: the second is told of no row.
 INSERT INTO idempotency (tenant, name, digest, job_ids, created_at)
 VALUES (:tenant, :name, :digest, :job_ids, :created_at)
 ON CONFLICT (tenant, name) DO NOTHING
+RETURNING name
 
 -- jobs_by_id --
 -- The jobs of a repeated request.
@@ -179,7 +189,11 @@ FROM callbacks WHERE tenant = :tenant AND id = :id
 
 -- lock_log --
 -- Sequences commit out of order; readers by `seq > last` would skip what commits late.
-{lock_log}
+SELECT pg_advisory_xact_lock(7140002)
+
+-- notify --
+-- A hint to the other processes, given at the commit; one for a batch.
+SELECT pg_notify('belfry', :hint)
 
 -- add_event --
 -- The log is append-only; seq is its order.
@@ -205,6 +219,14 @@ WHERE tenant = :tenant AND id = :id
 -- Where the log stands now.
 SELECT COALESCE(MAX(seq), 0) AS seq FROM events
 
+-- share_subscriptions --
+-- Whoever fans out holds off those who change subscriptions: nothing is owed to a deleted one.
+SELECT pg_advisory_xact_lock_shared(7140003)
+
+-- lock_subscriptions --
+-- One change of subscriptions at a time, and none while an event is fanned out.
+SELECT pg_advisory_xact_lock(7140003)
+
 -- standing --
 -- The subscriptions that new events are matched with.
 SELECT doc FROM subscriptions WHERE kind = 'standing' ORDER BY id
@@ -221,6 +243,12 @@ SELECT id, doc FROM subscriptions WHERE id {in:ids}
 -- One receiver is one subscription, however many jobs reply to it.
 SELECT doc FROM subscriptions WHERE tenant = :tenant AND kind = 'reply' AND url = :url
 
+-- add_reply_subscription --
+-- Unless another process has just made it.
+INSERT INTO subscriptions (id, tenant, kind, url, enabled, doc)
+VALUES (:id, :tenant, :kind, :url, :enabled, :doc)
+ON CONFLICT (tenant, url) WHERE kind = 'reply' DO NOTHING
+
 -- put_subscription --
 -- Made or changed.
 INSERT INTO subscriptions (id, tenant, kind, url, enabled, doc)
@@ -231,7 +259,6 @@ SET url = excluded.url, enabled = excluded.enabled, doc = excluded.doc
 -- subscription --
 -- One, for its tenant.
 SELECT doc FROM subscriptions WHERE tenant = :tenant AND id = :id
-{lock}
 
 -- list_subscriptions --
 -- Newest first.
@@ -240,12 +267,15 @@ ORDER BY id DESC LIMIT :limit
 
 -- delete_subscription --
 -- What it was still owed is canceled in the same transaction.
-DELETE FROM subscriptions WHERE tenant = :tenant AND id = :id
+DELETE FROM subscriptions WHERE tenant = :tenant AND id = :id RETURNING id
 
 -- cancel_deliveries --
--- Nobody is there to take them.
-UPDATE deliveries SET status = 'canceled', settled_at = :at
-WHERE subscription_id = :id AND status = 'pending'
+-- Nobody is there to take them. They are locked in the order in which they are settled.
+WITH owed AS MATERIALIZED (
+    SELECT id FROM deliveries WHERE subscription_id = :id AND status = 'pending'
+    ORDER BY id
+    {lock})
+UPDATE deliveries SET status = 'canceled', settled_at = :at WHERE id IN (SELECT id FROM owed)
 
 -- revise --
 -- Tells every process that the subscriptions have changed.
@@ -260,8 +290,7 @@ VALUES (:id, :tenant, :event_id, :subscription_id, :job_id, :sequence, :type, 'p
 
 -- claim_deliveries --
 -- What is due, under a lease, and never while an earlier event of the job is still owed.
-UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
-WHERE id IN (
+WITH due AS MATERIALIZED (
     SELECT d.id FROM deliveries d
     WHERE d.status = 'pending' AND d.due_at <= :at
       AND NOT EXISTS (
@@ -271,7 +300,9 @@ WHERE id IN (
       AND d.subscription_id {not_in:full}
       AND EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id AND s.enabled = 1)
     ORDER BY d.due_at LIMIT :limit
-    {skip_locked_d})
+    {skip_locked})
+UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
+WHERE id IN (SELECT id FROM due)
 RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
           due_at, tries, claims, settled_at
 
@@ -337,7 +368,7 @@ ORDER BY id DESC LIMIT :limit
 
 -- delete_key --
 -- Gone at once.
-DELETE FROM keys WHERE id = :id
+DELETE FROM keys WHERE id = :id RETURNING id
 
 -- has_keys --
 -- Whether this is the first start.

@@ -1,6 +1,7 @@
 """The store: one method, one transaction, over either database."""
 
 from service.deliveries import LEASE
+from service.ports import Heard, Topic
 from store.database import Database
 from store.sql_deliveries import DeliveryStore
 from store.sql_doors import DoorStore
@@ -24,10 +25,22 @@ class SqlStore(JobStore, LogStore, DeliveryStore, DoorStore):
             await session.run("touch")
 
     async def void_leases(self, at: int) -> None:
-        """Take over what a process left behind; only for one that knows it is alone."""
+        """Take over what a process left behind, if no other process can be at work on it."""
+        if self._database.shared:
+            return
         async with self._database.writing() as session:
             await session.run("void_delivery_leases", at=at, horizon=at + LEASE)
             await session.run("void_job_leases", at=at)
+
+    async def follow(self, heard: Heard) -> None:
+        """Hints of our own are left out; an empty one follows a gap, in which all may be lost."""
+
+        def told(hint: str) -> None:
+            origin, *words = hint.split()
+            if origin != self._origin:
+                heard(frozenset(map(Topic, words)))
+
+        await self._database.listen(told)
 
     async def close(self) -> None:
         await self._database.close()

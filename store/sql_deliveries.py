@@ -6,8 +6,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from service.deliveries import Delivery, Outcome, Parcel, Settlement
-from service.errors import Conflict, NotFound
-from service.ports import Page
+from service.errors import Conflict
+from service.ports import Page, Topic
 from service.subscriptions import Subscription
 from store.database import Session
 from store.parts import Part, one
@@ -32,26 +32,32 @@ _SUBSCRIPTION_FILTERS: Final = {"kind": "kind = :kind", "url": "url = :url"}
 class DeliveryStore(Part):
     async def put_subscription(self, subscription: Subscription) -> None:
         async with self._database.writing() as session:
+            await session.run("lock_subscriptions")
             await _put(session, subscription)
 
     async def change_subscription(
         self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
     ) -> Subscription:
         async with self._database.writing() as session:
+            await session.run("lock_subscriptions")
             row = await one(
                 session, "subscription", "subscription", tenant=tenant, id=subscription_id
             )
             changed = change(subscription_of(row))
             await _put(session, changed)
+            await self._hint(session, {Topic.SUBSCRIPTIONS})
         return changed
 
     async def delete_subscription(self, tenant: str, subscription_id: str, at: int) -> None:
         """Delete it and cancel what it was still owed."""
         async with self._database.writing() as session:
-            if not await session.run("delete_subscription", tenant=tenant, id=subscription_id):
-                raise NotFound("There is no such subscription.")
+            await session.run("lock_subscriptions")
+            await one(
+                session, "delete_subscription", "subscription", tenant=tenant, id=subscription_id
+            )
             await session.run("cancel_deliveries", id=subscription_id, at=at)
             await session.run("revise")
+            await self._hint(session, {Topic.SUBSCRIPTIONS})
 
     async def subscription(self, tenant: str, subscription_id: str) -> Subscription:
         row = await self._one("subscription", "subscription", tenant=tenant, id=subscription_id)
@@ -78,12 +84,16 @@ class DeliveryStore(Part):
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Write what became of attempts; one whose lease was taken over changes nothing."""
+        ordered = sorted(settlements, key=lambda s: s.delivery.id)
         async with self._database.writing() as session:
-            await session.run_many("settle_delivery", [settlement_row(s) for s in settlements])
-            await session.run_many("add_attempt", [attempt_row(s) for s in settlements])
-            for settlement in settlements:
+            if any(settlement.disable for settlement in ordered):
+                await session.run("lock_subscriptions")
+            await session.run_many("settle_delivery", [settlement_row(s) for s in ordered])
+            await session.run_many("add_attempt", [attempt_row(s) for s in ordered])
+            for settlement in ordered:
                 if settlement.disable is not None:
                     await _disable(session, settlement)
+                    await self._hint(session, {Topic.SUBSCRIPTIONS})
 
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None:
         """Give deliveries back unsent."""
@@ -118,6 +128,7 @@ class DeliveryStore(Part):
             if not any(receiver.enabled for receiver in receivers):
                 raise Conflict("Its subscription is deleted or disabled; nothing was sent.")
             await session.run("redeliver", tenant=tenant, id=delivery_id, at=at)
+            await self._hint(session, {Topic.DELIVERIES})
             row = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
         return delivery_of(row)
 

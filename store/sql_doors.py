@@ -24,7 +24,7 @@ class DoorStore(Part):
 
     async def delete_key(self, key_id: str) -> None:
         async with self._database.writing() as session:
-            if not await session.run("delete_key", id=key_id):
+            if not await session.rows("delete_key", id=key_id):
                 raise NotFound("There is no such key.")
 
     async def has_keys(self) -> bool:

@@ -11,7 +11,7 @@ from service.jobs import Job
 from service.ports import Changes, Decide, Idempotency, NewJob, Page, Queue, Snapshot
 from store.changes import replies, snapshot, write, write_events
 from store.database import Session
-from store.parts import Part
+from store.parts import Part, topics_of
 from store.rows import job_of, job_row, subscription_of, subscription_row
 
 CLAIM_LIMIT: Final = 100
@@ -39,7 +39,8 @@ class JobStore(Part):
         async with self._database.writing() as session:
             if key is not None and not await _first_use(session, key, new):
                 return await _replayed(session, key, new[0].job.tenant), None
-            await _refuse_taken(session, new)
+            await _submissions(session, new)
+            await session.run("share_subscriptions")
             jobs = [await _with_reply(session, one) for one in new]
             revision = await session.rows("revision")
             standing = await self._standing.at(session, revision[0]["revision"])
@@ -49,6 +50,7 @@ class JobStore(Part):
             stored = [changes.jobs.get(job.id, job) for job in jobs]
             await _insert(session, stored, new)
             await write_events(session, changes)
+            await self._hint(session, topics_of(changes))
         return stored, changes
 
     async def change(self, refs: Sequence[str], decide: Decide) -> Changes:
@@ -56,6 +58,7 @@ class JobStore(Part):
         async with self._database.writing() as session:
             changes = decide(await snapshot(session, self._standing, refs))
             await write(session, changes)
+            await self._hint(session, topics_of(changes))
         return changes
 
     async def claim_jobs(
@@ -63,6 +66,7 @@ class JobStore(Part):
     ) -> list[Job]:
         """Let *choose* take jobs from the queues; what it returns is written and handed out."""
         async with self._database.writing() as session:
+            await session.run("lock_claims")
             chosen = list(choose(await _queues(session, at)))
             await session.run_many("move_job", [job_row(job) for job in chosen])
         return chosen
@@ -111,7 +115,7 @@ class JobStore(Part):
 async def _first_use(session: Session, key: Idempotency, new: Sequence[NewJob]) -> bool:
     ids = msgspec.json.encode([one.job.id for one in new]).decode()
     job = new[0].job
-    added = await session.run(
+    added = await session.rows(
         "add_idempotency",
         tenant=job.tenant,
         name=key.name,
@@ -119,7 +123,7 @@ async def _first_use(session: Session, key: Idempotency, new: Sequence[NewJob]) 
         job_ids=ids,
         created_at=job.created_at,
     )
-    return added == 1
+    return len(added) == 1
 
 
 async def _replayed(session: Session, key: Idempotency, tenant: str) -> list[Job]:
@@ -133,9 +137,15 @@ async def _replayed(session: Session, key: Idempotency, tenant: str) -> list[Job
     return [found[job_id] for job_id in ids if job_id in found]
 
 
-async def _refuse_taken(session: Session, new: Sequence[NewJob]) -> None:
-    refs = [one.job.ref for one in new]
-    taken = {row["ref"] for row in await session.rows("refs_taken", refs=refs)}
+async def _submissions(session: Session, new: Sequence[NewJob]) -> None:
+    """Add the first submission of each; Invalid when another job has one of the refs."""
+    jobs = [one.job for one in new]
+    await session.run_many(
+        "add_submission",
+        [{"ref": job.ref, "job_id": job.id, "created_at": job.created_at} for job in jobs],
+    )
+    refs, ids = [job.ref for job in jobs], [job.id for job in jobs]
+    taken = {row["ref"] for row in await session.rows("refs_taken", refs=refs, jobs=ids)}
     if taken:
         faults = [
             Fault(_at(n, len(refs), "input.taskUUID"), "has been used before; make a new UUIDv4")
@@ -153,22 +163,18 @@ async def _with_reply(session: Session, one: NewJob) -> Job:
     """Point the job at the subscription of its reply URL, which is made if it is new."""
     if one.reply is None:
         return one.job
-    tenant, url = one.reply.tenant, one.reply.url
-    rows = await session.rows("reply_subscription", tenant=tenant, url=url)
+    where = {"tenant": one.reply.tenant, "url": one.reply.url}
+    rows = await session.rows("reply_subscription", **where)
     if not rows:
-        await session.run("put_subscription", **subscription_row(one.reply))
-    reply = subscription_of(rows[0]) if rows else one.reply
-    return replace(one.job, reply_to=reply.id)
+        await session.run("add_reply_subscription", **subscription_row(one.reply))
+        rows = await session.rows("reply_subscription", **where)
+    return replace(one.job, reply_to=subscription_of(rows[0]).id)
 
 
 async def _insert(session: Session, jobs: Sequence[Job], new: Sequence[NewJob]) -> None:
     await session.run_many("add_job", [job_row(job) for job in jobs])
     await session.run_many(
         "add_input", [{"job_id": one.job.id, "input": one.input.decode()} for one in new]
-    )
-    await session.run_many(
-        "add_submission",
-        [{"ref": job.ref, "job_id": job.id, "created_at": job.created_at} for job in jobs],
     )
     tags = [{"tenant": j.tenant, "tag": tag, "job_id": j.id} for j in jobs for tag in j.tags]
     if tags:

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,23 +18,21 @@ import aiosqlite
 import msgspec
 
 from service.errors import StartError, Unavailable
-from store.dialect import Dialect, read_migrations, read_queries
+from store.dialect import LOCKS, Dialect, Queries, read_migrations
 
 DIALECT: Final = Dialect(
     words={
         "auto_key": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "blob": "BLOB",
         "lock": "",
-        "lock_log": "",
         "skip_locked": "",
-        "skip_locked_d": "",
         "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
     },
     lists={
         "in": r"IN (SELECT value FROM json_each(:\1))",
         "not_in": r"NOT IN (SELECT value FROM json_each(:\1))",
-        "lock": "",
     },
+    unneeded=frozenset({*LOCKS, "notify"}),
 )
 READERS: Final = 2
 _BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -56,22 +54,21 @@ Row = Mapping[str, Any]
 class SqliteSession:
     """One connection inside one transaction; queries go by their names in `queries.sql`."""
 
-    def __init__(self, connection: aiosqlite.Connection, queries: Mapping[str, str]) -> None:
+    def __init__(self, connection: aiosqlite.Connection, queries: Queries) -> None:
         self._connection = connection
         self._queries = queries
 
     async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
-        sql = self._queries[query].replace("{where}", where)
+        sql = self._queries.text(query, where)
         found = await self._connection.execute_fetchall(sql, _bound(values))
         return list(found)  # type: ignore[arg-type]
 
-    async def run(self, query: str, **values: object) -> int:
-        if not (sql := self._queries[query]):
-            return 0  # a statement that this database does not need
-        return (await self._connection.execute(sql, _bound(values))).rowcount
+    async def run(self, query: str, **values: object) -> None:
+        if self._queries.needed(query):
+            await self._connection.execute(self._queries.text(query), _bound(values))
 
     async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
-        await self._connection.executemany(self._queries[query], rows)
+        await self._connection.executemany(self._queries.text(query), rows)
 
 
 def _bound(values: dict[str, object]) -> dict[str, object]:
@@ -85,6 +82,8 @@ def _bound(values: dict[str, object]) -> dict[str, object]:
 class SqliteDatabase:
     """The writer under its lock, and the readers."""
 
+    shared = False
+
     def __init__(
         self,
         writer: aiosqlite.Connection,
@@ -97,7 +96,7 @@ class SqliteDatabase:
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
             self._readers.put_nowait(reader)
-        self._queries = read_queries(DIALECT)
+        self._queries = Queries(DIALECT)
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[SqliteSession]:
@@ -131,6 +130,10 @@ class SqliteDatabase:
                 yield SqliteSession(reader, self._queries)
         finally:
             self._readers.put_nowait(reader)
+
+    async def listen(self, _heard: Callable[[str], None], /) -> None:
+        """Nobody else is there to say anything."""
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         """Close the readers, then the writer, then let go of the file."""

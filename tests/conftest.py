@@ -1,10 +1,11 @@
 """What all tests share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.databases import fresh_database, postgres_server
 from tests.receivers import Receiver, receiving
 from tests.running import Bench, Service, bench_of, running_service
 
@@ -14,11 +15,28 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh database of each kind that Belfry runs on."""
-    assert request.param == "sqlite"
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/belfry.db"
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    with fresh_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database of each kind that Belfry runs on."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture

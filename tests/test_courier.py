@@ -210,6 +210,44 @@ async def test_a_disabled_subscription_waits_and_drains_when_it_is_on_again(
     assert len(await receiver.wait(2)) == 2
 
 
+async def test_what_waits_in_hand_goes_where_its_subscription_points_now(
+    service: Service, receiver: Receiver
+) -> None:
+    gate = asyncio.Event()
+    receiver.otherwise = held_until(gate)
+    made = await service.subscribe(receiver.url, max_in_flight=1)
+    for _ in range(3):
+        await an_ended_job(service)
+    await receiver.wait(1)
+
+    async with receiving() as moved:
+        path = f"/v1/subscriptions/{made['id']}"
+        await service.http.patch(path, json={"url": moved.url})
+        gate.set()
+        await moved.wait(2)
+
+    assert len(receiver.received) == 1
+
+
+async def test_what_waits_in_hand_is_not_sent_after_a_410(
+    service: Service, receiver: Receiver
+) -> None:
+    gate = asyncio.Event()
+    receiver.script = [held_until(gate, 410)]
+    await service.subscribe(receiver.url, max_in_flight=1)
+    for _ in range(3):
+        await an_ended_job(service)
+    await receiver.wait(1)
+    gate.set()
+
+    async def given_back() -> bool:
+        due = await service.deliveries(status="pending")
+        return len(due) == 2 and len(await service.deliveries(status="dead")) == 1
+
+    await eventually(given_back)
+    assert len(receiver.received) == 1
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1.", "2130706433"])
 async def test_a_name_that_leads_to_a_private_address_is_not_dialled(
     host: str, database_url: str, receiver: Receiver

@@ -37,10 +37,10 @@ async def call_back(service: ServiceProcess, job_id: str) -> int:
 
 
 async def test_what_was_committed_is_delivered_after_a_kill(
-    database_url: str, tmp_path: Path, receiver: Receiver
+    sqlite_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     receiver.otherwise = hang
-    async with a_process(database_url, tmp_path) as service:
+    async with a_process(sqlite_url, tmp_path) as service:
         subscription = await service.subscribe(receiver.url)
         job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
         assert await call_back(service, job["id"]) == 204
@@ -61,11 +61,11 @@ async def delivered(service: ServiceProcess) -> bool:
 
 
 async def test_a_kill_between_the_post_and_its_settlement_sends_the_same_id_again(
-    database_url: str, tmp_path: Path, receiver: Receiver
+    sqlite_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     gate = asyncio.Event()
     receiver.script = [held_until(gate)]
-    async with a_process(database_url, tmp_path) as service:
+    async with a_process(sqlite_url, tmp_path) as service:
         await service.subscribe(receiver.url)
         job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
         await call_back(service, job["id"])

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.receivers import Receiver
-from tests.running import Json, Service, eventually, plain_client
+from tests.running import Json, Service, eventually, plain_client, running_service
 
 pytestmark = pytest.mark.anyio
 
@@ -194,28 +194,27 @@ async def test_the_raw_callback_is_shown_without_our_signature(service: Service)
     assert signature not in shown["body"] + str(raw)
 
 
-async def test_a_store_that_cannot_be_written_is_told_and_nothing_is_lost(
-    service: Service, database_url: str
-) -> None:
-    ref = await a_ref(service)
-    url = service.callback_url("useapi", ref)
+async def test_a_store_that_cannot_be_written_is_told_and_nothing_is_lost(sqlite_url: str) -> None:
+    async with running_service(sqlite_url) as service:
+        ref = await a_ref(service)
+        url = service.callback_url("useapi", ref)
 
-    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0)) as other:
-        await eventually(lambda: is_locked_by(other))
-        async with plain_client() as client:
-            start = time.monotonic()
-            forged = await client.post(f"{url}x", json=DONE)
-            forged_took = time.monotonic() - start
-            refused = await client.post(url, json=DONE)
-        other.rollback()
-    again = await service.call_back("useapi", ref, DONE)
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0)) as other:
+            await eventually(lambda: is_locked_by(other))
+            async with plain_client() as client:
+                start = time.monotonic()
+                forged = await client.post(f"{url}x", json=DONE)
+                forged_took = time.monotonic() - start
+                refused = await client.post(url, json=DONE)
+            other.rollback()
+        again = await service.call_back("useapi", ref, DONE)
 
-    assert (forged.status_code, forged_took < 1) == (404, True), "the store was not asked"
-    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-    assert int(refused.headers["retry-after"]) >= 1
-    assert again == 204
-    assert (await job_of(service, ref))["status"] == "succeeded"
-    assert await verdicts(service) == ["accepted"]
+        assert (forged.status_code, forged_took < 1) == (404, True), "the store was not asked"
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert again == 204
+        assert (await job_of(service, ref))["status"] == "succeeded"
+        assert await verdicts(service) == ["accepted"]
 
 
 async def is_locked_by(other: sqlite3.Connection) -> bool:

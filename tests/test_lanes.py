@@ -112,3 +112,19 @@ def test_a_lane_is_full_when_it_has_no_room_and_has_room_again_later() -> None:
     lane.done(first, settled=True)
 
     assert (before, lane.full) == (True, False)
+
+
+def test_what_is_not_under_way_can_be_given_back() -> None:
+    lane = Lane(RECEIVER)
+    under_way, behind = (a_parcel(RECEIVER, sequence=n) for n in (1, 2))
+    ready, after = (a_parcel(RECEIVER, job_id="job_2", sequence=n) for n in (1, 2))
+    for parcel in (under_way, behind, ready, after):
+        lane.put(parcel)
+    lane.next()
+
+    left = lane.give_back()
+
+    assert left == [ready, after, behind]
+    assert (list(lane.under_way.values()), lane.held, lane.next()) == ([under_way], 1, None)
+    assert lane.done(under_way, settled=True) == []
+    assert (lane.under_way, lane.held) == ({}, 0)

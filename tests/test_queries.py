@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from store.dialect import Dialect, read_migrations, read_queries
-from store.sqlite import DIALECT
+from store import postgres, sqlite
+from store.dialect import LOCKS, Dialect, Queries, read_migrations, read_queries
 
 STORE = Path(__file__).parent.parent / "store"
 TEXT = (STORE / "queries.sql").read_text("utf-8")
-QUERIES = read_queries(DIALECT)
+DIALECTS = (sqlite.DIALECT, postgres.DIALECT)
+QUERIES = read_queries(sqlite.DIALECT)
 RAW = read_queries(Dialect(words={}, lists={}))
 PLACES = {
     "rows": 0,
@@ -54,15 +55,20 @@ def test_every_block_is_read_once_and_none_is_swallowed_by_another() -> None:
     assert len(set(names)) == len(names)
 
 
-NOT_NEEDED = ("lock_log",)
-"""What SQLite, with its one writer, has no statement for."""
+def test_only_postgres_needs_locks_and_hints() -> None:
+    ours, theirs = (Queries(dialect) for dialect in DIALECTS)
+
+    assert [name for name in QUERIES if not ours.needed(name)] == [
+        name for name in QUERIES if name in LOCKS or name == "notify"
+    ]
+    assert all(theirs.needed(name) for name in QUERIES)
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_is_one_statement_without_its_comment(name: str) -> None:
     sql = LITERAL.sub("", QUERIES[name])
 
-    assert sql or name in NOT_NEEDED
+    assert sql
     assert ";" not in sql
     assert "--" not in sql
 
@@ -81,13 +87,22 @@ def test_parameters_are_words_in_lower_case(name: str) -> None:
     assert "%" not in QUERIES[name]
 
 
+def test_parameters_and_filters_are_written_as_the_driver_wants_them() -> None:
+    ours, theirs = (Queries(dialect) for dialect in DIALECTS)
+
+    assert "AND tag = :tag" in ours.text("list_jobs", "AND tag = :tag")
+    assert "AND tag = %(tag)s" in theirs.text("list_jobs", "AND tag = :tag")
+    assert "{where}" not in ours.text("list_jobs") + theirs.text("list_jobs")
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_only_the_words_of_the_dialect_differ_between_databases(name: str) -> None:
     words = {word.split(":")[0] for word in re.findall(r"\{([^}]*)\}", RAW[name])}
 
-    assert words <= {*DIALECT.words, *DIALECT.lists, "where"}
+    for dialect in DIALECTS:
+        assert words <= {*dialect.words, *dialect.lists, "where"}
+        assert re.findall(r"\{([^}]*)\}", read_queries(dialect)[name]) in ([], ["where"])
     assert "::" not in RAW[name]
-    assert re.findall(r"\{([^}]*)\}", QUERIES[name]) in ([], ["where"])
 
 
 @pytest.mark.parametrize("name", [name for name in RAW if name.startswith("list_")])
@@ -104,13 +119,14 @@ def test_a_dialect_puts_its_words_and_lists_in_place() -> None:
 
 
 def test_migrations_are_numbered_from_one_without_a_gap() -> None:
-    names = [name for name, _ in read_migrations(DIALECT)]
+    names = [name for name, _ in read_migrations(sqlite.DIALECT)]
 
     assert [int(name.split("_")[0]) for name in names] == list(range(1, len(names) + 1))
 
 
-def test_migrations_are_read_as_statements_in_the_words_of_the_dialect() -> None:
-    statements = [one for _, found in read_migrations(DIALECT) for one in found]
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_migrations_are_read_as_statements_in_the_words_of_the_dialect(dialect: Dialect) -> None:
+    statements = [one for _, found in read_migrations(dialect) for one in found]
 
     assert all(re.match("CREATE|INSERT|ALTER|DROP|UPDATE|DELETE", one) for one in statements)
     assert not any("{" in one or "--" in one for one in statements)

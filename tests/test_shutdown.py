@@ -71,10 +71,10 @@ async def test_sigterm_ends_streams_and_lets_a_post_in_flight_settle(
 
 
 async def test_a_second_process_on_the_same_file_is_refused(
-    database_url: str, tmp_path: Path
+    sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with a_process(database_url, tmp_path):
-        code, printed = await run(environ(database_url, free_port()), tmp_path)
+    async with a_process(sqlite_url, tmp_path):
+        code, printed = await run(environ(sqlite_url, free_port()), tmp_path)
 
     assert code == 1
     assert "BELFRY_DATABASE_URL: another process has" in printed

@@ -14,11 +14,19 @@ def main() -> None:
 
 
 @main.command()
-def serve() -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["all", "web", "worker"]),
+    default="all",
+    show_default=True,
+    help="web: API, streams, callbacks. worker: jobs, deliveries, deadlines. For PostgreSQL.",
+)
+def serve(role: str) -> None:
     """Run the service; its settings come from the environment."""
     from service.__main__ import main as run
+    from service.settings import Role
 
-    sys.exit(run())
+    sys.exit(run(Role(role)))
 
 
 @main.command()
