@@ -58,7 +58,7 @@ class Lane:
     def give_back(self) -> list[Parcel]:
         """Let go of everything that is not under way."""
         left = list(self._ready)
-        for parcel in left:
+        for parcel in self._ready:
             left += self._chains.pop(parcel.delivery.job_id)
         for chain in self._chains.values():
             left += chain

@@ -150,8 +150,21 @@ def _database_url(text: str) -> str:
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///"):
         return text
     if text.startswith(("postgresql://", "postgres://")):
+        _refuse_raw_password(text)
         return text
     raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def _refuse_raw_password(text: str) -> None:
+    """A password that ends too early would stand in the driver's error as a host or a database."""
+    rule = "percent-encode what is not a letter or a digit in user and password"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(rule) from None
+    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+        raise ValueError(rule)
 
 
 def _url(text: str) -> str:

@@ -2,7 +2,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from service.settings import Settings, SettingsError, from_env
+from service.settings import Role, Settings, SettingsError, from_env
 
 KEY = "k" * 32
 
@@ -88,6 +88,34 @@ def test_a_file_of_sqlite_needs_nothing_else(url: str) -> None:
     settings = from_env({"BELFRY_DATABASE_URL": url})
 
     assert (settings.database_url, settings.is_sqlite) == (url, True)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["a@hush", "a:hush@b", "a/hush@b", "1/hush@b", "a?hush", "a#hush", "1#hush", "[hush"],
+)
+def test_a_password_that_is_not_encoded_is_refused_and_not_repeated(password: str) -> None:
+    found = faults(
+        BELFRY_DATABASE_URL=f"postgresql://u:{password}@db/belfry", BELFRY_SECRET_KEYS="k" * 32
+    )
+
+    assert list(found) == ["BELFRY_DATABASE_URL"]
+    assert "percent-encode" in found["BELFRY_DATABASE_URL"]
+    assert "hush" not in found["BELFRY_DATABASE_URL"]
+
+
+@pytest.mark.parametrize("role", [Role.WEB, Role.WORKER])
+def test_sqlite_has_one_process_for_everything(role: Role) -> None:
+    with pytest.raises(SettingsError, match="--role: SQLite serves one process"):
+        from_env({}, role)
+
+
+def test_a_worker_shows_its_health_beside_a_web_process() -> None:
+    environ = {"BELFRY_DATABASE_URL": "postgresql://db/belfry", "BELFRY_SECRET_KEYS": "k" * 32}
+
+    assert from_env(environ, Role.WEB).port == 8080
+    assert from_env(environ, Role.WORKER).port == 8081
+    assert from_env({**environ, "PORT": "9000"}, Role.WORKER).port == 9000
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 import click
 
 from service.cli.client import list_jobs, listen, show_job, submit, subscribe
+from service.cli.moving import migrate_store
 
 
 @click.group()
@@ -49,5 +50,5 @@ def demo(*, once: bool) -> None:
     sys.exit(run(once=once))
 
 
-for command in (submit, show_job, list_jobs, listen, subscribe):
+for command in (submit, show_job, list_jobs, listen, subscribe, migrate_store):
     main.add_command(command)
