@@ -234,6 +234,33 @@ async def test_tasks_are_listed_newest_first_and_by_status(world: World) -> None
 
 
 @pytest.mark.anyio
+async def test_tasks_are_listed_for_one_account_where_it_is_named(world: World) -> None:
+    ref = a_ref()
+    await create(world, a_ref(), "of another account")
+    mine = (await create(world, ref, "a bell")).json()["taskId"]
+
+    query = f"offset=0&limit=1000&email={ref}@Example.com"
+    listed = (await world.get(f"/v1/runwayml/tasks/?{query}")).json()
+
+    assert [task["taskId"] for task in listed] == [mine]
+
+
+@pytest.mark.anyio
+async def test_reads_are_counted_by_name(world: World) -> None:
+    async def count() -> list[int]:
+        requests = (await world.get("/ledger")).json()["requests"]
+        paths = ("scheduler/", "tasks/", "tasks/{task_id}")
+        return [requests.get(f"GET /v1/runwayml/{path}", 0) for path in paths]
+
+    before = await count()
+    await world.get("/v1/runwayml/scheduler/")
+    await world.get("/v1/runwayml/tasks/?offset=0&limit=100")
+    await world.get("/v1/runwayml/tasks/unknown")
+
+    assert await count() == [number + 1 for number in before]
+
+
+@pytest.mark.anyio
 async def test_an_unknown_task_is_not_found_and_an_expired_one_is_gone(world: World) -> None:
     gone = (await create(world, a_ref(), "[gone]")).json()["taskId"]
 

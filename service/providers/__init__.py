@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from service.jobs import Report
+from service.jobs import Job, Report
 from service.providers.inputs import Input
 
 
@@ -94,12 +94,20 @@ class Busy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
-    """The task may or may not have been taken."""
+    """Nobody can tell: a task may or may not have been taken, or a read says nothing of it."""
+
+    message: str
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider does not know the task: not any more, or it never did."""
 
     message: str
 
 
 Answer = Report | Busy | Unknown
+Finding = Sequence[Report] | Gone | Unknown
+"""What one read found: what the provider says of the task by now, in one report or more."""
 
 
 class Provider(Protocol):
@@ -132,6 +140,20 @@ class Provider(Protocol):
 
     def read_callback(self, body: bytes) -> list[Report]:
         """Read a callback; Unreadable when it is not this provider's JSON."""
+        ...
+
+    def look_up(self, job: Job, step: int) -> Call | None:
+        """Ask what became of *job*, by read number *step* from 0; None when there is none (left).
+
+        The next read is worth a try where this one finds Unknown.
+        """
+        ...
+
+    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
+        """Say what read number *step* found; *job* as it was when it was asked for.
+
+        No report names another ref than the job's.
+        """
         ...
 
 

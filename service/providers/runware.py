@@ -9,10 +9,11 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.errors import Invalid
-from service.jobs import Code, Report, Stage, Status
+from service.jobs import Code, Job, Report, Stage, Status
 from service.providers import (
     Answer,
     Call,
+    Finding,
     Operation,
     Prepared,
     Reply,
@@ -26,6 +27,7 @@ from service.providers.reading import json_or_none
 from service.providers.runware_errors import classify, error_of, is_taken
 from service.providers.runware_inputs import CAPTION, operation_of
 from service.providers.runware_items import Item, read_item, read_items, read_reports
+from service.providers.runware_reads import look_up, read_look_up
 from service.untrusted import Unreadable, read_json
 
 _TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
@@ -83,6 +85,12 @@ class Runware:
         if not reports:
             raise Unreadable("not a task of Runware")
         return reports
+
+    def look_up(self, job: Job, step: int) -> Call | None:
+        return look_up(job, step)
+
+    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
+        return read_look_up(reply, job, step)
 
 
 def _written(task: Task) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from service.errors import Fault, Invalid
-from service.jobs import Artifact, Code, Output, Report, Stage, Status
-from service.providers import Answer, Call, Operation, Prepared, Reply, Task, Unknown
+from service.jobs import Artifact, Code, Job, Output, Report, Stage, Status
+from service.providers import Answer, Call, Finding, Operation, Prepared, Reply, Task, Unknown
 from service.providers.answers import (
     BUSY,
     busy,
@@ -55,6 +55,12 @@ class RunwayAi:
 
     def read_callback(self, body: bytes) -> list[Report]:
         raise Unreadable(f"{self.title} sends no callbacks, so these {len(body)} bytes are none")
+
+    def look_up(self, job: Job, step: int) -> Call | None:  # noqa: ARG002 - it keeps no tasks
+        return None
+
+    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:  # noqa: ARG002 - as above
+        return Unknown(message=f"{self.title} keeps no tasks that could be asked for")
 
 
 def _trim_faults(operation: Operation, given: dict[str, Any]) -> list[Fault]:

@@ -8,14 +8,15 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.errors import Invalid
-from service.jobs import Output, Report, Stage, Status
-from service.providers import Answer, Call, Operation, Prepared, Reply, Task, Unknown
+from service.jobs import Job, Output, Report, Stage, Status
+from service.providers import Answer, Call, Finding, Operation, Prepared, Reply, Task, Unknown
 from service.providers.answers import BUSY, busy, empty, garbled, message_of, refused, taken
 from service.providers.calls import get, segment, send
 from service.providers.inputs import faults_of
-from service.providers.reading import entries, fields, identifier, json_or_none, text
+from service.providers.reading import fields, json_or_none, text
 from service.providers.useapi_endpoints import ENDPOINTS
-from service.providers.useapi_tasks import read_task, refusal, refusal_code, says_something
+from service.providers.useapi_reads import find_running, look_up, read_look_up, status_of
+from service.providers.useapi_tasks import read_task, refusal, says_something
 from service.untrusted import Unreadable, read_json
 
 _OURS: Final = frozenset({"replyUrl", "replyRef"})
@@ -68,11 +69,18 @@ class UseApi:
             raise Unreadable("not a task of useapi.net")
         return [report]
 
+    def look_up(self, job: Job, step: int) -> Call | None:
+        operation = self.operation(job.operation)
+        return None if operation is not None and operation.at_once else look_up(job, step)
+
+    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
+        return read_look_up(reply, job, step)
+
 
 def _answer(reply: Reply, task: Task) -> Answer:
     body = fields(json_or_none(reply.body))
-    status = _status(reply, body)
-    if status == _TOO_MANY and (running := _running(body, task.ref)):
+    status = status_of(reply, body)
+    if status == _TOO_MANY and (running := find_running(body.get("runningTasks"), task.ref)):
         return running
     if status in BUSY:
         return busy(reply, message_of(body))
@@ -81,23 +89,6 @@ def _answer(reply: Reply, task: Task) -> Answer:
     if ENDPOINTS[task.operation].operation.at_once:
         return _described(body)
     return _accepted(body)
-
-
-def _status(reply: Reply, body: dict[str, Any]) -> int:
-    """Trust the body's `code` over a 200 that carries no task."""
-    told = refusal_code(body)
-    carries_task = read_task(body).task_id is not None
-    return told if told and taken(reply.status) and not carries_task else reply.status
-
-
-def _running(body: dict[str, Any], ref: str) -> Report | None:
-    """Find our own task among those an account is busy with: then it was accepted before."""
-    told = body.get("runningTasks")
-    lists = told.values() if isinstance(told, dict) else [told]
-    for running in (fields(item) for each in lists for item in entries(each)):
-        if identifier(running.get("replyRef")) == ref:
-            return replace(read_task(running), status=Status.SUBMITTED)
-    return None
 
 
 def _accepted(body: dict[str, Any]) -> Answer:

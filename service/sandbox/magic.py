@@ -14,7 +14,7 @@ HELP: Final = {
     "[slow N]": "N more seconds before the end (5 unless given)",
     "[early]": "all callbacks are sent before the submit is answered",
     "[lost]": "no callback at all; the task itself ends",
-    "[dup N]": "the last callback is sent N times (2 unless given)",
+    "[dup N]": "the last callback is sent N times (2 unless given, 0 is never)",
     "[shuffle]": "the end comes first, then the stale callbacks, newest first",
     "[forged]": "a callback with a broken `t=` and a false success precedes the true end",
     "[flat]": "Runware: callbacks are the bare item",

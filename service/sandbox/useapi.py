@@ -126,7 +126,8 @@ class Useapi:
         if offset is None or not limit:
             return _no(400, "Parameters offset (0…1000) and limit (1…1000) are required")
         statuses = set(filter(None, request.query_params.get("statuses", "").split(",")))
-        bodies = [task.state[0] for task in self._tasks.newest(NAME) if not task.magic.gone]
+        kept = [task for task in self._tasks.newest(NAME) if not task.magic.gone]
+        bodies = [task.state[0] for task in kept if _belongs(task, request)]
         wanted = [body for body in bodies if not statuses or body["status"] in statuses]
         return answer(wanted[offset : offset + limit])
 
@@ -185,6 +186,12 @@ def _retry_at(refusal: Refusal) -> Json:
     if refusal.after is None:
         return {}
     return {"retryAfter": rfc3339(now() + refusal.after * SECOND)}
+
+
+def _belongs(task: Task, request: Request) -> bool:
+    """Ask of one account where `email` names it; useapi.net wants that as soon as there are two."""
+    email = request.query_params.get("email", "")
+    return not email or email.lower() == task.account.lower()
 
 
 def _number(request: Request, name: str) -> int | None:
