@@ -1,7 +1,7 @@
 """Where providers call back: the URL is the key, and what it does not open is not there."""
 
 import re
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +23,7 @@ _MAX_TOKEN: Final = 256
 class CallbacksQuery(Paged, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     job: str | None = None
+    quarantined: Literal["true"] | None = None
 
 
 class Receiver:
@@ -77,6 +78,13 @@ async def show(visit: Visit[Nothing]) -> CallbackView:
     """Look at one callback as it came in, with secrets redacted."""
     callback = await visit.context.store.callback(visit.tenant, visit.id("cb"))
     return view(callback, redacted_text(callback.body))
+
+
+async def replay(visit: Visit[Nothing]) -> CallbackView:
+    """Process a stored callback again, as if it came now: after an adapter was mended."""
+    context = visit.context
+    callback = await context.store.callback(visit.tenant, visit.id("cb"))
+    return view(await context.intake.replay(callback), redacted_text(callback.body))
 
 
 async def listing(visit: Visit[CallbacksQuery]) -> Listed[CallbackView]:

@@ -50,6 +50,10 @@ class Visit(Generic[Q]):
         """Answer with a status or headers of its own; the type says what is inside."""
         return cast("T", reply(answer, status, headers))
 
+    def not_modified(self, kind: type[T], headers: dict[str, str]) -> T:  # noqa: ARG002 - for T
+        """Answer without the body of the *kind* that would be due: the client has it."""
+        return cast("T", reply(None, HTTPStatus.NOT_MODIFIED, headers))
+
     def id(self, prefix: str) -> str:
         """The id in the path; one that cannot be ours is not there, and needs no look-up."""
         given = str(self.request.path_params["id"])

@@ -1,5 +1,6 @@
 """Whether the service is alive, ready and what it counts; and which providers it knows."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -11,15 +12,18 @@ from handlers.lists import Listed
 from service.context import Context
 from service.errors import Unavailable
 from service.metrics import page
+from service.ports import Paused
 from service.providers.inputs import json_schema
+from service.times import rfc3339
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """*store* and *loops* say what is wrong, or `ok`."""
+    """*store* and *loops* say what is wrong, or `ok`; *accounts* which providers refuse us."""
 
     ready: bool
     store: str
     loops: str
+    accounts: dict[str, str] = {}
 
 
 class OperationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,16 +49,29 @@ async def alive(_: Request) -> Response:
 async def ready(request: Request) -> Response:
     """503 while the store cannot be written or a loop is dead."""
     context = cast("Context", request.app.state.context)
+    accounts: dict[str, str] = {}
     try:
         await context.store.check()
+        accounts = _refusals(await context.store.paused())
         store = "ok"
     except Unavailable as exc:
         store = str(exc)
     dead = ", ".join(sorted(context.loops.dead))
     answer = Readiness(
-        ready=store == "ok" and not dead, store=store, loops=f"dead: {dead}" if dead else "ok"
+        ready=store == "ok" and not dead,
+        store=store,
+        loops=f"dead: {dead}" if dead else "ok",
+        accounts=accounts,
     )
     return reply(answer, 200 if answer.ready else 503)
+
+
+def _refusals(paused: Sequence[Paused]) -> dict[str, str]:
+    """By provider: an account's own name is an e-mail address."""
+    return {
+        one.account.partition(":")[0]: f"paused since {rfc3339(one.paused_at)}: {one.paused_for}"
+        for one in paused
+    }
 
 
 async def metrics(_: Request) -> Response:

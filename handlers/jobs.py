@@ -9,12 +9,16 @@ from msgspec.structs import replace
 from handlers.bodies import convert, read_json_body
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
+from handlers.waiting import entity_tag, is_known, preferred_wait, until_ended
 from service.context import Context
-from service.errors import Fault, Invalid
-from service.job_view import JobView, view
+from service.errors import Conflict, Fault, Invalid
+from service.job_view import JobView, cancellation, view
 from service.jobs import Job, Status
+from service.moves import Moves
 from service.orders import MAX_ORDERS, Order, idempotency
+from service.ports import Submission
 from service.redaction import redacted_json
+from service.submissions import RETRYABLE, canceled, retried
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +42,15 @@ async def submit(visit: Visit[Nothing]) -> JobView | Listed[JobView]:
     new = context.desk.take(visit.tenant, orders, context.clock())
     jobs, fresh = await context.mover.add(new, key)
     inputs = {one.job.id: one.input for one in new} if fresh else await _inputs(context, jobs)
-    views = [_shown(job, inputs.get(job.id)) for job in jobs]
     headers = {} if fresh else {"idempotent-replayed": "true"}
+    if (seconds := preferred_wait(visit)) is not None:
+        jobs = await until_ended(visit, jobs, seconds)
+        headers["preference-applied"] = f"wait={seconds}"
+    status = 200 if seconds is not None and all(job.ended for job in jobs) else 202
+    views = [_shown(job, inputs.get(job.id)) for job in jobs]
     if isinstance(given, list):
-        return visit.reply(Listed(data=views), 202, headers)
-    return visit.reply(views[0], 202, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
+        return visit.reply(Listed(data=views), status, headers)
+    return visit.reply(views[0], status, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
 
 
 def _orders(given: Any) -> list[Order]:
@@ -54,14 +62,55 @@ def _orders(given: Any) -> list[Order]:
 
 
 async def show(visit: Visit[JobQuery]) -> JobView:
-    """Look at one job; `expand=raw` adds the provider's own last body."""
-    context = visit.context
+    """Look at one job, or wait for its end; `expand=raw` adds the provider's own last body."""
+    context, headers = visit.context, {}
     job = await context.store.job(visit.tenant, visit.id("job"))
-    shown = _shown(job, (await context.store.inputs([job.id])).get(job.id))
+    if (seconds := preferred_wait(visit)) is not None and not job.ended:
+        (job,) = await until_ended(visit, [job], seconds)
+        headers["preference-applied"] = f"wait={seconds}"
     if visit.query.expand == "raw":
         body = await context.store.last_body(job.id)
-        shown = replace(shown, raw=msgspec.Raw(redacted_json(body)))
-    return shown
+        raw = msgspec.Raw(redacted_json(body))
+        return visit.reply(replace(await _whole(context, job), raw=raw), 200, headers)
+    headers["etag"] = entity_tag(job)
+    if is_known(visit, headers["etag"]):
+        return visit.not_modified(JobView, headers)
+    return visit.reply(await _whole(context, job), 200, headers)
+
+
+async def cancel(visit: Visit[Nothing]) -> JobView:
+    """Stop waiting for a job; `cancellation` says whether its provider was told."""
+    job = await visit.context.store.job(visit.tenant, visit.id("job"))
+
+    def act(moves: Moves) -> None:
+        now = moves.job(job.ref)
+        if now is None or now.ref != job.ref:
+            raise Conflict("The job has just been submitted again; look at it once more.")
+        if now.ended and now.status is not Status.CANCELED:
+            raise Conflict(f"The job has ended: it is {now.status}.")
+        if not now.ended:
+            moves.move(now, canceled(now, moves.at))
+
+    changes = await visit.context.mover.change([job.ref], act)
+    after = changes.jobs.get(job.id) or await visit.context.store.job(visit.tenant, job.id)
+    return replace(await _whole(visit.context, after), cancellation=cancellation(job))
+
+
+async def retry(visit: Visit[Nothing]) -> JobView:
+    """Submit a failed, expired or canceled job again, under a new ref."""
+    context = visit.context
+    job = await context.store.job(visit.tenant, visit.id("job"))
+    ref = context.chance.new_ref()
+
+    def act(moves: Moves) -> None:
+        now = moves.job(job.ref)
+        if now is None or now.ref != job.ref or now.status not in RETRYABLE:
+            raise Conflict("Only a job that failed, expired or was canceled can be tried again.")
+        moves.move(now, retried(now, ref, moves.at))
+        moves.changes.submissions.append(Submission(ref=ref, job_id=now.id, created_at=moves.at))
+
+    changes = await context.mover.change([job.ref], act)
+    return await _whole(context, changes.jobs[job.id])
 
 
 async def listing(visit: Visit[JobsQuery]) -> Listed[JobView]:
@@ -75,6 +124,10 @@ async def listing(visit: Visit[JobsQuery]) -> Listed[JobView]:
 
 async def _inputs(context: Context, jobs: Sequence[Job]) -> dict[str, bytes]:
     return await context.store.inputs([job.id for job in jobs])
+
+
+async def _whole(context: Context, job: Job) -> JobView:
+    return _shown(job, (await context.store.inputs([job.id])).get(job.id))
 
 
 def _shown(job: Job, given: bytes | None) -> JobView:

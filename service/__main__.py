@@ -17,6 +17,7 @@ from service.app import create_app, running
 from service.context import Context
 from service.errors import StartError
 from service.feed import Feed
+from service.providers import callers
 from service.server import Server
 from service.settings import Role, Settings, from_env
 
@@ -36,6 +37,7 @@ def main(role: Role = Role.ALL, environ: Mapping[str, str] = os.environ) -> int:
 
 async def serve(settings: Settings) -> int:
     """Serve until told to stop, then finish what is under way."""
+    _warn(settings)
     feed = Feed()
     async with running(settings, feed) as context:
         server = Server(create_app(context), feed, settings.host, settings.port)
@@ -48,6 +50,18 @@ async def serve(settings: Settings) -> int:
     return 0 if server.started and not broken else 1
 
 
+def _warn(settings: Settings) -> None:
+    """Jobs that wait for calls to a private address would wait in vain, until they expire."""
+    deaf = [name for name in callers() if settings.accounts[name].is_far]
+    if deaf and settings.is_hidden:
+        log.warning(
+            "service.warned",
+            message="BELFRY_PUBLIC_URL is a private address: its providers cannot call back",
+            public_url=settings.public_url,
+            providers=deaf,
+        )
+
+
 async def _stop_when_broken(context: Context, server: Server) -> None:
     """After a disk error only a new start can tell what was written; a supervisor does that."""
     await context.store.broken()
@@ -57,9 +71,9 @@ async def _stop_when_broken(context: Context, server: Server) -> None:
 
 def with_keys(settings: Settings) -> Settings:
     """On SQLite, make the secret keys that are not set and keep them beside the database."""
-    if settings.secret_keys or not settings.is_sqlite:
+    if settings.keys_file is None:
         return settings
-    path = Path(settings.database_url.removeprefix("sqlite:///") + ".keys")
+    path = Path(settings.keys_file)
     try:
         if not path.exists():
             file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

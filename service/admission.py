@@ -12,7 +12,12 @@ def admit(queues: Sequence[Queue], limits: Mapping[str, int]) -> list[Job]:
 
 
 def _of(queue: Queue, limits: Mapping[str, int]) -> list[Job]:
-    """A job that wants fewer neighbours (useapi's maxJobs) holds up those behind it, in turn."""
+    """A job that wants fewer neighbours (useapi's maxJobs) holds up those behind it, in turn.
+
+    An account that was refused is tried with one job, whatever is still under way there.
+    """
+    if queue.paused and queue.slots is None:
+        return [] if queue.sending else list(queue.jobs[:1])
     chosen: list[Job] = []
     for job in queue.jobs:
         if queue.used + len(chosen) >= _slots(queue, job, limits):

@@ -16,6 +16,7 @@ from service.ears import Ears
 from service.feed import Feed
 from service.intake import Intake
 from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
+from service.lines import Line
 from service.loops import Loops, Run
 from service.metrics import EVENTS
 from service.moves import Mover
@@ -23,9 +24,10 @@ from service.orders import Desk
 from service.outbound import Poster, ProviderClient
 from service.ports import Changes, Key, Store, Topic
 from service.providers import registry
+from service.reconciler import Reconciler
 from service.settings import Role, Settings
 from service.signing import CallbackTokens, Vault, key_hash
-from service.submitter import Line, Submitter
+from service.submitter import Submitter
 from service.sweeper import Sweeper
 from store import open_store
 
@@ -63,7 +65,10 @@ def _build(
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
     courier = Courier(store, poster, vault, now)
     mover = Mover(store, now, chance.new_id, courier.takes)
-    submitter, intake = Submitter(store, mover, lines, tokens), Intake(mover, providers)
+    submitter, intake = (
+        Submitter(store, mover, lines, tokens),
+        Intake(mover, providers, reconcile=settings.reconcile),
+    )
     mover.listeners += [courier.committed, submitter.committed, _wake(feed), _count]
     context = Context(
         settings=settings,
@@ -88,7 +93,9 @@ def _build(
     }
     loops: dict[str, Run] = {}
     if settings.role is not Role.WEB:
-        sweeper = Sweeper(store, mover, now)
+        reconciler = Reconciler(mover, lines, enabled=settings.reconcile)
+        sweeper = Sweeper(store, reconciler, now)
+        mover.listeners.append(_check(sweeper))
         loops |= {"courier": courier.run, "submitter": submitter.run, "sweeper": sweeper.run}
     if settings.role is not Role.WORKER:
         loops |= {"intake": intake.run}
@@ -130,10 +137,19 @@ def _lines(settings: Settings, stack: AsyncExitStack) -> dict[str, Line]:
     return lines
 
 
+def _check(sweeper: Sweeper) -> Callable[[Changes], None]:
+    def told(changes: Changes) -> None:
+        if any(job.doubt for job in changes.jobs.values()):
+            sweeper.look()
+
+    return told
+
+
 def _wake(feed: Feed) -> Callable[[Changes], None]:
     def told(changes: Changes) -> None:
         if changes.events:
             feed.wake()
+        feed.ring(job.id for job in changes.jobs.values() if job.ended)
 
     return told
 

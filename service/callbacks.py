@@ -1,14 +1,17 @@
 """The callback: one request from a provider, raw, and the verdict on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from service.jobs import Job, Report, advance
-from service.times import rfc3339
+from service.jobs import ENDS, Job, Reason, Report, Status, advance
+from service.outputs import Code
+from service.times import rfc3339, rfc3339_or_none
 
+MAX_ASKED: Final = 5
+"""Doubts of one job that are settled by asking: a provider gone wild must not make us poll it."""
 KEPT_UNREADABLE: Final = 64 * 1024
 """Bytes kept of a callback that cannot be read."""
 
@@ -35,6 +38,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     received_at: int
     repeats: int = 0
+    doubt: Reason | None = None
+    settled_at: int | None = None
+    settlement: str | None = None
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What a callback is, the *steps* it takes its job through, and the *doubt* it raises."""
+
+    verdict: Verdict
+    steps: tuple[Job, ...] = ()
+    doubt: Reason | None = None
 
 
 def correlate(job: Job, ref: str, reports: Sequence[Report]) -> list[Report] | None:
@@ -58,29 +72,60 @@ def _same_task(known: str | None, named: str | None) -> bool:
 
 
 def judge(
-    job: Job, ref: str, reports: Sequence[Report] | None, at: int
-) -> tuple[Verdict, list[Job]]:
+    job: Job, ref: str, reports: Sequence[Report] | None, at: int, may_ask: Callable[[Job], bool]
+) -> Judgement:
     """Say what a callback is and through which states it takes *job*; *reports* None: unreadable.
 
-    A callback for an earlier submission of the job is late: the newer one decides.
+    A callback for an earlier submission of the job is late: the newer one decides. What
+    contradicts the job raises a doubt if its provider *may* be *asked* about it.
     """
+
+    def asking(reason: Reason | None) -> Reason | None:
+        wanted = reason and job.ref == ref and job.asked < MAX_ASKED
+        return reason if wanted and may_ask(job) else None
+
     if reports is None:
-        return Verdict.UNREADABLE, []
+        return Judgement(Verdict.UNREADABLE, (), asking(_unless_ended(job, Reason.UNREADABLE)))
     agreed = correlate(job, ref, reports)
     if agreed is None:
-        return Verdict.MISMATCHED, []
+        return Judgement(Verdict.MISMATCHED, (), asking(_unless_ended(job, Reason.MISMATCHED)))
     if job.ref != ref:
-        return Verdict.LATE, []
+        return Judgement(Verdict.LATE)
+    found = filter(None, (_contradiction(job, report) for report in agreed))
+    if doubt := asking(next(found, None)):
+        return Judgement(Verdict.LATE if job.ended else Verdict.ACCEPTED, (), doubt)
+    return _moved(job, agreed, at)
+
+
+def _unless_ended(job: Job, reason: Reason) -> Reason | None:
+    return None if job.ended else reason
+
+
+def _contradiction(job: Job, report: Report) -> Reason | None:
+    """See whether *report* says "done" without a result, or another end than the one that was."""
+    if report.part is not None or report.status not in ENDS:
+        return None
+    if job.status in (Status.SUCCEEDED, Status.FAILED):
+        return Reason.SECOND_END if report.status is not job.status else None
+    empty = report.error is not None and report.error.code is Code.NO_OUTPUT
+    return Reason.NO_OUTPUT if empty and not job.ended else None
+
+
+def _moved(job: Job, reports: Sequence[Report], at: int) -> Judgement:
     steps: list[Job] = []
-    for report in agreed:
+    for report in reports:
         moved = advance(steps[-1] if steps else job, report, at)
         if moved is not None:
             steps.append(moved)
-    return (Verdict.ACCEPTED if steps else Verdict.LATE), steps
+    accepted = steps and job.status is not Status.CANCELED
+    return Judgement(Verdict.ACCEPTED if accepted else Verdict.LATE, tuple(steps))
 
 
 class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as users see it; *body* only when one is asked for, with secrets redacted."""
+    """A callback as users see it; *body* only when one is asked for, with secrets redacted.
+
+    *quarantine* says what it contradicts; *settlement* what its provider said when it was asked.
+    """
 
     id: str
     object: str = "callback"
@@ -90,6 +135,9 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     repeats: int
     received_at: str
+    quarantine: Reason | None
+    settled_at: str | None
+    settlement: str | None
     body: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -102,5 +150,8 @@ def view(callback: Callback, body: str | msgspec.UnsetType = msgspec.UNSET) -> C
         verdict=callback.verdict,
         repeats=callback.repeats,
         received_at=rfc3339(callback.received_at),
+        quarantine=callback.doubt,
+        settled_at=rfc3339_or_none(callback.settled_at),
+        settlement=callback.settlement,
         body=body,
     )

@@ -18,15 +18,19 @@ class Ears:
         self, store: Store, feed: Feed, concerned: Mapping[Topic, Callable[[], None]]
     ) -> None:
         self._store, self._feed, self._concerned = store, feed, concerned
+        self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._store.follow(self._heard))
-            both.create_task(self._watch())
+        async with asyncio.TaskGroup() as ears:
+            ears.create_task(self._store.follow(self._heard))
+            ears.create_task(self._watch())
+            ears.create_task(self._ring())
 
     def _heard(self, topics: frozenset[Topic]) -> None:
         for topic in topics:
             self._concerned[topic]()
+        if Topic.EVENTS in topics:
+            self._ended.set()
 
     async def _watch(self) -> None:
         """One look for all streams of this process; couriers and submitters look by themselves."""
@@ -39,4 +43,17 @@ class Ears:
             if last != known:
                 known = last
                 self._feed.wake()
+                self._ended.set()
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ring(self) -> None:
+        """Ring for jobs that another process has ended: one query for all who wait here."""
+        while True:
+            await self._ended.wait()
+            self._ended.clear()
+            if self._feed.awaited:
+                try:
+                    self._feed.ring(await self._store.ended_among(list(self._feed.awaited)))
+                except Unavailable:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    self._ended.set()

@@ -1,6 +1,6 @@
 """The event: a fact told to subscribers, immutable, in one log; its bytes are the webhook body."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,8 @@ TYPES: Final[dict[str, str]] = {
     "job.failed": "The job ended without output; `error` says why.",
     "job.canceled": "The job was called off.",
     "job.expired": "The provider was not heard of until the deadline.",
+    "provider.paused": "A provider refuses our account; waiting jobs stay queued.",
+    "provider.resumed": "The provider takes jobs of our account again.",
 }
 DEFAULT: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
 
@@ -48,12 +50,35 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     after_expiry: bool = False
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """The webhook body of an event that is about no job."""
+
+    id: str
+    type: str
+    timestamp: str
+    sequence: int = 1
+    data: dict[str, Any]
+
+
+def notice(kind: str, tenant: str, data: dict[str, Any], event_id: str, at: int) -> Event:
+    body = Notice(id=event_id, type=kind, timestamp=rfc3339(at), data=data)
+    return Event(
+        id=event_id,
+        tenant=tenant,
+        type=kind,
+        at=at,
+        sequence=body.sequence,
+        payload=msgspec.json.encode(body),
+        provider=data.get("provider"),
+    )
+
+
 def type_of(before: Job | None, after: Job) -> str | None:
     """Name what a move is to subscribers; None when it is only our own bookkeeping."""
     if before is None:
         return "job.queued"
     if after.status is not before.status:
-        silent = after.status in (Status.SUBMITTING, Status.QUEUED)
+        silent = after.status in (Status.SUBMITTING, Status.QUEUED) and not before.ended
         return None if silent else f"job.{after.status}"
     further = (after.progress, after.progress_text, after.seen) != (
         before.progress,

@@ -1,6 +1,8 @@
 """Wake-ups: tells those who wait that something was committed. A hint, never the data itself."""
 
 import asyncio
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class Feed:
@@ -10,6 +12,7 @@ class Feed:
         self._count = 0
         self._closed = False
         self._change = asyncio.Event()
+        self._bells: dict[str, set[asyncio.Event]] = {}
 
     @property
     def closed(self) -> bool:
@@ -27,6 +30,32 @@ class Feed:
         """End every wait, now and later: the process is about to stop."""
         self._closed = True
         self.wake()
+        self.ring(list(self._bells))
+
+    @property
+    def awaited(self) -> Collection[str]:
+        """The jobs whose end somebody waits for."""
+        return self._bells.keys()
+
+    def ring(self, job_ids: Iterable[str]) -> None:
+        """Tell those who wait for these jobs that they have ended."""
+        for job_id in job_ids:
+            for bell in self._bells.get(job_id, ()):
+                bell.set()
+
+    @contextmanager
+    def bell(self, job_id: str) -> Iterator[asyncio.Event]:
+        """Lend a bell that rings when the job ends; as with a ticket, take it before you read."""
+        bell = asyncio.Event()
+        self._bells.setdefault(job_id, set()).add(bell)
+        if self._closed:
+            bell.set()
+        try:
+            yield bell
+        finally:
+            self._bells[job_id].discard(bell)
+            if not self._bells[job_id]:
+                del self._bells[job_id]
 
     async def wait(self, ticket: int, timeout_seconds: float | None = None) -> bool:
         """Wait for a wake-up since *ticket*; False when the time is over first."""

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from service.jobs import Job, JobError, Output, Status
+from service.jobs import Job, Status
+from service.outputs import JobError, Output
 from service.times import rfc3339, rfc3339_or_none
 
 
@@ -13,6 +14,13 @@ class Progress(msgspec.Struct, frozen=True):
 
     ratio: float | None
     text: str | None
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """Whether the provider was told, and what that means."""
+
+    message: str
+    provider_told: bool = False
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -40,6 +48,17 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     finished_at: str | None
     deadline_at: str | None
     raw: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    cancellation: Cancellation | msgspec.UnsetType = msgspec.UNSET
+
+
+def cancellation(before: Job) -> Cancellation:
+    """Tell the truth of a cancel: no provider offers one that stops the work or the bill."""
+    if before.status is Status.QUEUED:
+        return Cancellation("It had not been sent: nothing was begun and nothing is owed.")
+    return Cancellation(
+        "The provider was not told, because it cannot stop a task: it may finish and bill it. "
+        "Its result will be kept with the job, and nobody will be notified.",
+    )
 
 
 def view(job: Job) -> JobView:

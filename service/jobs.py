@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from service.outputs import JobError, Output, joined
 from service.times import SECOND
 
 
@@ -32,57 +33,24 @@ RANK: Final = {
 }
 
 
-class Code(StrEnum):
-    """Why a job failed, in our words."""
+QUEUE_LIMIT: Final = 7 * 86_400 * SECOND
+"""How long a job may wait for a slot: every accepted job ends."""
 
-    MODERATED = "moderated"
-    INSUFFICIENT_CREDITS = "insufficient_credits"
-    INVALID_INPUT = "invalid_input"
-    UNAUTHORIZED = "unauthorized"
-    RATE_LIMITED = "rate_limited"
-    PROVIDER_ERROR = "provider_error"
+
+class Reason(StrEnum):
+    """Why a provider is asked about a job, once: in normal running it never is."""
+
+    OVERDUE = "overdue"
+    ANSWER_LOST = "answer_lost"
+    """Nobody knows whether the submit arrived."""
+    MISMATCHED = "mismatched"
+    """A callback at its URL spoke of another task."""
+    UNREADABLE = "unreadable"
+    """A callback at its URL could not be read."""
     NO_OUTPUT = "no_output"
-    SUBMIT_UNKNOWN = "submit_unknown"
-    TIMED_OUT = "timed_out"
-
-
-class Stage(StrEnum):
-    """Where a job failed."""
-
-    SUBMIT = "submit"
-    PROVIDER = "provider"
-    TIMEOUT = "timeout"
-
-
-class JobError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job, or one of its results, failed; *retryable*: a new submission may work."""
-
-    code: Code
-    message: str
-    provider_code: str | None = None
-    retryable: bool = False
-    stage: Stage = Stage.PROVIDER
-
-
-class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """One file the provider made; *kind* is image, video, audio, text, model or file."""
-
-    id: str | None = None
-    kind: str = "file"
-    url: str | None = None
-    media_type: str | None = None
-    width: int | None = None
-    height: int | None = None
-    bytes: int | None = None
-
-
-class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job brought; *errors* are those of its failed parts."""
-
-    artifacts: tuple[Artifact, ...] = ()
-    text: str | None = None
-    data: dict[str, Any] | list[Any] | None = None
-    errors: tuple[JobError, ...] = ()
+    """A callback said that it is done, and brought nothing."""
+    SECOND_END = "second_end"
+    """A callback told another end than the one before."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +77,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     *account* is whose slots it uses (the provider, or `provider:email` where the input pins one),
     *parts* how many results end it, *seen* the keys of those that are in, *due_at* when the
-    submitter may next act on it, *sequence* the number of its events.
+    submitter may next act on it, *sequence* the number of its events, *lost* how many of its
+    submits were never answered. *doubt* is to be settled at *doubt_at* by asking its provider;
+    *reads* counts how often that failed, *asked* how many doubts were settled so.
     """
 
     id: str
@@ -140,7 +110,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     sequence: int = 0
     tries: int = 0
+    lost: int = 0
     due_at: int | None = None
+    doubt: Reason | None = None
+    doubt_at: int | None = None
+    reads: int = 0
+    asked: int = 0
+    extended: bool = False
+    queued_at: int | None = None
     submitted_at: int | None = None
     finished_at: int | None = None
     deadline_at: int | None = None
@@ -149,13 +126,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def ended(self) -> bool:
         return self.status in ENDS
 
+    @property
+    def check_at(self) -> int | None:
+        """When it must be looked at: for a doubt, its deadline, or too long a wait in the queue."""
+        if self.doubt_at is not None:
+            return self.doubt_at
+        if self.status is Status.QUEUED:
+            return (self.queued_at or self.created_at) + QUEUE_LIMIT
+        return None if self.ended else self.deadline_at
+
 
 def advance(job: Job, report: Report, at: int) -> Job | None:
     """Take *report* into *job*; None when it says nothing new.
 
     Late, repeated and shuffled reports change nothing. The one end that gives way is our own
-    verdict `expired`, which a provider's later end replaces.
+    verdict `expired`, which a provider's later end replaces; a job that was canceled keeps what
+    comes later without ending again.
     """
+    if job.status is Status.CANCELED:
+        return _kept(job, report)
     if job.ended and not (job.status is Status.EXPIRED and report.status in ENDS):
         return None
     if report.part is not None:
@@ -166,22 +155,16 @@ def advance(job: Job, report: Report, at: int) -> Job | None:
     return None if moved == job else _timed(moved, at)
 
 
-def admitted(job: Job, at: int, lease_until: int) -> Job:
-    """Take a queued job in hand: it is `submitting` until the answer is in."""
+def _kept(job: Job, report: Report) -> Job | None:
+    if report.output is None or (report.part in job.seen if report.part else job.output):
+        return None
+    seen = (*job.seen, report.part) if report.part else job.seen
     return replace(
         job,
-        status=Status.SUBMITTING,
-        tries=job.tries + 1,
-        due_at=lease_until,
-        deadline_at=at + job.deadline_seconds * SECOND,
+        seen=seen,
+        output=joined(job.output, report.output, report.error),
+        cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
         version=job.version + 1,
-    )
-
-
-def requeued(job: Job) -> Job:
-    """Put a job that its provider did not take back into the queue."""
-    return replace(
-        job, status=Status.QUEUED, due_at=None, deadline_at=None, version=job.version + 1
     )
 
 
@@ -213,7 +196,7 @@ def _take_part(job: Job, report: Report, at: int) -> Job | None:
     """Add one result of *job.parts*; the last one ends the job: succeeded if any part did."""
     if report.part is None or report.part in job.seen:
         return None
-    output = _joined(job.output, report)
+    output = joined(job.output, report.output, report.error)
     cost = job.cost_usd
     if report.cost_usd is not None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
@@ -234,31 +217,12 @@ def _parts_ratio(job: Job) -> float:
     return max(job.progress or 0.0, round(len(job.seen) / job.parts, 4))
 
 
-def _joined(before: Output | None, report: Report) -> Output:
-    have, new = before or Output(), report.output or Output()
-    errors = have.errors + new.errors + ((report.error,) if report.error else ())
-    texts = [text for text in (have.text, new.text) if text is not None]
-    return Output(
-        artifacts=have.artifacts + new.artifacts,
-        text="\n\n".join(texts) if texts else None,
-        data=_joined_data(have.data, new.data),
-        errors=errors,
-    )
-
-
-def _joined_data(
-    have: dict[str, Any] | list[Any] | None, new: dict[str, Any] | list[Any] | None
-) -> dict[str, Any] | list[Any] | None:
-    """One result's data stands as it is; several stand in a list."""
-    if have is None or new is None:
-        return have if new is None else new
-    return [*(have if isinstance(have, list) else [have]), new]
-
-
 def _end(job: Job, status: Status, output: Output | None, error: JobError | None, at: int) -> Job:
     return replace(
         job,
         status=status,
+        doubt=None,
+        doubt_at=None,
         output=output if output is not None else job.output,
         error=error if status is Status.FAILED or status is Status.EXPIRED else None,
         progress=1.0 if status is Status.SUCCEEDED else job.progress,

@@ -33,6 +33,12 @@ ATTEMPT_TIME: Final = Histogram(
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 15),
     registry=REGISTRY,
 )
+READS: Final = Counter(
+    "belfry_provider_reads_total",
+    "Status reads at providers, by the doubt they were to settle; none in normal running.",
+    ("reason",),
+    registry=REGISTRY,
+)
 STREAMS: Final = Gauge("belfry_streams", "Event streams that are open.", registry=REGISTRY)
 
 

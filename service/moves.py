@@ -1,15 +1,16 @@
 """The one path by which a job changes: its move, the event of it, and the deliveries owed."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from service.deliveries import LEASE, Parcel, owe, wanted_by
-from service.events import Event, event_for, type_of
+from service.events import Event, event_for, notice, type_of
 from service.ids import Mint
 from service.jobs import Job
 from service.ports import Changes, Clock, Idempotency, NewJob, Snapshot, Store
-from service.subscriptions import Subscription
+from service.subscriptions import Subscription, matches
 
 Take = Callable[[Subscription, Job, bool], bool]
 """Asks the courier whether it will carry a delivery itself; True: an earlier event is owed."""
@@ -41,6 +42,26 @@ class Moves:
             self._owe(event, after)
         self.changes.jobs[after.id] = after
         return after
+
+    def follow(self, before: Job, after: Job) -> Job:
+        """Record one of several steps, which were worked out before any was recorded."""
+        return self.move(before, replace(after, sequence=before.sequence))
+
+    def keep(self, job: Job) -> None:
+        """Record what only we need to know of *job*."""
+        self.changes.jobs[job.id] = job
+
+    def notice(self, kind: str, tenant: str, data: dict[str, Any]) -> None:
+        """Tell a tenant something that is about no job."""
+        event = notice(kind, tenant, data, self.new_id("evt"), self.at)
+        self.changes.events.append(event)
+        for subscription in self._snapshot.standing.get(tenant, ()):
+            if matches(subscription, event):
+                delivery = owe(event, subscription, self.new_id("dlv"))
+                self.changes.parcels.append(Parcel(delivery, subscription, event.payload))
+
+    def is_paused(self, account: str) -> bool:
+        return account in self._snapshot.paused
 
     def _owe(self, event: Event, job: Job) -> None:
         standing = self._snapshot.standing.get(job.tenant, ())
@@ -79,7 +100,9 @@ class Mover:
             self._tell(changes)
         return jobs, changes is not None
 
-    async def change(self, refs: Sequence[str], act: Callable[[Moves], None]) -> Changes:
+    async def change(
+        self, refs: Sequence[str], act: Callable[[Moves], None], *, accounts: bool = False
+    ) -> Changes:
         """Let *act* move the jobs of *refs* inside one transaction."""
 
         def decide(snapshot: Snapshot) -> Changes:
@@ -87,7 +110,7 @@ class Mover:
             act(moves)
             return moves.changes
 
-        changes = await self._store.change(refs, decide)
+        changes = await self._store.change(refs, decide, accounts=accounts)
         self._tell(changes)
         return changes
 

@@ -24,7 +24,7 @@ class Chance(Protocol):
     def noise(self, count: int) -> bytes: ...
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
+class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's answer to a submission, raw."""
 
     ref: str
@@ -34,10 +34,39 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """An account is left alone *until* then; unless *strict*, only until one of its jobs ends."""
+    """An account is left alone *until* then; unless *strict*, only until one of its jobs ends.
+
+    *paused_for* says why its provider refuses it: then one job at a time is tried after that.
+    """
 
     until: int
     strict: bool
+    paused_for: str | None = None
+    paused_at: int | None = None
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that its provider refuses, since *paused_at*, in the provider's words."""
+
+    account: str
+    paused_for: str
+    paused_at: int
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One try at handing a job to its provider."""
+
+    ref: str
+    job_id: str
+    created_at: int
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """How the callbacks of a job that contradicted it were settled, in words."""
+
+    job_id: str
+    at: int
+    settlement: str
 
 
 class Changes(msgspec.Struct, kw_only=True):
@@ -50,8 +79,12 @@ class Changes(msgspec.Struct, kw_only=True):
     callbacks: list[Callback] = []
     events: list[Event] = []
     parcels: list[Parcel] = []
-    answers: list[Answered] = []
+    answers: list[RawAnswer] = []
     holds: dict[str, Hold] = {}
+    resumed: set[str] = set()
+    submissions: list[Submission] = []
+    rejudged: list[Callback] = []
+    settled: list[Settled] = []
     repeated: set[str] = set()
 
 
@@ -60,12 +93,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     *standing* are the standing subscriptions by tenant, *replies* those of the jobs' own reply
     URLs by id. *owed* are the (job, subscription) pairs that are still owed an earlier event.
+    *paused* are the accounts that are refused, where these were asked for.
     """
 
     jobs: Mapping[str, Job]
     standing: Mapping[str, Sequence[Subscription]]
     replies: Mapping[str, Subscription] = {}
     owed: frozenset[tuple[str, str]] = frozenset()
+    paused: frozenset[str] = frozenset()
 
 
 Decide = Callable[[Snapshot], Changes]
@@ -108,11 +143,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """What waits at one account: its next jobs, oldest first, and the slots in use.
 
-    *slots* is how many a busy provider still leaves us; None when it has not complained.
+    *slots* is how many a busy provider still leaves us; None when it has not complained. While it
+    is *paused* one job at a time is tried; *sending* are those whose answer is awaited.
     """
 
     account: str
     used: int
+    sending: int = 0
+    paused: bool = False
     slots: int | None
     jobs: Sequence[Job]
 
@@ -145,14 +183,18 @@ class Store(Protocol):
     async def add_jobs(
         self, new: Sequence[NewJob], key: Idempotency | None, decide: Decide
     ) -> tuple[list[Job], Changes | None]: ...
-    async def change(self, refs: Sequence[str], decide: Decide) -> Changes: ...
+    async def change(
+        self, refs: Sequence[str], decide: Decide, *, accounts: bool = False
+    ) -> Changes: ...
     async def claim_jobs(
         self, at: int, choose: Callable[[Sequence[Queue]], Sequence[Job]]
     ) -> list[Job]: ...
     async def jobs_in_doubt(self, at: int, lease_until: int) -> list[Job]: ...
-    async def jobs_overdue(self, at: int, limit: int) -> list[Job]: ...
+    async def claim_checks(self, at: int, lease_until: int, limit: int) -> list[Job]: ...
+    async def paused(self) -> list[Paused]: ...
     async def next_job_due(self, at: int) -> int | None: ...
-    async def next_deadline(self) -> int | None: ...
+    async def next_check(self) -> int | None: ...
+    async def ended_among(self, job_ids: Sequence[str]) -> list[str]: ...
     async def job(self, tenant: str, job_id: str) -> Job: ...
     async def jobs(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Job]: ...
     async def inputs(self, job_ids: Sequence[str]) -> dict[str, bytes]: ...

@@ -38,6 +38,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Account({self.base_url!r}, max_jobs={self.max_jobs})"
 
+    @property
+    def is_beside_us(self) -> bool:
+        return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def is_far(self) -> bool:
+        """Whether it is set up, and not with a provider emulated on this machine."""
+        return self.token is not None and not self.is_beside_us
+
 
 class Role(StrEnum):
     """What one process does: everything, or on PostgreSQL only a part."""
@@ -58,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_keys: tuple[str, ...] = ()
     admin_key: str | None = None
     allow_targets: tuple[Network, ...] = ()
+    reconcile: bool = True
     host: str = "127.0.0.1"
     port: int = 8080
     accounts: dict[str, Account] = {}
@@ -72,12 +82,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def callback_base(self) -> str:
         """Where providers reach us; without a public URL only an emulated one can."""
-        return self.public_url or f"http://{_literal(self.host)}:{self.port}"
+        return self.public_url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches the service."""
+        return f"http://{_literal(self.host)}:{self.port}"
+
+    @property
+    def keys_file(self) -> str | None:
+        """Where the secret keys are kept that were made because none are set."""
+        if self.secret_keys or not self.is_sqlite:
+            return None
+        return self.database_url.removeprefix("sqlite:///") + ".keys"
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the public URL names a private address; names are not looked up for it."""
+        return _is_private(urlsplit(self.public_url or "").hostname or "")
 
     def reachable_from(self, provider: str) -> bool:
         """Whether *provider* can call back: by a public URL, or because it runs beside us."""
-        host = urlsplit(self.accounts[provider].base_url).hostname
-        return self.public_url is not None or host in ("127.0.0.1", "localhost", "::1")
+        return self.public_url is not None or self.accounts[provider].is_beside_us
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _literal(host: str) -> str:
@@ -94,6 +127,12 @@ _ACCOUNTS: Final = {
 """Token variable, prefix, base URL, and how many jobs may be under way at the account."""
 
 
+def names_of(provider: str) -> tuple[str, str]:
+    """Name the settings that hold the credential and the base URL of *provider*."""
+    token, prefix, *_ = _ACCOUNTS[provider]
+    return token, f"{prefix}_BASE_URL"
+
+
 def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
     """Read all settings; SettingsError names every fault at once."""
     reader = _Reader(environ)
@@ -104,6 +143,7 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         secret_keys=reader.read("BELFRY_SECRET_KEYS", _keys, ()),
         admin_key=reader.read("BELFRY_ADMIN_KEY", _key, None),
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
+        reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
         host=reader.read("HOST", str, Settings().host),
         port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
         accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},
@@ -199,6 +239,12 @@ def _networks(text: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as exc:
         raise ValueError(f"must be networks as 10.1.0.0/16, separated by commas ({exc})") from exc
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return text == "on"
 
 
 def _port(text: str) -> int:

@@ -6,49 +6,26 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import structlog
 
 from service.admission import admit
+from service.answers import Answered, is_refused, take_answer
 from service.errors import Unavailable
 from service.hands import GRACE_SECONDS, Hands
-from service.jobs import (
-    Code,
-    Job,
-    JobError,
-    Report,
-    Stage,
-    Status,
-    admitted,
-    advance,
-    ended,
-    requeued,
-)
+from service.jobs import Job, Status
+from service.lines import Line
 from service.metrics import ANSWERS
 from service.moves import Mover, Moves
-from service.outbound import ProviderClient
-from service.ports import Answered, Changes, Hold, Queue, Store
-from service.providers import Answer, Busy, Doubt, Operation, Provider, Reply, Task, Unknown
+from service.ports import Changes, Queue, RawAnswer, Store
+from service.providers import Answer, Busy, Operation, Reply, Task, Unknown
 from service.signing import CallbackTokens
+from service.submissions import admitted
 from service.times import SECOND
 from service.untrusted import read_json
 
 IDLE_SECONDS: Final = 1.0
 LEASE_MARGIN: Final = 30 * SECOND
-MAX_DOUBTS: Final = 5
-"""How often a request that may be repeated is repeated without an answer."""
-_BUSY_SECONDS: Final = (10, 30)
-"""useapi's page on frames/create: wait 10..30 seconds after a 429 and try again."""
 log = structlog.get_logger()
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """How we reach one provider, and where it reaches us."""
-
-    provider: Provider
-    client: ProviderClient
-    max_jobs: int
-    callback_base: str
 
 
 class Submitter:
@@ -63,6 +40,7 @@ class Submitter:
         self._look = asyncio.Event()
         self._sending = Hands()
         self._waiting = True
+        self._paused: set[str] = set()
 
     def look(self) -> None:
         """Look at the queues soon: something in them may have changed."""
@@ -116,6 +94,7 @@ class Submitter:
         def choose(queues: Sequence[Queue]) -> list[Job]:
             chosen = admit(queues, self._limits)
             self._waiting = any(queue.jobs for queue in queues)
+            self._paused = {queue.account for queue in queues if queue.paused}
             return [admitted(job, at, at + self._lease(job)) for job in chosen]
 
         return await self._store.claim_jobs(at, choose)
@@ -170,53 +149,37 @@ class Submitter:
 
         def act(moves: Moves) -> None:
             for job in jobs:
-                self._apply(moves, job, answers[job.ref])
+                take_answer(moves, self._answered(job, answers[job.ref], reply))
                 if reply is not None:
-                    moves.changes.answers.append(_answered(job.ref, reply, moves.at))
+                    moves.changes.answers.append(_kept(job.ref, reply, moves.at))
 
-        changes = await self._persist([job.ref for job in jobs], act)
+        refused = any(is_refused(answer, reply) for answer in answers.values())
+        accounts = refused or jobs[0].account in self._paused
+        changes = await self._persist([job.ref for job in jobs], act, accounts=accounts)
+        if changes.resumed:
+            self.look()
         for job in jobs:
             _log(job, changes.jobs.get(job.id, job), answers[job.ref], reply)
 
-    async def _persist(self, refs: Sequence[str], act: Callable[[Moves], None]) -> Changes:
+    def _answered(self, sent: Job, answer: Answer, reply: Reply | None) -> Answered:
+        return Answered(
+            sent=sent,
+            answer=answer,
+            reply=reply,
+            in_doubt=self._operation(sent).in_doubt,
+            jitter=random.random(),  # noqa: S311 - spread, not secret
+        )
+
+    async def _persist(
+        self, refs: Sequence[str], act: Callable[[Moves], None], *, accounts: bool
+    ) -> Changes:
         """An answer is worth money: try until the store takes it."""
         while True:
             try:
-                return await self._mover.change(refs, act)
+                return await self._mover.change(refs, act, accounts=accounts)
             except Unavailable as exc:
                 log.warning("submitter.waiting", reason=str(exc))
                 await asyncio.sleep(IDLE_SECONDS)
-
-    def _apply(self, moves: Moves, sent: Job, answer: Answer) -> None:
-        """Move the job as it stands now; only what is known counts if it was sent again since."""
-        job = moves.job(sent.ref)
-        if job is None or job.ref != sent.ref:
-            return
-        if isinstance(answer, Report):
-            moved = advance(job, answer, moves.at)
-            if moved is not None:
-                moves.move(job, moved)
-        elif job.status is Status.SUBMITTING and job.tries == sent.tries:
-            if isinstance(answer, Busy):
-                moves.move(job, requeued(job))
-                moves.changes.holds[job.account] = _hold(answer, moves.at)
-            else:
-                moves.move(job, self._doubted(job, answer, moves.at))
-
-    def _doubted(self, job: Job, unknown: Unknown, at: int) -> Job:
-        """What becomes of a job of which nobody knows whether it reached its provider."""
-        doubt = self._operation(job).in_doubt
-        if doubt is Doubt.AWAIT:
-            return msgspec.structs.replace(job, due_at=None, version=job.version + 1)
-        if doubt is Doubt.RESEND and job.tries < MAX_DOUBTS:
-            return msgspec.structs.replace(requeued(job), due_at=at + SECOND * 2**job.tries)
-        error = JobError(
-            code=Code.SUBMIT_UNKNOWN,
-            message=f"It is not known whether the provider took the job: {unknown.message}.",
-            retryable=True,
-            stage=Stage.SUBMIT,
-        )
-        return ended(job, Status.FAILED, error, at)
 
 
 def _leased_until(jobs: Sequence[Job]) -> int:
@@ -228,14 +191,6 @@ def _unsent(jobs: Sequence[Job], reason: str) -> dict[str, Answer]:
     return {job.ref: Busy(message=reason, retry_after_seconds=0) for job in jobs}
 
 
-def _hold(busy: Busy, at: int) -> Hold:
-    """Leave the account alone: as long as it asked, or until one of its jobs has ended."""
-    if busy.retry_after_seconds is not None:
-        return Hold(until=at + int(busy.retry_after_seconds * SECOND), strict=True)
-    pause = random.uniform(*_BUSY_SECONDS)  # noqa: S311 - spread, not secret
-    return Hold(until=at + int(pause * SECOND), strict=False)
-
-
 def _groups(jobs: Sequence[Job], operation_of: Callable[[Job], Operation]) -> list[list[Job]]:
     """Jobs submitted together travel together where the provider takes arrays."""
     groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
@@ -245,8 +200,8 @@ def _groups(jobs: Sequence[Job], operation_of: Callable[[Job], Operation]) -> li
     return list(groups.values())
 
 
-def _answered(ref: str, reply: Reply, at: int) -> Answered:
-    return Answered(ref=ref, at=at, status_code=reply.status, body=reply.body)
+def _kept(ref: str, reply: Reply, at: int) -> RawAnswer:
+    return RawAnswer(ref=ref, at=at, status_code=reply.status, body=reply.body)
 
 
 def _log(before: Job, after: Job, answer: Answer, reply: Reply | None) -> None:

@@ -1,62 +1,75 @@
-"""Deadlines: a job whose provider was not heard of in time ends as `expired`."""
+"""Looks at jobs when it is time: overdue ones, and those that something has cast doubt on."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from service.errors import Unavailable
-from service.jobs import Code, JobError, Stage, Status, ended
-from service.moves import Mover, Moves
+from service.hands import GRACE_SECONDS, Hands
+from service.jobs import Job
 from service.ports import Clock, Store
+from service.reconciler import Reconciler
 from service.times import SECOND
 
 IDLE_SECONDS: Final = 5.0
 GROUP: Final = 100
-_OVERDUE: Final = JobError(
-    code=Code.TIMED_OUT,
-    message="The provider was not heard of until the deadline.",
-    retryable=True,
-    stage=Stage.TIMEOUT,
-)
+AT_ONCE: Final = 8
+LEASE: Final = 120 * SECOND
+"""Longer than all the reads of one job may take."""
 log = structlog.get_logger()
 
 
 class Sweeper:
-    """Ends what is overdue. The provider's later word still replaces this verdict."""
+    """Claims the jobs that are due for a look, and has each settled."""
 
-    def __init__(self, store: Store, mover: Mover, clock: Clock) -> None:
-        self._store, self._mover, self._clock = store, mover, clock
+    def __init__(self, store: Store, reconciler: Reconciler, clock: Clock) -> None:
+        self._store, self._reconciler, self._clock = store, reconciler, clock
+        self._look = asyncio.Event()
+        self._hands = Hands()
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    def look(self) -> None:
+        """Look soon: a doubt has been raised."""
+        self._look.set()
 
     async def run(self) -> None:
-        while True:
-            try:
-                swept = await self.sweep()
-                pause = 0.0 if swept == GROUP else await self._pause()
-            except Unavailable as exc:
-                log.warning("sweeper.waiting", reason=str(exc))
-                pause = IDLE_SECONDS
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                self._look.clear()
+                try:
+                    pause = 0.0 if await self.sweep() == GROUP else await self._pause()
+                except Unavailable as exc:
+                    log.warning("sweeper.waiting", reason=str(exc))
+                    pause = IDLE_SECONDS
+                await self._wait(pause)
+        finally:
+            await self._hands.finish(GRACE_SECONDS)
 
     async def _pause(self) -> float:
-        due = await self._store.next_deadline()
+        due = await self._store.next_check()
         left = IDLE_SECONDS if due is None else (due - self._clock()) / SECOND
         return min(max(left, 0.05), IDLE_SECONDS)
 
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._look.wait()
+        except TimeoutError:
+            return
+
     async def sweep(self) -> int:
-        """Expire one group of overdue jobs, and say how many there were."""
-        overdue = await self._store.jobs_overdue(self._clock(), GROUP)
-        refs = [job.ref for job in overdue]
-        if refs:
-            await self._mover.change(refs, lambda moves: _expire(refs, moves))
-        return len(refs)
+        """Claim one group of jobs, have them settled, and say how many there were."""
+        at = self._clock()
+        due = await self._store.claim_checks(at, at + LEASE, GROUP)
+        for job in due:
+            self._hands.spawn(self._settle(job))
+        return len(due)
 
-
-def _expire(refs: Sequence[str], moves: Moves) -> None:
-    """A callback may have come since the look: what is no longer overdue is left alone."""
-    for ref in refs:
-        job = moves.job(ref)
-        if job and not job.ended and job.deadline_at is not None and job.deadline_at <= moves.at:
-            moves.move(job, ended(job, Status.EXPIRED, _OVERDUE, moves.at))
-            log.info("job.expired", job=job.id, ref=job.ref, provider=job.provider)
+    async def _settle(self, job: Job) -> None:
+        """A store that is away only makes it late: the lease brings the job back."""
+        async with self._free:
+            try:
+                await self._reconciler.settle(job)
+            except Unavailable as exc:
+                log.warning("sweeper.waiting", reason=str(exc))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec.structs import asdict
+
 from service.callbacks import Verdict
 from service.jobs import Job
 from service.ports import Changes, Snapshot
@@ -11,10 +13,12 @@ from store.rows import (
     answer_row,
     callback_row,
     event_row,
+    hold_row,
     job_of,
     job_row,
     parcel_row,
     subscription_of,
+    verdict_row,
 )
 
 
@@ -68,11 +72,12 @@ async def write(session: Session, changes: Changes) -> None:
     await _write_callbacks(session, changes)
     await _many(session, "move_job", map(job_row, changes.jobs.values()))
     await _many(session, "answer_submission", map(answer_row, changes.answers))
+    await _many(session, "add_submission", map(asdict, changes.submissions))
+    await _many(session, "rejudge_callback", map(verdict_row, changes.rejudged))
+    await _many(session, "settle_callbacks", map(asdict, changes.settled))
     await write_events(session, changes)
-    for account, hold in changes.holds.items():
-        await session.run(
-            "hold_account", account=account, until=hold.until, strict=int(hold.strict)
-        )
+    await _many(session, "hold_account", (hold_row(*each) for each in changes.holds.items()))
+    await _many(session, "resume_account", ({"account": one} for one in sorted(changes.resumed)))
 
 
 async def write_events(session: Session, changes: Changes) -> None:

@@ -4,9 +4,9 @@
 -- add_job --
 -- A job is on disk before it is sent.
 INSERT INTO jobs (id, tenant, provider, operation, account, status, reply_ref, provider_task_id,
-                  due_at, deadline_at, version, doc)
+                  due_at, check_at, version, doc)
 VALUES (:id, :tenant, :provider, :operation, :account, :status, :reply_ref, :provider_task_id,
-        :due_at, :deadline_at, :version, :doc)
+        :due_at, :check_at, :version, :doc)
 
 -- add_input --
 -- Inputs stand apart: they may be megabytes, and a job is rewritten at each of its moves.
@@ -30,7 +30,7 @@ SELECT ref FROM submissions WHERE ref {in:refs} AND job_id {not_in:jobs}
 -- The columns beside the document follow it.
 UPDATE jobs
 SET status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
-    deadline_at = :deadline_at, version = :version, doc = :doc
+    check_at = :check_at, version = :version, doc = :doc
 WHERE id = :id
 
 -- lock_jobs --
@@ -57,6 +57,11 @@ WHERE status = 'pending' AND job_id {in:jobs}
 -- The provider's answer, raw, for those who ask what it said.
 UPDATE submissions SET answered_at = :at, status_code = :status_code, answer = :body
 WHERE ref = :ref
+
+-- ended_among --
+-- For those who wait for the end of a job that another process may bring.
+SELECT id FROM jobs
+WHERE id {in:jobs} AND status IN ('succeeded', 'failed', 'canceled', 'expired')
 
 -- job --
 -- A tenant never sees another's rows.
@@ -86,7 +91,9 @@ SELECT pg_advisory_xact_lock(7140001)
 
 -- jobs_under_way --
 -- The slots in use are counted, not remembered, so a restart cannot lose one.
-SELECT account, COUNT(*) AS used FROM jobs
+SELECT account, COUNT(*) AS used,
+       SUM(CASE WHEN status = 'submitting' AND due_at IS NOT NULL THEN 1 ELSE 0 END) AS sending
+FROM jobs
 WHERE status IN ('submitting', 'submitted', 'running') GROUP BY account
 
 -- accounts_waiting --
@@ -105,32 +112,48 @@ ORDER BY id LIMIT :limit
 SELECT doc FROM jobs WHERE status = 'submitting' AND due_at <= :at ORDER BY id LIMIT :limit
 {skip_locked}
 
--- jobs_overdue --
--- Nobody was heard of until the deadline.
-SELECT doc FROM jobs
-WHERE status IN ('submitting', 'submitted', 'running') AND deadline_at <= :at
-ORDER BY deadline_at LIMIT :limit
+-- claim_checks --
+-- Jobs to be looked at, taken in hand until `:lease_until`, so that no provider is asked twice.
+WITH due AS MATERIALIZED (
+    SELECT id FROM jobs WHERE check_at <= :at ORDER BY check_at LIMIT :limit
+    {skip_locked})
+UPDATE jobs SET check_at = :lease_until WHERE id IN (SELECT id FROM due)
+RETURNING doc
 
 -- next_job_due --
 -- When the submitter has something to do that nothing else wakes it for.
 SELECT MIN(due_at) AS at FROM jobs WHERE status IN ('queued', 'submitting') AND due_at IS NOT NULL
 
--- next_deadline --
+-- next_check --
 -- When the sweeper has something to do.
-SELECT MIN(deadline_at) AS at FROM jobs WHERE status IN ('submitting', 'submitted', 'running')
+SELECT MIN(check_at) AS at FROM jobs WHERE check_at IS NOT NULL
 
 -- accounts_held --
--- A provider that said it is busy is left alone until then, or until fewer jobs are under way.
-SELECT account, slots FROM accounts WHERE held_until > :at
+-- A provider that said it is busy is left alone until then, or until fewer jobs are under way; one
+-- that refused our account gets one job at a time until it takes one.
+SELECT account, CASE WHEN held_until > :at THEN slots END AS slots, paused_for FROM accounts
+WHERE held_until > :at OR paused_for IS NOT NULL
 
 -- hold_account --
 -- The latest word counts. Unless it is strict, as many slots are left as are in use, so the next
 -- job goes as soon as one of those is free.
-INSERT INTO accounts (account, held_until, slots)
+INSERT INTO accounts (account, held_until, slots, paused_for, paused_at)
 VALUES (:account, :until, CASE WHEN :strict = 1 THEN 0 ELSE (
     SELECT COUNT(*) FROM jobs
-    WHERE account = :account AND status IN ('submitting', 'submitted', 'running')) END)
-ON CONFLICT (account) DO UPDATE SET held_until = excluded.held_until, slots = excluded.slots
+    WHERE account = :account AND status IN ('submitting', 'submitted', 'running')) END,
+    :paused_for, :paused_at)
+ON CONFLICT (account) DO UPDATE SET held_until = excluded.held_until, slots = excluded.slots,
+    paused_for = COALESCE(excluded.paused_for, accounts.paused_for),
+    paused_at = COALESCE(accounts.paused_at, excluded.paused_at)
+
+-- resume_account --
+-- It took a job: all its slots are open again.
+UPDATE accounts SET held_until = 0, paused_for = NULL, paused_at = NULL
+WHERE account = :account
+
+-- accounts_paused --
+-- Which of the accounts are paused, and why.
+SELECT account, paused_for, paused_at FROM accounts WHERE paused_for IS NOT NULL ORDER BY account
 
 -- next_hold_end --
 -- When an account that was busy may be asked again.
@@ -164,27 +187,42 @@ SELECT id, doc FROM jobs WHERE tenant = :tenant AND id {in:jobs}
 -- add_callback --
 -- The same bytes are one callback, counted; that it moved its job now is what is kept of it.
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
-                       repeats)
-VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
+                       repeats, doubt)
+VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0,
+        :doubt)
 ON CONFLICT (job_id, digest) DO UPDATE
-SET verdict = excluded.verdict, body = excluded.body, repeats = callbacks.repeats + 1
+SET verdict = excluded.verdict, body = excluded.body, repeats = callbacks.repeats + 1,
+    doubt = excluded.doubt, settled_at = NULL, settlement = NULL
 
 -- take_callback --
 -- The same, for those that moved nothing: the answer tells whether it is a repetition.
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
-                       repeats)
-VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0)
+                       repeats, doubt)
+VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0,
+        :doubt)
 ON CONFLICT (job_id, digest) DO UPDATE SET repeats = callbacks.repeats + 1
 RETURNING repeats
 
+-- rejudge_callback --
+-- It was processed again, with an adapter that may read it better.
+UPDATE callbacks SET verdict = :verdict, doubt = :doubt, settled_at = NULL, settlement = NULL
+WHERE id = :id
+
+-- settle_callbacks --
+-- What the provider said when it was asked about a job.
+UPDATE callbacks SET settled_at = :at, settlement = :settlement
+WHERE job_id = :job_id AND doubt IS NOT NULL AND settled_at IS NULL
+
 -- list_callbacks --
 -- Newest first, without bodies.
-SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats FROM callbacks
+SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats,
+       doubt, settled_at, settlement FROM callbacks
 WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
 
 -- callback --
 -- One, raw.
-SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats, body
+SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats, body,
+       doubt, settled_at, settlement
 FROM callbacks WHERE tenant = :tenant AND id = :id
 
 -- lock_log --

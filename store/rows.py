@@ -8,7 +8,7 @@ from service.callbacks import Callback
 from service.deliveries import Delivery, DeliveryStatus, Outcome, Parcel, Settlement
 from service.events import Event
 from service.jobs import Job
-from service.ports import Answered, Key
+from service.ports import Hold, Key, RawAnswer
 from service.subscriptions import Subscription
 from store.database import Row
 
@@ -35,7 +35,7 @@ def job_row(job: Job) -> Values:
         "reply_ref": job.reply_ref,
         "provider_task_id": job.provider_task_id,
         "due_at": job.due_at,
-        "deadline_at": job.deadline_at,
+        "check_at": job.check_at,
         "version": job.version,
         "doc": _encode(job).decode(),
     }
@@ -70,6 +70,14 @@ def callback_of(row: Row) -> Callback:
 
 def callback_row(callback: Callback) -> Values:
     return {**msgspec.structs.asdict(callback), "verdict": callback.verdict.value}
+
+
+def verdict_row(callback: Callback) -> Values:
+    return {"id": callback.id, "verdict": callback.verdict.value, "doubt": callback.doubt}
+
+
+def hold_row(account: str, hold: Hold) -> Values:
+    return {**msgspec.structs.asdict(hold), "account": account, "strict": int(hold.strict)}
 
 
 def delivery_of(row: Row) -> Delivery:
@@ -123,7 +131,7 @@ def attempt_of(row: Row) -> tuple[int, Outcome]:
     return values.pop("number"), Outcome(**values)
 
 
-def answer_row(answer: Answered) -> Values:
+def answer_row(answer: RawAnswer) -> Values:
     return msgspec.structs.asdict(answer)
 
 

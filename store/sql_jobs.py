@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from service.errors import Fault, Invalid
 from service.jobs import Job
-from service.ports import Changes, Decide, Idempotency, NewJob, Page, Queue, Snapshot
+from service.ports import Changes, Decide, Idempotency, NewJob, Page, Paused, Queue, Snapshot
 from store.changes import replies, snapshot, write, write_events
-from store.database import Session
+from store.database import Row, Session
 from store.parts import Part, topics_of
 from store.rows import job_of, job_row, subscription_of, subscription_row
 
@@ -53,10 +53,20 @@ class JobStore(Part):
             await self._hint(session, topics_of(changes))
         return stored, changes
 
-    async def change(self, refs: Sequence[str], decide: Decide) -> Changes:
-        """Read the jobs of *refs*, let *decide* say what becomes of them, and write that."""
+    async def change(
+        self, refs: Sequence[str], decide: Decide, *, accounts: bool = False
+    ) -> Changes:
+        """Read the jobs of *refs*, let *decide* say what becomes of them, and write that.
+
+        With *accounts* it also reads, and locks, which of these are paused.
+        """
         async with self._database.writing() as session:
-            changes = decide(await snapshot(session, self._standing, refs))
+            found = await snapshot(session, self._standing, refs)
+            if accounts:
+                await session.run("lock_claims")
+                paused = await session.rows("accounts_paused")
+                found = replace(found, paused=frozenset(row["account"] for row in paused))
+            changes = decide(found)
             await write(session, changes)
             await self._hint(session, topics_of(changes))
         return changes
@@ -79,17 +89,27 @@ class JobStore(Part):
             await session.run_many("move_job", [job_row(job) for job in jobs])
         return jobs
 
-    async def jobs_overdue(self, at: int, limit: int) -> list[Job]:
+    async def claim_checks(self, at: int, lease_until: int, limit: int) -> list[Job]:
+        """Take jobs in hand that must be looked at; they are due again when the lease ends."""
+        async with self._database.writing() as session:
+            rows = await session.rows("claim_checks", at=at, lease_until=lease_until, limit=limit)
+        return [job_of(row) for row in rows]
+
+    async def paused(self) -> list[Paused]:
         async with self._database.reading() as session:
-            return [job_of(row) for row in await session.rows("jobs_overdue", at=at, limit=limit)]
+            return [Paused(**row) for row in await session.rows("accounts_paused")]
 
     async def next_job_due(self, at: int) -> int | None:
         """When the submitter has something to do that no event wakes it for."""
         moments = [await self._moment("next_job_due"), await self._moment("next_hold_end", at=at)]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    async def next_deadline(self) -> int | None:
-        return await self._moment("next_deadline")
+    async def next_check(self) -> int | None:
+        return await self._moment("next_check")
+
+    async def ended_among(self, job_ids: Sequence[str]) -> list[str]:
+        async with self._database.reading() as session:
+            return [row["id"] for row in await session.rows("ended_among", jobs=list(job_ids))]
 
     async def job(self, tenant: str, job_id: str) -> Job:
         return job_of(await self._one("job", "job", tenant=tenant, id=job_id))
@@ -185,17 +205,22 @@ async def _queues(session: Session, at: int) -> list[Queue]:
     waiting = [row["account"] for row in await session.rows("accounts_waiting")]
     if not waiting:
         return []
-    used = {row["account"]: row["used"] for row in await session.rows("jobs_under_way")}
-    slots = {r["account"]: r["slots"] for r in await session.rows("accounts_held", at=at)}
+    under_way = {row["account"]: row for row in await session.rows("jobs_under_way")}
+    held = {row["account"]: row for row in await session.rows("accounts_held", at=at)}
     queues = []
     for account in waiting:
         rows = await session.rows("jobs_queued", account=account, at=at, limit=CLAIM_LIMIT)
-        queues.append(
-            Queue(
-                account=account,
-                used=used.get(account, 0),
-                slots=slots.get(account),
-                jobs=[job_of(row) for row in rows],
-            )
-        )
+        jobs = [job_of(row) for row in rows]
+        queues.append(_queue(account, under_way.get(account), held.get(account), jobs))
     return queues
+
+
+def _queue(account: str, under_way: Row | None, held: Row | None, jobs: Sequence[Job]) -> Queue:
+    return Queue(
+        account=account,
+        used=under_way["used"] if under_way else 0,
+        sending=under_way["sending"] if under_way else 0,
+        slots=held["slots"] if held else None,
+        paused=held is not None and held["paused_for"] is not None,
+        jobs=jobs,
+    )

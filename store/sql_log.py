@@ -10,7 +10,11 @@ from store.database import Row
 from store.parts import Part
 from store.rows import callback_of, event_of
 
-_CALLBACK_FILTERS: Final = {"verdict": "verdict = :verdict", "job": "job_id = :job"}
+_CALLBACK_FILTERS: Final = {
+    "verdict": "verdict = :verdict",
+    "job": "job_id = :job",
+    "quarantined": "doubt IS NOT NULL AND :quarantined = 'true'",
+}
 _EVENT_FILTERS: Final = {
     "type": "type = :type",
     "job": "job_id = :job",

@@ -13,8 +13,10 @@ LOOK_OUTWARD = ("service/app.py", "service/__main__.py", "service/cli/")
 PURE = [
     *(
         "admission",
+        "answers",
         "callbacks",
         "deliveries",
+        "doubts",
         "errors",
         "events",
         "filters",
@@ -24,7 +26,18 @@ PURE = [
         "jobs",
         "keys",
     ),
-    *("lanes", "moves", "orders", "ports", "redaction", "settings", "signing", "subscriptions"),
+    *(
+        "lanes",
+        "moves",
+        "orders",
+        "outputs",
+        "ports",
+        "redaction",
+        "settings",
+        "signing",
+        "submissions",
+        "subscriptions",
+    ),
     *("times", "untrusted"),
 ]
 IMPURE = {
@@ -97,7 +110,7 @@ def test_a_pure_module_builds_on_pure_modules(path: Path) -> None:
 def test_a_provider_knows_only_the_words_it_is_asked_in(path: Path) -> None:
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("service.")}
 
-    assert ours <= {"errors", "jobs", "providers", "untrusted"}
+    assert ours <= {"errors", "jobs", "outputs", "providers", "untrusted"}
 
 
 @pytest.mark.parametrize("path", below("service/sandbox/"), ids=named)

@@ -1,15 +1,23 @@
+from typing import Any
+
 import msgspec
 import pytest
 
-from service.callbacks import Callback, Verdict, correlate, judge, view
-from service.jobs import Job, Report, Status
+from service.callbacks import MAX_ASKED, Callback, Verdict, correlate, judge, view
+from service.jobs import Job, Reason, Report, Status
+from service.outputs import Code, JobError, Output
 from tests.makers import NOON, a_callback, a_job, a_ref, a_report
 
 OURS, OTHER = a_ref(1), a_ref(2)
 
 
-def submitted(**changes: str) -> Job:
-    return a_job(ref=OURS, status=Status.SUBMITTED, **changes)
+def submitted(**changes: Any) -> Job:
+    return a_job(**{"ref": OURS, "status": Status.SUBMITTED, **changes})
+
+
+def nobody(_: Job) -> bool:
+    """No provider may be asked."""
+    return False
 
 
 @pytest.mark.parametrize(
@@ -94,17 +102,18 @@ RUNNING = a_report(refs=(OURS,), status=Status.RUNNING)
 def test_each_callback_has_its_verdict(
     job: Job, reports: list[Report] | None, verdict: Verdict
 ) -> None:
-    found, steps = judge(job, OURS, reports, NOON)
+    found = judge(job, OURS, reports, NOON, nobody)
 
-    assert found is verdict
-    assert (len(steps) > 0) == (verdict is Verdict.ACCEPTED)
+    assert found.verdict is verdict
+    assert (len(found.steps) > 0) == (verdict is Verdict.ACCEPTED)
+    assert found.doubt is None
 
 
 def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
     parts = [a_report(status=Status.SUCCEEDED, part=key) for key in ("1", "1", "2")]
     job = a_job(ref=OURS, status=Status.SUBMITTED, parts=2)
 
-    _, steps = judge(job, OURS, parts, NOON)
+    steps = judge(job, OURS, parts, NOON, nobody).steps
 
     assert [step.status for step in steps] == [Status.SUBMITTED, Status.SUCCEEDED]
     assert [step.seen for step in steps] == [("1",), ("1", "2")]
@@ -113,10 +122,53 @@ def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
 def test_one_new_report_among_old_ones_is_accepted() -> None:
     reports = [a_report(status=Status.SUBMITTED), RUNNING]
 
-    verdict, steps = judge(submitted(), OURS, reports, NOON)
+    found = judge(submitted(), OURS, reports, NOON, nobody)
 
-    assert verdict is Verdict.ACCEPTED
-    assert [step.status for step in steps] == [Status.RUNNING]
+    assert found.verdict is Verdict.ACCEPTED
+    assert [step.status for step in found.steps] == [Status.RUNNING]
+
+
+EMPTY = a_report(status=Status.FAILED, error=JobError(code=Code.NO_OUTPUT, message="nothing"))
+DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
+
+
+@pytest.mark.parametrize(
+    ("job", "reports", "verdict", "doubt"),
+    [
+        (submitted(), None, Verdict.UNREADABLE, Reason.UNREADABLE),
+        (submitted(), [a_report(refs=(OTHER,))], Verdict.MISMATCHED, Reason.MISMATCHED),
+        (submitted(), [EMPTY], Verdict.ACCEPTED, Reason.NO_OUTPUT),
+        (submitted(status=Status.FAILED), [DONE], Verdict.LATE, Reason.SECOND_END),
+        (submitted(status=Status.SUCCEEDED), [EMPTY], Verdict.LATE, Reason.SECOND_END),
+        (submitted(status=Status.SUCCEEDED), [DONE], Verdict.LATE, None),
+        (submitted(status=Status.SUCCEEDED), None, Verdict.UNREADABLE, None),
+        (submitted(status=Status.EXPIRED), [DONE], Verdict.ACCEPTED, None),
+        (submitted(status=Status.CANCELED), [DONE], Verdict.LATE, None),
+        (submitted(asked=MAX_ASKED), None, Verdict.UNREADABLE, None),
+        (submitted(asked=MAX_ASKED), [EMPTY], Verdict.ACCEPTED, None),
+    ],
+)
+def test_what_contradicts_a_job_raises_a_doubt(
+    job: Job, reports: list[Report] | None, verdict: Verdict, doubt: Reason | None
+) -> None:
+    found = judge(job, OURS, reports, NOON, lambda _: True)
+
+    assert (found.verdict, found.doubt) == (verdict, doubt)
+    assert doubt is None or found.steps == ()
+
+
+def test_what_may_not_be_asked_about_is_taken_at_its_word() -> None:
+    (failed,) = judge(submitted(), OURS, [EMPTY], NOON, nobody).steps
+
+    assert failed.error is not None
+    assert failed.error.code is Code.NO_OUTPUT
+
+
+def test_a_result_after_a_cancel_is_kept_and_ends_nothing() -> None:
+    (kept,) = judge(submitted(status=Status.CANCELED), OURS, [DONE], NOON, nobody).steps
+
+    assert (kept.status, kept.output) == (Status.CANCELED, DONE.output)
+    assert judge(kept, OURS, [DONE], NOON, nobody).steps == ()
 
 
 def test_a_callback_is_shown_without_tenant_and_digest() -> None:
@@ -134,6 +186,9 @@ def test_a_callback_is_shown_without_tenant_and_digest() -> None:
         "verdict": "accepted",
         "repeats": 0,
         "received_at": "2026-01-01T12:00:00.000Z",
+        "quarantine": None,
+        "settled_at": None,
+        "settlement": None,
     }
 
 

@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from service.events import DEFAULT, TYPES, event_for, type_of
-from service.jobs import Artifact, Job, Output, Status
+from service.jobs import Job, Status
+from service.outputs import Artifact, Output
 from tests.makers import NOON, a_job
 
 AT = NOON + 250_999

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from service.deliveries import LEASE, Parcel
 from service.errors import Invalid, StartError, Unavailable
-from service.jobs import Job, Status, admitted
+from service.jobs import Job, Status
 from service.ports import Changes, Idempotency, Queue, Snapshot, Store, Topic
+from service.submissions import admitted
 from store import open_store
 from tests.databases import fresh_database
 from tests.makers import (

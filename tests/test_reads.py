@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from service.jobs import Code, Job, JobError, Report, Status, advance
+from service.jobs import Job, Report, Status, advance
+from service.outputs import Code, JobError
 from service.providers import Finding, Gone, Provider, Reply, Unknown, registry
 from tests.makers import a_job
 from tests.test_sandbox import World, a_ref, sandbox_world

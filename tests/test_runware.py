@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.jobs import Artifact, Code, Job, JobError, Output, Report, Stage, Status, advance
+from service.jobs import Job, Report, Status, advance
+from service.outputs import Artifact, Code, JobError, Output, Stage
 from service.providers import Answer, Busy, Doubt, Reply, Task, Unknown
 from service.providers.runware import Runware
 from service.providers.runware_errors import classify

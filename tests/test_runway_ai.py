@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.jobs import Artifact, Code, Output, Report, Stage, Status
+from service.jobs import Report, Status
+from service.outputs import Artifact, Code, Output, Stage
 from service.providers import Answer, Busy, Doubt, Reply, Task, Unknown
 from service.providers.runway_ai import RunwayAi
 from service.untrusted import Unreadable

@@ -372,3 +372,12 @@ async def test_explore_mode_costs_nothing(world: World) -> None:
     [entry] = await world.entries(ref)
 
     assert not entry["paid"]
+
+
+@pytest.mark.anyio
+async def test_the_accounts_are_shown_to_those_who_hold_the_token(world: World) -> None:
+    shown = await world.get("/v1/runwayml/accounts")
+    refused = await world.get("/v1/runwayml/accounts", headers={"authorization": "Bearer x"})
+
+    assert shown.json() == {"demo@example.com": {"email": "demo@example.com", "maxJobs": 5}}
+    assert (refused.status_code, refused.json()["code"]) == (401, 401)

@@ -241,3 +241,36 @@ def test_settings_and_accounts_show_no_secret() -> None:
 
 def test_the_defaults_of_the_environment_are_those_of_the_type() -> None:
     assert Settings(accounts=from_env({}).accounts) == from_env({})
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("", False),
+        ("https://belfry.example", False),
+        ("https://8.8.8.8", False),
+        ("http://localhost:8080", True),
+        ("http://belfry.localhost", True),
+        ("http://127.0.0.1:8080", True),
+        ("https://10.1.2.3", True),
+        ("https://[::1]", True),
+        ("https://[fd00::1]", True),
+    ],
+)
+def test_a_private_public_url_is_known_by_its_text(url: str, *, hidden: bool) -> None:
+    assert from_env({"BELFRY_PUBLIC_URL": url}).is_hidden is hidden
+
+
+def test_a_far_provider_has_a_credential_and_is_not_on_this_machine() -> None:
+    accounts = from_env(
+        {"USEAPI_TOKEN": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
+    ).accounts
+
+    assert [name for name, account in accounts.items() if account.is_far] == ["useapi"]
+
+
+def test_keys_are_kept_beside_a_sqlite_database_unless_they_are_set() -> None:
+    made = from_env({"BELFRY_DATABASE_URL": "sqlite:////var/lib/belfry.db"})
+
+    assert made.keys_file == "/var/lib/belfry.db.keys"
+    assert from_env({"BELFRY_SECRET_KEYS": KEY}).keys_file is None

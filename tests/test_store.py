@@ -12,9 +12,9 @@ from service.callbacks import Verdict
 from service.deliveries import LEASE, Delivery, DeliveryStatus, Parcel
 from service.errors import Conflict, Invalid, NotFound, StartError
 from service.events import Event
-from service.jobs import Artifact, Job, Output, Status
+from service.jobs import QUEUE_LIMIT, Job, Reason, Status
+from service.outputs import Artifact, Output
 from service.ports import (
-    Answered,
     Changes,
     Decide,
     Hold,
@@ -22,6 +22,7 @@ from service.ports import (
     NewJob,
     Page,
     Queue,
+    RawAnswer,
     Snapshot,
     Store,
 )
@@ -241,7 +242,7 @@ async def test_a_change_writes_all_that_was_decided(store: Store) -> None:
             events=[event],
             callbacks=[callback],
             parcels=[Parcel(delivery, hook, event.payload)],
-            answers=[Answered(ref=job.ref, at=NOON, status_code=200, body=b"\x00raw")],
+            answers=[RawAnswer(ref=job.ref, at=NOON, status_code=200, body=b"\x00raw")],
         ),
     )
 
@@ -426,25 +427,29 @@ async def test_a_job_whose_sender_died_is_in_doubt_once_a_lease(store: Store) ->
     assert await store.next_job_due(NOON) == LATER + LEASE
 
 
-async def test_whoever_passes_the_deadline_is_overdue_the_longest_first(store: Store) -> None:
+async def test_jobs_are_claimed_for_a_look_when_it_is_time_and_by_one_only(store: Store) -> None:
     under_way = (Status.SUBMITTING, Status.SUBMITTED, Status.RUNNING)
     jobs = [
         await a_stored_job(store, status=status, deadline_at=LATER - n)
         for n, status in enumerate(under_way)
     ]
     await a_stored_job(store, status=Status.SUCCEEDED, deadline_at=NOON)
-    await a_stored_job(store, deadline_at=None)
+    doubted = await a_stored_job(
+        store, status=Status.SUCCEEDED, doubt=Reason.SECOND_END, doubt_at=LATER + 1
+    )
+    await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER + LEASE)
 
-    assert await store.jobs_overdue(LATER, 9) == jobs[::-1]
-    assert await store.jobs_overdue(LATER, 1) == jobs[2:]
-    assert await store.jobs_overdue(LATER - 2, 9) == jobs[2:]
-    assert await store.next_deadline() == LATER - 2
+    assert await store.next_check() == LATER - 2
+    assert await store.claim_checks(LATER - 2, LATER + LEASE, 9) == jobs[2:]
+    assert await store.claim_checks(LATER, LATER + LEASE, 1) == jobs[1:2]
+    assert await store.claim_checks(LATER + 1, LATER + LEASE, 9) == [jobs[0], doubted]
+    assert await store.next_check() == LATER + LEASE
 
 
-async def test_nothing_under_way_has_no_deadline(store: Store) -> None:
-    await a_stored_job(store)
+async def test_a_job_may_wait_a_week_for_a_slot(store: Store) -> None:
+    job = await a_stored_job(store)
 
-    assert await store.next_deadline() is None
+    assert await store.next_check() == job.created_at + QUEUE_LIMIT
     assert await store.next_job_due(NOON) is None
 
 
@@ -566,7 +571,7 @@ async def test_the_last_word_of_a_provider_is_its_latest_callback_or_else_its_an
     store: Store,
 ) -> None:
     job = await a_stored_job(store)
-    answer = Answered(ref=job.ref, at=NOON, status_code=200, body=b"answer")
+    answer = RawAnswer(ref=job.ref, at=NOON, status_code=200, body=b"answer")
 
     before = await store.last_body(job.id)
     await store.change([job.ref], writing(answers=[answer]))

@@ -11,6 +11,7 @@ import pytest
 from service.outbound import ProviderClient
 from service.providers import Busy, Call, Unknown
 from service.settings import Account
+from service.times import SECOND
 from tests.receivers import Answer, Conversation, Receiver, hang, reset, said, status
 from tests.running import Json, Service, eventually, free_port, providers_at, running_service
 
@@ -122,11 +123,8 @@ async def raw_answer(service: Service, job_id: str) -> Json | None:
 
 REFUSALS: dict[str, tuple[Answer, str, bool]] = {
     "400": (said(400, {"error": "no such style", "code": 400}), "invalid_input", False),
-    "401": (said(401, {"error": "Unauthorized", "code": 401}), "unauthorized", False),
-    "402": (said(402, {"error": "expired", "code": 402}), "insufficient_credits", False),
     "403": (said(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
     "404": (said(404, {"error": "not found", "code": 404}), "invalid_input", False),
-    "412": (said(412, {"error": "You do not have enough credits"}), "insufficient_credits", False),
     "422": (said(422, {"error": "moderated", "code": 422}), "moderated", False),
     "500": (said(500, {"error": "oops", "code": 500}), "provider_error", True),
     "502": (status(502, b"<html>Bad Gateway</html>"), "provider_error", True),
@@ -406,8 +404,10 @@ async def test_a_provider_that_hangs_holds_up_nobody_else(
 
 
 async def test_a_job_nobody_hears_of_expires_and_the_providers_later_word_replaces_that(
-    service: Service,
+    service: Service, provider: Receiver
 ) -> None:
+    provider.script = [accept]
+    provider.otherwise = said(404, {"error": "no such task", "code": 404})
     job = await service.post(
         "/v1/jobs",
         {
@@ -426,6 +426,34 @@ async def test_a_job_nobody_hears_of_expires_and_the_providers_later_word_replac
     assert (expired["status"], error["code"], error["stage"]) == ("expired", "timed_out", "timeout")
     assert (ended["status"], ended["error"]) == ("succeeded", None)
     assert (newest["type"], newest["after_expiry"]) == ("job.succeeded", True)
+
+
+REFUSED = {
+    "401": said(401, {"error": "Unauthorized", "code": 401}),
+    "402": said(402, {"error": "expired", "code": 402}),
+    "412": said(412, {"error": "You do not have enough credits"}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_refusal_of_the_account_pauses_it_once_and_burns_no_job(
+    name: str, service: Service, provider: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.answers.PAUSE", 2 * SECOND)
+    provider.script = [REFUSED[name]]
+
+    jobs = [await submit(service) for _ in range(3)]
+    await put_back(service, jobs[0]["id"])
+    told = await service.http.get("/readyz")
+    sent = [await service.reached(job["id"], "submitted") for job in jobs]
+
+    assert told.json()["accounts"].keys() == {"useapi"}
+    assert {job["status"] for job in sent} == {"submitted"}
+    assert len(provider.received) == 4, "one job was refused, and tried again"
+    assert (await service.http.get("/readyz")).json()["accounts"] == {}
+    events = (await service.get("/v1/events"))["data"]
+    about = [event["type"] for event in events if event["type"].startswith("provider.")]
+    assert about == ["provider.resumed", "provider.paused"]
 
 
 @pytest.mark.parametrize("answer", [hang, reset])

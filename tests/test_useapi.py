@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.jobs import Artifact, Code, JobError, Output, Report, Stage, Status
+from service.jobs import Report, Status
+from service.outputs import Artifact, Code, JobError, Output, Stage
 from service.providers import Answer, Busy, Doubt, Reply, Task, Unknown
 from service.providers.useapi import UseApi
 from service.providers.useapi_endpoints import RATIOS, STYLES

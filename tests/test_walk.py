@@ -87,8 +87,6 @@ async def the_providers_were_paid_once_and_not_polled(bench: Bench) -> None:
         ({"text_prompt": "x [fail]"}, "provider_error", True),
         ({"text_prompt": "x [moderated]"}, "moderated", False),
         ({"text_prompt": "x [422]"}, "moderated", False),
-        ({"text_prompt": "x [412]"}, "insufficient_credits", False),
-        ({"text_prompt": "x [401]"}, "unauthorized", False),
         ({"text_prompt": "x [596]"}, "provider_error", False),
         ({"text_prompt": "x [empty]"}, "no_output", True),
     ],

@@ -50,5 +50,13 @@ def demo(*, once: bool) -> None:
     sys.exit(run(once=once))
 
 
+@main.command()
+def doctor() -> None:
+    """Find what is wrong with the settings, the service or its way to the providers."""
+    from service.cli.doctor import run
+
+    sys.exit(run())
+
+
 for command in (submit, show_job, list_jobs, listen, subscribe, migrate_store):
     main.add_command(command)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from service.jobs import Job, Report
+from service.outputs import JobError
 from service.providers.inputs import Input
 
 
@@ -156,6 +157,14 @@ class Provider(Protocol):
         """
         ...
 
+    def check(self) -> Call | None:
+        """A read that costs nothing and needs the credential; None where there is none."""
+        ...
+
+    def read_check(self, reply: Reply) -> JobError | None:
+        """Say what stands in the way of jobs by *reply* to the check; None: nothing does."""
+        ...
+
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
@@ -164,3 +173,12 @@ def registry() -> Mapping[str, Provider]:
     from service.providers.useapi import UseApi
 
     return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
+
+
+def callers() -> list[str]:
+    """Name the providers that end some of their work with a callback."""
+    return [name for name, provider in registry().items() if _calls_back(provider)]
+
+
+def _calls_back(provider: Provider) -> bool:
+    return not all(operation.at_once for operation in provider.operations.values())

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from service.jobs import Code, JobError, Report, Stage, Status
+from service.jobs import Report, Status
+from service.outputs import Code, JobError, Stage
 from service.providers import Busy, Reply
 from service.providers.reading import entries, fields, json_or_none, number, text
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.errors import Invalid
-from service.jobs import Code, Job, Report, Stage, Status
+from service.jobs import Job, Report, Status
+from service.outputs import Code, JobError, Stage
 from service.providers import (
     Answer,
     Call,
@@ -20,7 +21,7 @@ from service.providers import (
     Task,
     Unknown,
 )
-from service.providers.answers import BUSY, busy, message_of, refused, taken
+from service.providers.answers import BUSY, busy, code_for, garbled, message_of, refused, taken
 from service.providers.calls import send
 from service.providers.inputs import faults_of
 from service.providers.reading import json_or_none
@@ -36,6 +37,7 @@ _CONTROL: Final = frozenset(
 )
 """Not work but talk with the provider, or with the operator's own account there."""
 
+_NO_TASK: Final = "00000000-0000-4000-8000-000000000000"
 _OURS: Final = frozenset({"taskType", "taskUUID", "webhookURL", "deliveryMethod"})
 _VAGUE: Final = frozenset({Code.PROVIDER_ERROR, Code.TIMED_OUT})
 
@@ -91,6 +93,26 @@ class Runware:
 
     def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
         return read_look_up(reply, job, step)
+
+    def check(self) -> Call | None:
+        """Ask for a task that never was: of the free calls the one without private data in it."""
+        return send("POST", "", [{"taskType": "getResponse", "taskUUID": _NO_TASK}])
+
+    def read_check(self, reply: Reply) -> JobError | None:
+        return _standing(reply)
+
+
+def _standing(reply: Reply) -> JobError | None:
+    """Judge the answer about no task: a complaint about that task means the key was accepted."""
+    value = json_or_none(reply.body)
+    if code_for(reply.status) is Code.UNAUTHORIZED:
+        return refused(reply.status, None).error
+    if failures := [item for item in read_items(value) if item.is_failure]:
+        errors = (error_of(item.fields, Stage.SUBMIT) for item in failures)
+        return next((error for error in errors if error.code is not Code.INVALID_INPUT), None)
+    if taken(reply.status):
+        return None if isinstance(value, dict | list) else garbled().error
+    return refused(reply.status, message_of(value)).error
 
 
 def _written(task: Task) -> dict[str, Any]:

@@ -8,7 +8,7 @@ documented `timeoutProvider`, and `invalidProviderContent`, which is a moderatio
 import re
 from typing import Any, Final
 
-from service.jobs import Code, JobError, Stage
+from service.outputs import Code, JobError, Stage
 from service.providers.answers import message_of, worded
 from service.providers.reading import entries, fields, identifier, text
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from service.jobs import Code, JobError, Output, Report, Status
+from service.jobs import Report, Status
+from service.outputs import Code, JobError, Output
 from service.providers.reading import (
     amount,
     count,

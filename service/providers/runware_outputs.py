@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from service.jobs import Artifact, Output
+from service.outputs import Artifact, Output
 from service.providers.reading import kind_of, media_type, text, web_url
 
 MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")

@@ -6,7 +6,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from service.jobs import Code, Job, Output, Report, Status
+from service.jobs import Job, Report, Status
+from service.outputs import Code, Output
 from service.providers import Call, Finding, Gone, Reply, Unknown
 from service.providers.answers import message_of, taken
 from service.providers.calls import send

@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from service.errors import Fault, Invalid
-from service.jobs import Artifact, Code, Job, Output, Report, Stage, Status
+from service.jobs import Job, Report, Status
+from service.outputs import Artifact, Code, JobError, Output, Stage
 from service.providers import Answer, Call, Finding, Operation, Prepared, Reply, Task, Unknown
 from service.providers.answers import (
     BUSY,
@@ -61,6 +62,12 @@ class RunwayAi:
 
     def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:  # noqa: ARG002 - as above
         return Unknown(message=f"{self.title} keeps no tasks that could be asked for")
+
+    def check(self) -> Call | None:
+        return None  # its documents show no read that is free and wants the key
+
+    def read_check(self, reply: Reply) -> JobError | None:
+        return None if taken(reply.status) else refused(reply.status, None).error
 
 
 def _trim_faults(operation: Operation, given: dict[str, Any]) -> list[Fault]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.errors import Invalid
-from service.jobs import Job, Output, Report, Stage, Status
+from service.jobs import Job, Report, Status
+from service.outputs import JobError, Output, Stage
 from service.providers import Answer, Call, Finding, Operation, Prepared, Reply, Task, Unknown
 from service.providers.answers import BUSY, busy, empty, garbled, message_of, refused, taken
 from service.providers.calls import get, segment, send
@@ -21,6 +22,10 @@ from service.untrusted import Unreadable, read_json
 
 _OURS: Final = frozenset({"replyUrl", "replyRef"})
 _TOO_MANY: Final = 429
+_OBSTACLES: Final = {
+    402: "The subscription at useapi.net has lapsed.",
+    404: "No Runway account is set up at useapi.net.",
+}
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -75,6 +80,22 @@ class UseApi:
 
     def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
         return read_look_up(reply, job, step)
+
+    def check(self) -> Call | None:
+        """Ask for the accounts; their passwords and tokens come masked, and nobody keeps them."""
+        return get("/accounts", {})
+
+    def read_check(self, reply: Reply) -> JobError | None:
+        return _standing(reply)
+
+
+def _standing(reply: Reply) -> JobError | None:
+    """Judge the list of accounts (useapi.net/docs/api-runwayml-v1/get-runwayml-accounts)."""
+    body = json_or_none(reply.body)
+    status = status_of(reply, fields(body))
+    if taken(status):
+        return None if isinstance(body, dict) else garbled().error
+    return refused(status, _OBSTACLES.get(status) or message_of(body), refusal(status)).error
 
 
 def _answer(reply: Reply, task: Task) -> Answer:

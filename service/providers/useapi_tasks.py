@@ -3,7 +3,8 @@
 import re
 from typing import Any, Final
 
-from service.jobs import Artifact, Code, JobError, Output, Report, Status
+from service.jobs import Report, Status
+from service.outputs import Artifact, Code, JobError, Output
 from service.providers.answers import code_for, message_of, retryable, worded
 from service.providers.reading import (
     count,

@@ -45,6 +45,7 @@ class Useapi:
             ("GET", "/frames/describe/{image_asset_id}", self._describe),
             ("GET", "/tasks/{task_id}", self._show),
             ("GET", "/tasks/", self._list),
+            ("GET", "/accounts/", self._accounts),
             ("GET", "/scheduler/", self._scheduled),
             ("DELETE", "/scheduler/{task_id}", self._unschedule),
         )
@@ -130,6 +131,10 @@ class Useapi:
         bodies = [task.state[0] for task in kept if _belongs(task, request)]
         wanted = [body for body in bodies if not statuses or body["status"] in statuses]
         return answer(wanted[offset : offset + limit])
+
+    async def _accounts(self, _: Request) -> Response:
+        email = useapi_bodies.DEFAULT_EMAIL
+        return answer({email: {"email": email, "maxJobs": _MAX_JOBS}})
 
     async def _scheduled(self, _: Request) -> Response:
         return answer([useapi_errors.tracked(task) for task in self._tasks.running(NAME)])

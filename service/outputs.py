@@ -1,0 +1,81 @@
+"""What a job brings: its files, texts and data, and why it or a part of it failed."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Code(StrEnum):
+    """Why a job failed, in our words."""
+
+    MODERATED = "moderated"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+    INVALID_INPUT = "invalid_input"
+    UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_ERROR = "provider_error"
+    NO_OUTPUT = "no_output"
+    SUBMIT_UNKNOWN = "submit_unknown"
+    TIMED_OUT = "timed_out"
+
+
+class Stage(StrEnum):
+    """Where a job failed."""
+
+    SUBMIT = "submit"
+    PROVIDER = "provider"
+    TIMEOUT = "timeout"
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job, or one of its results, failed; *retryable*: a new submission may work."""
+
+    code: Code
+    message: str
+    provider_code: str | None = None
+    retryable: bool = False
+    stage: Stage = Stage.PROVIDER
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """One file the provider made; *kind* is image, video, audio, text, model or file."""
+
+    id: str | None = None
+    kind: str = "file"
+    url: str | None = None
+    media_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job brought; *errors* are those of its failed parts."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    text: str | None = None
+    data: dict[str, Any] | list[Any] | None = None
+    errors: tuple[JobError, ...] = ()
+
+
+def joined(before: Output | None, brought: Output | None, error: JobError | None) -> Output:
+    """Add what one result brought, or why it failed."""
+    have, new = before or Output(), brought or Output()
+    errors = have.errors + new.errors + ((error,) if error else ())
+    texts = [text for text in (have.text, new.text) if text is not None]
+    return Output(
+        artifacts=have.artifacts + new.artifacts,
+        text="\n\n".join(texts) if texts else None,
+        data=_joined_data(have.data, new.data),
+        errors=errors,
+    )
+
+
+def _joined_data(
+    have: dict[str, Any] | list[Any] | None, new: dict[str, Any] | list[Any] | None
+) -> dict[str, Any] | list[Any] | None:
+    """One result's data stands as it is; several stand in a list."""
+    if have is None or new is None:
+        return have if new is None else new
+    return [*(have if isinstance(have, list) else [have]), new]
