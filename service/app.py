@@ -12,6 +12,7 @@ from handlers.errors import EXCEPTION_HANDLERS
 from service.chance import SystemChance, now
 from service.context import Context
 from service.courier import Courier
+from service.durations import Durations
 from service.ears import Ears
 from service.feed import Feed
 from service.intake import Intake
@@ -69,12 +70,19 @@ def _build(
         Submitter(store, mover, lines, tokens),
         Intake(mover, providers, reconcile=settings.reconcile),
     )
-    mover.listeners += [courier.committed, submitter.committed, _wake(feed), _count]
+    durations = Durations()
+    mover.listeners += [
+        durations.committed,
+        courier.committed,
+        submitter.committed,
+        _wake(feed),
+        _count,
+    ]
     context = Context(
         settings=settings,
         store=store,
         providers=providers,
-        desk=Desk(providers, settings, vault, chance),
+        desk=Desk(providers, settings, vault, chance, durations.deadline_seconds),
         mover=mover,
         intake=intake,
         courier=courier,

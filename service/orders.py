@@ -1,7 +1,7 @@
 """The order: what a client asks for, checked whole and turned into jobs before money is spent."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -57,9 +57,11 @@ class Desk:
         settings: Settings,
         vault: Vault,
         chance: Chance,
+        deadline_seconds: Callable[[str, Operation], int],
     ) -> None:
         self._providers, self._settings = providers, settings
         self._vault, self._chance = vault, chance
+        self._deadline_seconds = deadline_seconds
 
     def take(self, tenant: str, orders: Sequence[Order], at: int) -> list[NewJob]:
         """Check all *orders* and make their jobs, in their order in time."""
@@ -130,7 +132,8 @@ class Desk:
             account=account,
             ref=prepared.ref or self._chance.new_ref(),
             created_at=batch.at,
-            deadline_seconds=order.deadline_seconds or operation.deadline_seconds,
+            deadline_seconds=order.deadline_seconds
+            or self._deadline_seconds(order.provider, operation),
             batch=batch.id,
             max_jobs=prepared.max_jobs,
             reply_ref=prepared.reply_ref if order.reply_ref is None else order.reply_ref,

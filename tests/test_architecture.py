@@ -17,6 +17,7 @@ PURE = [
         "callbacks",
         "deliveries",
         "doubts",
+        "durations",
         "errors",
         "events",
         "filters",

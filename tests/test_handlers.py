@@ -210,7 +210,7 @@ async def test_health_metrics_and_the_catalogue_are_there(service: Service) -> N
     providers = (await service.get("/v1/providers"))["data"]
     types = (await service.get("/v1/event-types"))["data"]
 
-    assert ready == {"ready": True, "store": "ok", "loops": "ok"}
+    assert ready == {"ready": True, "store": "ok", "loops": "ok", "accounts": {}}
     assert 'belfry_events_total{type="job.queued"}' in metrics
     assert {one["name"] for one in providers} == {"useapi", "runware", "runway_ai"}
     assert "job.succeeded" in {one["type"] for one in types}

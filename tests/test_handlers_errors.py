@@ -276,7 +276,7 @@ async def test_a_loop_that_has_died_is_told_by_readyz(service: Service) -> None:
     answer = await eventually(lambda: unready(service))
 
     assert answer.status_code == 503
-    assert answer.json() == {"ready": False, "store": "ok", "loops": "dead: dying"}
+    assert answer.json() == {"ready": False, "store": "ok", "loops": "dead: dying", "accounts": {}}
 
 
 async def unready(service: Service) -> httpx.Response | None:

@@ -3,6 +3,7 @@ from uuid import UUID
 
 import pytest
 
+from service.durations import Durations
 from service.errors import Invalid
 from service.orders import Desk, Order, idempotency
 from service.ports import NewJob
@@ -23,7 +24,9 @@ UPPER_UUID = "F0A5574F-D653-47F1-AB42-E2C1631F1A47"
 
 
 def a_desk(**environ: str) -> Desk:
-    return Desk(registry(), from_env({**ENVIRON, **environ}), VAULT, Chance())
+    return Desk(
+        registry(), from_env({**ENVIRON, **environ}), VAULT, Chance(), Durations().deadline_seconds
+    )
 
 
 def frames(**changes: Any) -> Order:
