@@ -4,7 +4,19 @@ from typing import Final
 
 from starlette.routing import Route
 
-from handlers import callbacks, deliveries, events, health, jobs, keys, stream, subscriptions
+from handlers import (
+    actions,
+    callbacks,
+    deliveries,
+    events,
+    health,
+    jobs,
+    keys,
+    operations,
+    stream,
+    subscriptions,
+)
+from handlers.actions import Recover
 from handlers.doors import Door
 from handlers.openapi import pages
 from handlers.subscriptions import Change, NewSubscription
@@ -26,6 +38,8 @@ DOORS: Final = (
     Door("GET", "/v1/stream", stream.everything, _READ),
     Door("GET", "/v1/events", events.listing, _READ),
     Door("GET", "/v1/events/{id}", events.show, _READ),
+    Door("POST", "/v1/events/{id}/resend", events.resend, _SUBSCRIBE, 202, events.Resend),
+    Door("GET", "/v1/events/{id}/subscriptions", events.matched, _READ),
     Door("GET", "/v1/event-types", events.types, _READ),
     Door("POST", "/v1/subscriptions", subscriptions.create, _SUBSCRIBE, 201, NewSubscription),
     Door("GET", "/v1/subscriptions", subscriptions.listing, _READ),
@@ -33,6 +47,14 @@ DOORS: Final = (
     Door("PATCH", "/v1/subscriptions/{id}", subscriptions.change, _SUBSCRIBE, 200, Change),
     Door("DELETE", "/v1/subscriptions/{id}", subscriptions.delete, _SUBSCRIBE, 204),
     Door("GET", "/v1/subscriptions/{id}/secret", subscriptions.secret, _SUBSCRIBE),
+    Door("POST", "/v1/subscriptions/{id}/pause", actions.pause, _SUBSCRIBE),
+    Door("POST", "/v1/subscriptions/{id}/resume", actions.resume, _SUBSCRIBE),
+    Door("POST", "/v1/subscriptions/{id}/rotate-secret", actions.rotate_secret, _SUBSCRIBE),
+    Door("POST", "/v1/subscriptions/{id}/test", actions.test, _SUBSCRIBE),
+    Door("POST", "/v1/subscriptions/{id}/recover", actions.recover, _SUBSCRIBE, 202, Recover),
+    Door("GET", "/v1/operations", operations.listing, _READ),
+    Door("GET", "/v1/operations/{id}", operations.show, _READ),
+    Door("POST", "/v1/operations/{id}/cancel", operations.cancel, _SUBSCRIBE),
     Door("GET", "/v1/deliveries", deliveries.listing, _READ),
     Door("GET", "/v1/deliveries/{id}", deliveries.show, _READ),
     Door("POST", "/v1/deliveries/{id}/retry", deliveries.retry, _SUBSCRIBE),

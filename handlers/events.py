@@ -7,8 +7,15 @@ from starlette.responses import Response
 
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
+from service.deliveries import DeliveryView, view
+from service.errors import Conflict, Fault, Invalid
 from service.events import TYPES, Body, Event
+from service.guard import url_fault
 from service.ids import is_seq
+from service.ports import Page
+from service.subscriptions import Subscription, mismatch
+
+MOST_EXPLAINED = 1000
 
 
 class LogQuery(Paged, frozen=True, kw_only=True):
@@ -48,6 +55,61 @@ async def of_job(visit: Visit[LogQuery]) -> Listed[Body]:
     page = visit.query.page()
     found = await visit.context.store.events(visit.tenant, {"job": job.id}, page)
     return _listed(found, visit.query.limit)
+
+
+class Resend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to send one event again: to a *subscription* by its id, or to a *url*."""
+
+    subscription: str | None = None
+    url: str | None = None
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an event is for a subscription as it is now, and if not, why."""
+
+    subscription: str
+    matched: bool
+    reason: str | None
+
+
+async def resend(visit: Visit[Nothing]) -> DeliveryView:
+    """Send one event again, to one subscription or URL; the `webhook-id` stays the same."""
+    given = await visit.body(Resend)
+    context, at = visit.context, visit.context.clock()
+    to = await _receiver(visit, given, at)
+    if not to.enabled or to.paused:
+        raise Conflict(f"Its subscription is {to.state}: nothing was sent.")
+    delivery_id = context.chance.new_id("dlv", at)
+    delivery = await context.store.resend(visit.tenant, visit.id("evt"), to, delivery_id, at)
+    context.courier.look()
+    return view(delivery)
+
+
+async def _receiver(visit: Visit[Nothing], given: Resend, at: int) -> Subscription:
+    context = visit.context
+    if given.subscription is not None and given.url is None:
+        return await context.store.subscription(visit.tenant, given.subscription)
+    if given.url is None or given.subscription is not None:
+        raise Invalid([Fault("subscription", "name either a subscription or a url")])
+    if fault := url_fault(given.url, context.settings.allow_targets):
+        raise Invalid([Fault("url", fault)])
+    reply = context.desk.reply_to(given.url, visit.tenant, at)
+    return await context.store.reply_subscription(reply)
+
+
+async def matched(visit: Visit[Nothing]) -> Listed[Match]:
+    """Say which subscriptions an event is for as they are now, and why it is not for others."""
+    store = visit.context.store
+    event = await store.event(visit.tenant, visit.id("evt"))
+    page = Page(limit=MOST_EXPLAINED)
+    standing = await store.subscriptions(visit.tenant, {"kind": "standing"}, page)
+    reasons = [(one.id, mismatch(one, event)) for one in standing]
+    return Listed(
+        data=[
+            Match(subscription=subscription, matched=reason is None, reason=reason)
+            for subscription, reason in reasons
+        ]
+    )
 
 
 async def types(visit: Visit[Nothing]) -> Listed[EventType]:

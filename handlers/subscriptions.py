@@ -11,10 +11,12 @@ from handlers.lists import Listed, Paged, listed
 from service.context import Context
 from service.errors import Fault, Invalid
 from service.events import DEFAULT
+from service.filters import filter_faults
 from service.guard import url_fault
 from service.signing import SECRET_BYTES, new_secret
 from service.subscriptions import (
     MAX_IN_FLIGHT,
+    Delivery,
     Subscription,
     SubscriptionView,
     header_faults,
@@ -23,6 +25,8 @@ from service.subscriptions import (
 )
 
 InFlight = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Rate = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+"""Events a second."""
 Words = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
@@ -33,7 +37,10 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     events: list[str] | None = None
     description: Words | None = None
     headers: dict[str, str] | None = None
+    filter: dict[str, Any] | None = None
+    rate_limit: Rate | None = None
     max_in_flight: InFlight | None = None
+    delivery: Delivery | None = None
     enabled: bool = True
     metadata: dict[str, Any] | None = None
 
@@ -45,7 +52,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     events: list[str] | UnsetType | None = UNSET
     description: Words | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
+    filter: dict[str, Any] | UnsetType | None = UNSET
+    rate_limit: Rate | UnsetType | None = UNSET
     max_in_flight: InFlight | UnsetType | None = UNSET
+    delivery: Delivery | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
@@ -63,7 +73,7 @@ async def create(visit: Visit[Nothing]) -> SubscriptionView:
     """Subscribe a URL to events; the secret that signs them is shown here."""
     given = await visit.body(NewSubscription)
     context, at = visit.context, visit.context.clock()
-    _check(context, given.url, given.events, given.headers)
+    _check(context, given)
     secret = new_secret(context.chance.noise(SECRET_BYTES))
     subscription = Subscription(
         id=context.chance.new_id("sub", at),
@@ -73,19 +83,23 @@ async def create(visit: Visit[Nothing]) -> SubscriptionView:
         events=tuple(given.events or DEFAULT),
         description=given.description,
         headers=given.headers or {},
+        filter=given.filter,
+        rate_limit=given.rate_limit,
         max_in_flight=given.max_in_flight or MAX_IN_FLIGHT,
+        delivery=given.delivery or "latest",
         enabled=given.enabled,
         metadata=given.metadata or {},
         created_at=at,
         updated_at=at,
     )
     await context.store.put_subscription(subscription)
-    return view(subscription, secret)
+    return view(subscription, secret=secret)
 
 
 async def show(visit: Visit[Nothing]) -> SubscriptionView:
     """Look at one subscription."""
-    return view(await visit.context.store.subscription(visit.tenant, visit.id("sub")))
+    subscription = await visit.context.store.subscription(visit.tenant, visit.id("sub"))
+    return await seen(visit.context, subscription)
 
 
 async def secret(visit: Visit[Nothing]) -> Secret:
@@ -98,19 +112,27 @@ async def listing(visit: Visit[SubscriptionsQuery]) -> Listed[SubscriptionView]:
     """List subscriptions; those of kind `reply` belong to the reply URLs of jobs."""
     query = visit.query
     found = await visit.context.store.subscriptions(visit.tenant, query.wanted(), query.page())
-    return listed([view(one) for one in found], query.limit, [one.id for one in found])
+    health = await visit.context.store.health([one.id for one in found])
+    views = [view(one, health.get(one.id)) for one in found]
+    return listed(views, query.limit, [one.id for one in found])
 
 
 async def change(visit: Visit[Nothing]) -> SubscriptionView:
     """Change a subscription; what is not named stays as it is."""
     given = await visit.body(Change)
     at = visit.context.clock()
-    _check(visit.context, given.url, given.events, given.headers)
+    _check(visit.context, given)
     changed = await visit.context.store.change_subscription(
         visit.tenant, visit.id("sub"), lambda before: _changed(before, given, at)
     )
     visit.context.courier.withdraw(changed.id)
-    return view(changed)
+    return await seen(visit.context, changed)
+
+
+async def seen(context: Context, subscription: Subscription) -> SubscriptionView:
+    """Show a subscription with how its receiver fares."""
+    health = await context.store.health([subscription.id])
+    return view(subscription, health.get(subscription.id))
 
 
 async def delete(visit: Visit[Nothing]) -> None:
@@ -127,6 +149,9 @@ def _changed(before: Subscription, given: Change, at: int) -> Subscription:
         "headers": {},
         "metadata": {},
         "max_in_flight": MAX_IN_FLIGHT,
+        "delivery": "latest",
+        "filter": None,
+        "rate_limit": None,
         "description": None,
     }
     named = {
@@ -137,19 +162,17 @@ def _changed(before: Subscription, given: Change, at: int) -> Subscription:
     if given.events is not UNSET:
         named["events"] = tuple(given.events or defaults["events"])
     if named.get("enabled"):
-        named["disabled_reason"] = None
+        named |= {"disabled_reason": None, "held": False}
     return replace(before, **named, updated_at=at)
 
 
-def _check(
-    context: Context,
-    url: str | UnsetType,
-    events: list[str] | UnsetType | None,
-    headers: dict[str, str] | UnsetType | None,
-) -> None:
-    faults = pattern_faults(events, "events") if events else []
-    faults += header_faults(headers, "headers") if headers else []
-    if isinstance(url, str) and (fault := url_fault(url, context.settings.allow_targets)):
+def _check(context: Context, given: NewSubscription | Change) -> None:
+    faults = pattern_faults(given.events, "events") if given.events else []
+    faults += header_faults(given.headers, "headers") if given.headers else []
+    faults += filter_faults(given.filter, "filter") if given.filter else []
+    if isinstance(given.url, str) and (
+        fault := url_fault(given.url, context.settings.allow_targets)
+    ):
         faults.append(Fault("url", fault))
     if faults:
         raise Invalid(faults)

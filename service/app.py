@@ -4,6 +4,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 
@@ -25,7 +26,9 @@ from service.orders import Desk
 from service.outbound import Poster, ProviderClient
 from service.ports import Changes, Key, Store, Topic
 from service.providers import registry
+from service.receivers import judge
 from service.reconciler import Reconciler
+from service.recovery import Recovery
 from service.settings import Role, Settings
 from service.signing import CallbackTokens, Vault, key_hash
 from service.submitter import Submitter
@@ -66,11 +69,13 @@ def _build(
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
     courier = Courier(store, poster, vault, now)
     mover = Mover(store, now, chance.new_id, courier.takes)
+    courier.settle = partial(mover.settle, judge=judge)
     submitter, intake = (
         Submitter(store, mover, lines, tokens),
         Intake(mover, providers, reconcile=settings.reconcile),
     )
     durations = Durations()
+    recovery = Recovery(store, now, chance.new_id, courier.look)
     mover.listeners += [
         durations.committed,
         courier.committed,
@@ -86,6 +91,7 @@ def _build(
         mover=mover,
         intake=intake,
         courier=courier,
+        recovery=recovery,
         feed=feed,
         loops=Loops(),
         tokens=tokens,
@@ -104,7 +110,12 @@ def _build(
         reconciler = Reconciler(mover, lines, enabled=settings.reconcile)
         sweeper = Sweeper(store, reconciler, now)
         mover.listeners.append(_check(sweeper))
-        loops |= {"courier": courier.run, "submitter": submitter.run, "sweeper": sweeper.run}
+        loops |= {
+            "recovery": recovery.run,
+            "courier": courier.run,
+            "submitter": submitter.run,
+            "sweeper": sweeper.run,
+        }
     if settings.role is not Role.WORKER:
         loops |= {"intake": intake.run}
     if not settings.is_sqlite:

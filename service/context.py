@@ -12,6 +12,7 @@ from service.moves import Mover
 from service.orders import Desk
 from service.ports import Chance, Clock, Store
 from service.providers import Provider
+from service.recovery import Recovery
 from service.settings import Settings
 from service.signing import CallbackTokens, Vault
 
@@ -26,6 +27,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     mover: Mover
     intake: Intake
     courier: Courier
+    recovery: Recovery
     feed: Feed
     loops: Loops
     tokens: CallbackTokens

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -13,6 +13,7 @@ from service.deliveries import (
     ATTEMPT_SECONDS,
     LEASE,
     DeliveryStatus,
+    Hand,
     Outcome,
     Parcel,
     Settlement,
@@ -20,13 +21,12 @@ from service.deliveries import (
 )
 from service.errors import Unavailable
 from service.hands import GRACE_SECONDS, Hands
-from service.jobs import Job
 from service.lanes import Lane
 from service.metrics import ATTEMPT_TIME, ATTEMPTS
 from service.outbound import Poster
 from service.ports import Changes, Clock, Store
 from service.signing import Vault, secret_bytes, webhook_signature
-from service.subscriptions import Subscription
+from service.subscriptions import Subscription, signing_secrets
 from service.times import SECOND
 
 CLAIM: Final = 200
@@ -34,7 +34,12 @@ GROUP: Final = 256
 IDLE_SECONDS: Final = 1.0
 """The longest pause between two looks at the store: a wake-up is only a hint."""
 _MARGIN: Final = (ATTEMPT_SECONDS + 5) * SECOND
+Settle = Callable[[Sequence[Settlement]], Awaitable[Changes]]
 log = structlog.get_logger()
+
+
+async def _settled_by_nobody(_: Sequence[Settlement]) -> Changes:
+    raise Unavailable("Nobody settles yet.")
 
 
 class Courier:
@@ -42,6 +47,7 @@ class Courier:
 
     def __init__(self, store: Store, poster: Poster, vault: Vault, clock: Clock) -> None:
         self._store, self._poster, self._clock = store, poster, clock
+        self.settle: Settle = _settled_by_nobody
         self._lanes: dict[str, Lane] = {}
         self._hands = Hands()
         self._settlements = Batches(self._commit, GROUP)
@@ -49,12 +55,16 @@ class Courier:
         self._running = False
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
 
-    def takes(self, subscription: Subscription, job: Job, behind: bool) -> bool:  # noqa: FBT001
-        """Say whether a delivery that is being committed should be handed over with its lease."""
+    def takes(self, subscription: Subscription, job_id: str | None, behind: bool) -> Hand:  # noqa: FBT001
+        """Say who is to carry a delivery that is being committed."""
+        if not subscription.is_open or subscription.rate_limit:
+            return Hand.PARKED
         lane = self._lanes.get(subscription.id)
-        if not self._running or (lane is not None and lane.full):
-            return False
-        return not behind or (lane is not None and lane.has_chain(job.id))
+        if lane is not None and lane.full:
+            lane.turned_away = True
+            return Hand.PARKED
+        in_hand = lane is not None and job_id is not None and lane.has_chain(job_id)
+        return Hand.TAKEN if self._running and (in_hand or not behind) else Hand.LEFT
 
     def committed(self, changes: Changes) -> None:
         """Carry what was promised by `takes`; it is on disk, under our lease."""
@@ -66,6 +76,9 @@ class Courier:
 
     def hand_over(self, parcels: Sequence[Parcel]) -> None:
         """Carry parcels under their lease; what may not be sent yet goes back to the store."""
+        old = [one for parcel in parcels for one in self._lane(parcel).outdated(parcel)]
+        if old:
+            self._hands.spawn(self._supersede(old))
         left = [parcel for parcel in parcels if not self._lane(parcel).put(parcel)]
         for subscription_id in {parcel.subscription.id for parcel in parcels}:
             self._staff(self._lanes[subscription_id])
@@ -105,9 +118,9 @@ class Courier:
         try:
             at = self._clock()
             full = [lane.subscription.id for lane in self._lanes.values() if lane.full]
-            parcels = await self._store.claim_deliveries(at, at + LEASE, CLAIM, full)
-            self.hand_over(parcels)
-            pause = IDLE_SECONDS if not parcels else 0.0
+            claimed = await self._store.claim_deliveries(at, at + LEASE, CLAIM, full)
+            self.hand_over(claimed.parcels)
+            pause = 0.0 if claimed.more else IDLE_SECONDS
             if pause and (due := await self._store.next_delivery_due()) and due > at:
                 pause = min(pause, (due - self._clock()) / SECOND)
         except Unavailable as exc:
@@ -147,9 +160,11 @@ class Courier:
                 parcel = lane.next() if self._running else None
         finally:
             lane.active -= 1
+        if lane.turned_away and not lane.full:
+            lane.turned_away = False
+            self.look()
         if lane.held == 0 and lane.active == 0:
             self._lanes.pop(lane.subscription.id, None)
-            self.look()
 
     async def _carried(self, parcel: Parcel) -> bool:
         """Whatever goes wrong with one parcel, its lane goes on; the lease brings it back."""
@@ -164,25 +179,27 @@ class Courier:
         delivery = parcel.delivery
         if delivery.due_at - self._clock() < _MARGIN:
             return False  # its lease ends too soon: whoever claims it next will send it
-        outcome = await self._post(parcel)
-        settlement = settle(delivery, outcome, random.uniform(-1, 1))  # noqa: S311 - jitter
+        if parcel.not_before:
+            await asyncio.sleep(max(0, (parcel.not_before - self._clock()) / SECOND))
+        outcome = await self.post(parcel)
+        jitter = random.uniform(-1, 1)  # noqa: S311 - spread, not secret
+        settlement = settle(delivery, outcome, jitter, probe=parcel.probe)
         try:
             await self._settlements.put(settlement)
         except Unavailable:
             log.warning("delivery.unsettled", delivery=delivery.id)
             return False
         _log(settlement)
-        if settlement.disable:
-            self.withdraw(delivery.subscription_id)
         if settlement.delivery.status is DeliveryStatus.PENDING:
             self.look()
             return False
         return True
 
-    async def _post(self, parcel: Parcel) -> Outcome:
+    async def post(self, parcel: Parcel) -> Outcome:
+        """Sign and POST once, whatever the state of the subscription."""
         at, subscription = self._clock(), parcel.subscription
         try:
-            key = self._key(subscription.secret)
+            keys = [self._key(sealed) for sealed in signing_secrets(subscription, at)]
         except ValueError as exc:
             return Outcome(at=at, duration_ms=0, error=str(exc))
         event_id, timestamp = parcel.delivery.event_id, at // SECOND
@@ -191,13 +208,24 @@ class Courier:
             "content-type": "application/json",
             "webhook-id": event_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": webhook_signature(key, event_id, timestamp, parcel.payload),
+            "webhook-signature": " ".join(
+                webhook_signature(key, event_id, timestamp, parcel.payload) for key in keys
+            ),
         }
         return await self._poster.post(subscription.url, parcel.payload, headers)
 
     async def _commit(self, settlements: Sequence[Settlement]) -> Sequence[None]:
-        await self._store.settle(settlements)
+        changes = await self.settle(settlements)
+        for subscription_id in changes.subscriptions:
+            self.withdraw(subscription_id)
         return [None] * len(settlements)
+
+    async def _supersede(self, parcels: Sequence[Parcel]) -> None:
+        """If this fails they are sent all the same, when their lease ends: late, and in order."""
+        try:
+            await self._store.supersede([p.delivery for p in parcels], self._clock())
+        except Unavailable:
+            log.warning("delivery.unreleased", count=len(parcels))
 
     async def _release(self, parcels: Sequence[Parcel]) -> None:
         """Give parcels back; if even that fails, their lease ends by itself."""

@@ -1,7 +1,7 @@
 """The delivery: one event owed to one subscription, and what follows from each attempt."""
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
+from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final
 
@@ -21,6 +21,8 @@ EXCERPT_BYTES: Final = 16 * 1024
 _OK, _REDIRECT = 200, 300
 ATTEMPT_SECONDS: Final = 15
 """One deadline over name look-up, connect, headers and body."""
+HELD: Final = 2**62
+"""Due when its receiver can take it: such a delivery is parked, and costs the others nothing."""
 LEASE: Final = 45 * SECOND
 """How long a courier may hold a delivery unsettled; what it cannot begin in time it gives up."""
 
@@ -52,16 +54,37 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """All a courier needs to carry one delivery; *behind*: an earlier event was still owed."""
+    """All a courier needs to carry one delivery; *behind*: an earlier event was still owed.
+
+    A *probe* tries whether a held receiver is back, and uses up no try; *not_before* keeps to the
+    rate of the subscription.
+    """
 
     delivery: Delivery
     subscription: Subscription
     payload: bytes
     behind: bool = False
+    probe: bool = False
+    not_before: int = 0
+
+
+class Hand(Enum):
+    """Who takes a delivery that is being committed."""
+
+    TAKEN = "taken"
+    """The courier of this process, under a lease from its birth."""
+    LEFT = "left"
+    """Whoever claims it."""
+    PARKED = "parked"
+    """Nobody yet: its receiver has enough, or can take nothing."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one POST: a status code, or an *error* in words when there was none."""
+    """What came of one POST: a status code, or an *error* in words when there was none.
+
+    *connect_ms* is TCP and TLS together; on a connection that was open already both it and
+    *dns_ms* are None.
+    """
 
     at: int
     duration_ms: float
@@ -69,6 +92,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     excerpt: str = ""
     retry_after_seconds: int | None = None
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    first_byte_ms: float | None = None
+    headers: dict[str, str] = {}
 
     @property
     def success(self) -> bool:
@@ -81,6 +108,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery
     outcome: Outcome
     disable: str | None = None
+    probe: bool = False
 
 
 def wanted_by(
@@ -109,11 +137,13 @@ def owe(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
     )
 
 
-def settle(delivery: Delivery, outcome: Outcome, jitter: float) -> Settlement:
+def settle(
+    delivery: Delivery, outcome: Outcome, jitter: float, *, probe: bool = False
+) -> Settlement:
     """Judge one attempt; *jitter* from -1 to 1 stretches or shortens the pause by up to 20 %.
 
     429 and 503 with Retry-After are obeyed, up to a day, and use up no try, unless they ask for
-    no pause at all; 410 ends it all.
+    no pause at all; 410 ends it all. A *probe* that fails uses up no try either.
     """
     now = outcome.at + int(outcome.duration_ms * 1000)
     if outcome.success:
@@ -121,6 +151,9 @@ def settle(delivery: Delivery, outcome: Outcome, jitter: float) -> Settlement:
     if outcome.status_code == HTTPStatus.GONE:
         dead = _settled(delivery, DeliveryStatus.DEAD, outcome, now)
         return msgspec.structs.replace(dead, disable="The receiver answered 410 Gone.")
+    if probe:
+        parked = _again(delivery, outcome, delivery.tries, HELD)
+        return msgspec.structs.replace(parked, probe=True)
     if outcome.retry_after_seconds and outcome.status_code in (
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -161,6 +194,10 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: float
     error: str | None
     excerpt: str
+    dns_ms: float | None
+    connect_ms: float | None
+    first_byte_ms: float | None
+    headers: dict[str, str]
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,15 +230,15 @@ def view(
         status=delivery.status,
         tries=delivery.tries,
         created_at=rfc3339(delivery.created_at),
-        due_at=rfc3339(delivery.due_at) if pending else None,
+        due_at=rfc3339(delivery.due_at) if pending and delivery.due_at < HELD else None,
         settled_at=rfc3339_or_none(delivery.settled_at),
         attempts=msgspec.UNSET
         if attempts is msgspec.UNSET
-        else [_attempt(number, outcome) for number, outcome in attempts],
+        else [attempt_view(number, outcome) for number, outcome in attempts],
     )
 
 
-def _attempt(number: int, outcome: Outcome) -> AttemptView:
+def attempt_view(number: int, outcome: Outcome) -> AttemptView:
     return AttemptView(
         number=number,
         at=rfc3339(outcome.at),
@@ -209,4 +246,8 @@ def _attempt(number: int, outcome: Outcome) -> AttemptView:
         duration_ms=outcome.duration_ms,
         error=outcome.error,
         excerpt=outcome.excerpt,
+        dns_ms=outcome.dns_ms,
+        connect_ms=outcome.connect_ms,
+        first_byte_ms=outcome.first_byte_ms,
+        headers=outcome.headers,
     )

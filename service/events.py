@@ -3,9 +3,11 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from service.job_view import JobView, view
 from service.jobs import ENDS, Job, Status
+from service.outputs import Output
 from service.times import rfc3339
 
 TYPES: Final[dict[str, str]] = {
@@ -17,9 +19,15 @@ TYPES: Final[dict[str, str]] = {
     "job.failed": "The job ended without output; `error` says why.",
     "job.canceled": "The job was called off.",
     "job.expired": "The provider was not heard of until the deadline.",
+    "subscription.failing": "A receiver has done nothing but fail for two days and a half.",
+    "subscription.disabled": "A receiver said 410, or failed for five days; it is sent no more.",
+    "subscription.recovered": "A receiver that was told to be failing takes events again.",
+    "webhook.test": "A test that was asked for; it is in no log.",
     "provider.paused": "A provider refuses our account; waiting jobs stay queued.",
     "provider.resumed": "The provider takes jobs of our account again.",
 }
+MAX_PAYLOAD: Final = 20_000
+"""Bytes of a body beyond which its output is given as a link to the job."""
 DEFAULT: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
 
 
@@ -98,13 +106,17 @@ def event_for(before: Job | None, after: Job, kind: str, event_id: str, at: int)
         data=view(after),
         after_expiry=before is not None and before.status is Status.EXPIRED,
     )
+    payload = msgspec.json.encode(body)
+    if len(payload) > MAX_PAYLOAD and after.output is not None:
+        link = Output(link=f"/v1/jobs/{after.id}")
+        payload = msgspec.json.encode(replace(body, data=replace(body.data, output=link)))
     return Event(
         id=event_id,
         tenant=after.tenant,
         type=kind,
         at=at,
         sequence=after.sequence,
-        payload=msgspec.json.encode(body),
+        payload=payload,
         job_id=after.id,
         provider=after.provider,
         operation=after.operation,

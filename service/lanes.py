@@ -19,9 +19,11 @@ class Lane:
         self.subscription = subscription
         self.active = 0
         self.held = 0
+        self.turned_away = False
+        """Whether something is parked because there was no room."""
         self.under_way: dict[str, Parcel] = {}
         self._ready: deque[Parcel] = deque()
-        self._chains: dict[str | None, deque[Parcel]] = {}
+        self._chains: dict[str, deque[Parcel]] = {}
 
     @property
     def full(self) -> bool:
@@ -31,13 +33,13 @@ class Lane:
     def wants_hands(self) -> bool:
         return len(self._ready) > 0 and self.active < self.subscription.max_in_flight
 
-    def has_chain(self, job_id: str | None) -> bool:
+    def has_chain(self, job_id: str) -> bool:
         return job_id in self._chains
 
     def put(self, parcel: Parcel) -> bool:
         """Take *parcel* in; False when it must stay behind one that is not in hand."""
         self.subscription = parcel.subscription
-        job_id = parcel.delivery.job_id
+        job_id = _chain_of(parcel)
         if job_id in self._chains:
             self._chains[job_id].append(parcel)
         elif parcel.behind:
@@ -47,6 +49,17 @@ class Lane:
             self._ready.append(parcel)
         self.held += 1
         return True
+
+    def outdated(self, parcel: Parcel) -> list[Parcel]:
+        """Let go of the progress events that wait for their turn and *parcel* says more than."""
+        chain = self._chains.get(_chain_of(parcel))
+        if not chain or self.subscription.delivery == "every":
+            return []
+        old = [one for one in chain if one.delivery.type == "job.progress"]
+        for one in old:
+            chain.remove(one)
+        self.held -= len(old)
+        return old
 
     def next(self) -> Parcel | None:
         if not self._ready:
@@ -59,7 +72,7 @@ class Lane:
         """Let go of everything that is not under way."""
         left = list(self._ready)
         for parcel in self._ready:
-            left += self._chains.pop(parcel.delivery.job_id)
+            left += self._chains.pop(_chain_of(parcel))
         for chain in self._chains.values():
             left += chain
             chain.clear()
@@ -71,7 +84,7 @@ class Lane:
         """Let the chain behind *parcel* go on; what may not follow yet is returned."""
         self.held -= 1
         self.under_way.pop(parcel.delivery.id, None)
-        job_id = parcel.delivery.job_id
+        job_id = _chain_of(parcel)
         chain = self._chains[job_id]
         if settled and chain:
             self._ready.append(chain.popleft())
@@ -79,3 +92,8 @@ class Lane:
         del self._chains[job_id]
         self.held -= len(chain)
         return list(chain)
+
+
+def _chain_of(parcel: Parcel) -> str:
+    """What is about no job waits for nothing."""
+    return parcel.delivery.job_id or parcel.delivery.id

@@ -5,15 +5,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from service.deliveries import LEASE, Parcel, owe, wanted_by
+from service.deliveries import HELD, LEASE, Hand, Parcel, Settlement, owe, wanted_by
 from service.events import Event, event_for, notice, type_of
 from service.ids import Mint
 from service.jobs import Job
-from service.ports import Changes, Clock, Idempotency, NewJob, Snapshot, Store
+from service.ports import Changes, Clock, Idempotency, NewJob, Snapshot, Store, Superseding
 from service.subscriptions import Subscription, matches
 
-Take = Callable[[Subscription, Job, bool], bool]
-"""Asks the courier whether it will carry a delivery itself; True: an earlier event is owed."""
+Take = Callable[[Subscription, str | None, bool], Hand]
+"""Asks the courier who is to carry a delivery of a job; True: an earlier event of it is owed."""
 
 
 class Moves:
@@ -57,8 +57,7 @@ class Moves:
         self.changes.events.append(event)
         for subscription in self._snapshot.standing.get(tenant, ()):
             if matches(subscription, event):
-                delivery = owe(event, subscription, self.new_id("dlv"))
-                self.changes.parcels.append(Parcel(delivery, subscription, event.payload))
+                self.changes.parcels.append(self._parcel(event, subscription))
 
     def is_paused(self, account: str) -> bool:
         return account in self._snapshot.paused
@@ -67,16 +66,33 @@ class Moves:
         standing = self._snapshot.standing.get(job.tenant, ())
         reply = self._snapshot.replies.get(job.reply_to) if job.reply_to else None
         for subscription in wanted_by(event, job, standing, reply):
-            self.changes.parcels.append(self._parcel(event, job, subscription))
+            self.changes.parcels.append(self._parcel(event, subscription))
 
-    def _parcel(self, event: Event, job: Job, subscription: Subscription) -> Parcel:
-        pair = (job.id, subscription.id)
-        behind = pair in self._owed
-        self._owed.add(pair)
+    def _parcel(self, event: Event, subscription: Subscription) -> Parcel:
+        behind = event.job_id is not None and self._is_behind(event, event.job_id, subscription)
         delivery = owe(event, subscription, self.new_id("dlv"))
-        if self._take(subscription, job, behind):
+        hand = self._take(subscription, event.job_id, behind)
+        if hand is Hand.TAKEN:
             delivery = replace(delivery, claims=1, due_at=self.at + LEASE)
+        elif hand is Hand.PARKED:
+            delivery = replace(delivery, due_at=HELD)
         return Parcel(delivery, subscription, event.payload, behind)
+
+    def _is_behind(self, event: Event, job_id: str, subscription: Subscription) -> bool:
+        """Whether an earlier event of the job is owed; what of it is outdated is not sent."""
+        pair = (job_id, subscription.id)
+        if pair not in self._owed:
+            self._owed.add(pair)
+            return False
+        if subscription.delivery == "latest":
+            outdated = Superseding(
+                job_id=job_id,
+                subscription_id=subscription.id,
+                sequence=event.sequence,
+                at=self.at,
+            )
+            self.changes.superseding.append(outdated)
+        return True
 
 
 class Mover:
@@ -111,6 +127,22 @@ class Mover:
             return moves.changes
 
         changes = await self._store.change(refs, decide, accounts=accounts)
+        self._tell(changes)
+        return changes
+
+    async def settle(
+        self,
+        settlements: Sequence[Settlement],
+        judge: Callable[[Moves, Snapshot, Sequence[Settlement]], None],
+    ) -> Changes:
+        """Write what became of attempts, and what *judge* says of their receivers."""
+
+        def decide(snapshot: Snapshot) -> Changes:
+            moves = Moves(snapshot, self.clock(), self._mint, self._take)
+            judge(moves, snapshot, settlements)
+            return moves.changes
+
+        changes = await self._store.settle(settlements, decide)
         self._tell(changes)
         return changes
 

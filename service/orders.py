@@ -91,7 +91,7 @@ class Desk:
         if own:
             raise Invalid(own)
         reply_url = order.reply_url or prepared.reply_url
-        reply = self._reply(reply_url, batch) if reply_url else None
+        reply = self.reply_to(reply_url, batch.tenant, batch.at) if reply_url else None
         job = self._job(order, operation, prepared, batch)
         return NewJob(job=job, input=msgspec.json.encode(prepared.input), reply=reply)
 
@@ -143,17 +143,17 @@ class Desk:
             tags=tuple(dict.fromkeys(order.tags or ())),
         )
 
-    def _reply(self, url: str, batch: _Batch) -> Subscription:
+    def reply_to(self, url: str, tenant: str, at: int) -> Subscription:
         """The subscription of a reply URL; jobs with the same URL share the first one made."""
         return Subscription(
-            id=self._chance.new_id("sub", batch.at),
-            tenant=batch.tenant,
+            id=self._chance.new_id("sub", at),
+            tenant=tenant,
             kind="reply",
             url=url,
-            secret=self._vault.seal(new_secret(self._chance.noise(SECRET_BYTES)), batch.at),
+            secret=self._vault.seal(new_secret(self._chance.noise(SECRET_BYTES)), at),
             events=(),
-            created_at=batch.at,
-            updated_at=batch.at,
+            created_at=at,
+            updated_at=at,
         )
 
 

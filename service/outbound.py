@@ -30,6 +30,12 @@ _POOL: Final = httpx.Limits(max_connections=10, max_keepalive_connections=10)
 _AGENT: Final = "Belfry/0.1"
 
 
+MAX_HEADERS: Final = 32
+MAX_HEADER: Final = 256
+_PRIVATE_HEADERS: Final = frozenset({"set-cookie", "authorization", "www-authenticate"})
+Laps = dict[str, float]
+
+
 class RefusedAddress(OSError):
     """The name of a receiver leads to an address we never connect to."""
 
@@ -52,6 +58,7 @@ class Poster:
             auto_decompress=False,
             trust_env=False,
             headers={"user-agent": _AGENT, "accept-encoding": "identity"},
+            trace_configs=[_stopwatch()],
         )
 
     async def close(self) -> None:
@@ -67,20 +74,33 @@ class Poster:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """POST once and say what came of it; every failure of the other side is an Outcome."""
         at, start = self._clock(), time.perf_counter()
+        laps: Laps = {}
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                outcome = await self._attempt(url, body, headers, at)
+                outcome = await self._attempt(url, body, headers, at, laps)
         except TimeoutError:
             outcome = Outcome(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             outcome = Outcome(at=at, duration_ms=0, error=_words(exc))
-        elapsed = round((time.perf_counter() - start) * 1000, 3)
-        return msgspec.structs.replace(outcome, duration_ms=elapsed)
+        return msgspec.structs.replace(
+            outcome,
+            duration_ms=round((time.perf_counter() - start) * 1000, 3),
+            dns_ms=_ms(laps.get("lookup"), laps.get("found")),
+            connect_ms=_ms(laps.get("found", laps.get("connect")), laps.get("connected")),
+            first_byte_ms=_ms(start, laps.get("answered")),
+        )
 
-    async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str], at: int) -> Outcome:
+    async def _attempt(
+        self, url: str, body: bytes, headers: Mapping[str, str], at: int, laps: Laps
+    ) -> Outcome:
         async with self._session.post(
-            URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            URL(url, encoded=True),
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            trace_request_ctx=laps,
         ) as response:
+            laps["answered"] = time.perf_counter()
             excerpt = await _read_some(response.content)
             return Outcome(
                 at=at,
@@ -88,7 +108,39 @@ class Poster:
                 status_code=response.status,
                 excerpt=excerpt.decode("utf-8", "replace").replace("\x00", "\ufffd"),
                 retry_after_seconds=retry_after(response.headers.get("retry-after"), at),
+                headers=_kept(response.headers),
             )
+
+
+def _stopwatch() -> aiohttp.TraceConfig:
+    """Note when a name was found and a connection made; a request on an open one has neither."""
+    trace = aiohttp.TraceConfig()
+    for name, signal in (
+        ("lookup", trace.on_dns_resolvehost_start),
+        ("found", trace.on_dns_resolvehost_end),
+        ("connect", trace.on_connection_create_start),
+        ("connected", trace.on_connection_create_end),
+    ):
+        signal.append(_lap(name))
+    return trace
+
+
+def _lap(name: str) -> Any:
+    async def note(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+        context.trace_request_ctx[name] = time.perf_counter()
+
+    return note
+
+
+def _ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round((end - start) * 1000, 3)
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Keep what helps to find a fault; never what may be a credential."""
+    named = [(name.lower(), value) for name, value in headers.items()]
+    plain = [(n, v) for n, v in named if n not in _PRIVATE_HEADERS and v.isprintable()]
+    return {name: value[:MAX_HEADER] for name, value in plain[:MAX_HEADERS]}
 
 
 async def _read_some(content: aiohttp.StreamReader) -> bytes:

@@ -51,12 +51,16 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job brought; *errors* are those of its failed parts."""
+    """What a job brought; *errors* are those of its failed parts.
+
+    In an event that it would make too large, *link* to the job stands for it.
+    """
 
     artifacts: tuple[Artifact, ...] = ()
     text: str | None = None
     data: dict[str, Any] | list[Any] | None = None
     errors: tuple[JobError, ...] = ()
+    link: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def joined(before: Output | None, brought: Output | None, error: JobError | None) -> Output:

@@ -6,10 +6,13 @@ from typing import Protocol
 
 import msgspec
 
+from service.breaker import Health
 from service.callbacks import Callback
 from service.deliveries import Delivery, Outcome, Parcel, Settlement
 from service.events import Event
+from service.ids import Mint
 from service.jobs import Job
+from service.operations import Operation
 from service.subscriptions import Subscription
 
 Clock = Callable[[], int]
@@ -69,6 +72,15 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     settlement: str
 
 
+class Superseding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a subscription was owed of a job before *sequence* and has not been sent is outdated."""
+
+    job_id: str
+    subscription_id: str
+    sequence: int
+    at: int
+
+
 class Changes(msgspec.Struct, kw_only=True):
     """What one transaction writes; *jobs* by id, as they stand at its end.
 
@@ -85,6 +97,9 @@ class Changes(msgspec.Struct, kw_only=True):
     submissions: list[Submission] = []
     rejudged: list[Callback] = []
     settled: list[Settled] = []
+    superseding: list[Superseding] = []
+    health: dict[str, Health | None] = {}
+    subscriptions: dict[str, Subscription] = {}
     repeated: set[str] = set()
 
 
@@ -93,7 +108,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     *standing* are the standing subscriptions by tenant, *replies* those of the jobs' own reply
     URLs by id. *owed* are the (job, subscription) pairs that are still owed an earlier event.
-    *paused* are the accounts that are refused, where these were asked for.
+    *paused* are the accounts that are refused, where these were asked for; *receivers* the
+    subscriptions that were sent to, and *health* says which of them fail.
     """
 
     jobs: Mapping[str, Job]
@@ -101,6 +117,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     replies: Mapping[str, Subscription] = {}
     owed: frozenset[tuple[str, str]] = frozenset()
     paused: frozenset[str] = frozenset()
+    receivers: Mapping[str, Subscription] = {}
+    health: Mapping[str, Health] = {}
 
 
 Decide = Callable[[Snapshot], Changes]
@@ -120,6 +138,13 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     digest: str
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """Parcels under a lease; *more*: it is worth asking again at once."""
+
+    parcels: Sequence[Parcel]
+    more: bool
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,8 +249,10 @@ class Store(Protocol):
 
     async def claim_deliveries(
         self, at: int, lease_until: int, limit: int, full: Sequence[str]
-    ) -> list[Parcel]: ...
-    async def settle(self, settlements: Sequence[Settlement]) -> None: ...
+    ) -> Claimed: ...
+    async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes: ...
+    async def supersede(self, deliveries: Sequence[Delivery], at: int) -> None: ...
+    async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]: ...
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None: ...
     async def next_delivery_due(self) -> int | None: ...
     async def delivery(
@@ -235,6 +262,16 @@ class Store(Protocol):
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Delivery]: ...
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery: ...
+
+    async def add_operation(self, operation: Operation) -> Operation: ...
+    async def operation(self, tenant: str, operation_id: str) -> Operation: ...
+    async def operations(self, tenant: str, page: Page) -> list[Operation]: ...
+    async def cancel_operation(self, tenant: str, operation_id: str, at: int) -> Operation: ...
+    async def recover_step(self, at: int, lease_until: int, mint: Mint) -> Operation | None: ...
+    async def resend(
+        self, tenant: str, event_id: str, to: Subscription, delivery: str, at: int
+    ) -> Delivery: ...
+    async def reply_subscription(self, reply: Subscription) -> Subscription: ...
 
     async def put_key(self, key: Key) -> None: ...
     async def key_by_hash(self, key_hash: str) -> Key | None: ...

@@ -1,15 +1,16 @@
 """The subscription: where a tenant wants events sent, which ones, and under which signature."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from service.errors import Fault
 from service.events import TYPES, Event
-from service.times import rfc3339
+from service.filters import explain, passes
+from service.times import rfc3339, rfc3339_or_none
 
 MAX_IN_FLIGHT: Final = 8
 """POSTs under way at one receiver, unless its subscription says otherwise."""
@@ -25,8 +26,29 @@ _OURS: Final = re.compile(
 )
 
 
+Delivery = Literal["latest", "every"]
+State = Literal["active", "held", "paused", "disabled"]
+
+
+class Failing(Protocol):
+    """What is to be shown of a receiver that fails."""
+
+    @property
+    def failing_since(self) -> int: ...
+    @property
+    def last_error(self) -> str: ...
+    @property
+    def probe_at(self) -> int | None: ...
+    @property
+    def disable_at(self) -> int: ...
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """*secret* is sealed; *kind* is `standing`, or `reply` for the reply URL of jobs."""
+    """*secret* is sealed; *kind* is `standing`, or `reply` for the reply URL of jobs.
+
+    *rate_limit* is per second. *delivery* `every` sends each progress event; `latest` lets a newer
+    event of the job replace one that is not sent yet. The *previous_secret* signs too, until then.
+    """
 
     id: str
     tenant: str
@@ -39,13 +61,35 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     headers: dict[str, str] = {}
     max_in_flight: int = MAX_IN_FLIGHT
+    rate_limit: int | None = None
+    delivery: Delivery = "latest"
+    filter: dict[str, Any] | None = None
     enabled: bool = True
     disabled_reason: str | None = None
+    paused: bool = False
+    held: bool = False
+    previous_secret: str | None = None
+    previous_until: int = 0
     metadata: dict[str, Any] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is sent to now; to one that is not, what it is owed is parked."""
+        return self.enabled and not self.paused and not self.held
+
+    @property
+    def state(self) -> State:
+        if not self.enabled:
+            return "disabled"
+        return "paused" if self.paused else "held" if self.held else "active"
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as users see it; *secret* only at creation."""
+    """A subscription as users see it; *secret* only at creation.
+
+    While its receiver fails, *failing_since*, *last_error* and *disable_at* say so; while it is
+    *held*, one delivery is tried at *next_probe_at*.
+    """
 
     id: str
     object: str = "subscription"
@@ -55,8 +99,16 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None
     headers: dict[str, str]
     max_in_flight: int
+    rate_limit: int | None
+    delivery: Delivery
+    filter: dict[str, Any] | None
     enabled: bool
+    state: State
     disabled_reason: str | None
+    failing_since: str | None
+    last_error: str | None
+    next_probe_at: str | None
+    disable_at: str | None
     metadata: dict[str, Any]
     created_at: str
     updated_at: str
@@ -64,7 +116,9 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def view(
-    subscription: Subscription, secret: str | msgspec.UnsetType = msgspec.UNSET
+    subscription: Subscription,
+    failing: Failing | None = None,
+    secret: str | msgspec.UnsetType = msgspec.UNSET,
 ) -> SubscriptionView:
     """Show *subscription*; the values of its own headers may be credentials and stay hidden."""
     return SubscriptionView(
@@ -75,13 +129,27 @@ def view(
         description=subscription.description,
         headers=dict.fromkeys(subscription.headers, "…"),
         max_in_flight=subscription.max_in_flight,
+        rate_limit=subscription.rate_limit,
+        delivery=subscription.delivery,
+        filter=subscription.filter,
         enabled=subscription.enabled,
+        state=subscription.state,
+        failing_since=rfc3339_or_none(failing.failing_since if failing else None),
+        last_error=failing.last_error if failing else None,
+        next_probe_at=rfc3339_or_none(failing.probe_at if failing else None),
+        disable_at=rfc3339_or_none(failing.disable_at if failing else None),
         disabled_reason=subscription.disabled_reason,
         metadata=subscription.metadata,
         created_at=rfc3339(subscription.created_at),
         updated_at=rfc3339(subscription.updated_at),
         secret=secret,
     )
+
+
+def signing_secrets(subscription: Subscription, at: int) -> list[str]:
+    """The sealed secrets that sign what is sent at *at*, the newest first."""
+    old = subscription.previous_secret
+    return [subscription.secret, *([old] if old and at < subscription.previous_until else [])]
 
 
 @lru_cache(maxsize=65536)
@@ -92,10 +160,40 @@ def covers(patterns: tuple[str, ...], kind: str) -> bool:
 
 def matches(subscription: Subscription, event: Event) -> bool:
     return (
-        subscription.enabled
-        and subscription.tenant == event.tenant
-        and covers(subscription.events, event.type)
+        subscription.enabled and subscription.tenant == event.tenant and wants(subscription, event)
     )
+
+
+def wants(subscription: Subscription, event: Event) -> bool:
+    """Whether *event* is for *subscription* as it is now, on or off."""
+    filtered = subscription.filter
+    return covers(subscription.events, event.type) and (
+        not filtered or passes(filtered, document_of(event.payload))
+    )
+
+
+def mismatch(subscription: Subscription, event: Event) -> str | None:
+    """Say why *event* is not for *subscription* as it is now; None when it is."""
+    if not covers(subscription.events, event.type):
+        return f"events: {event.type} is not among {', '.join(subscription.events)}"
+    if subscription.filter and (miss := explain(subscription.filter, document_of(event.payload))):
+        return miss
+    return None if subscription.enabled else "enabled: it is off"
+
+
+@lru_cache(maxsize=256)
+def document_of(payload: bytes) -> Mapping[str, Any]:
+    """What filters are matched with, read from the body that is sent."""
+    body = msgspec.json.decode(payload)
+    data = body["data"]
+    return {
+        "type": body["type"],
+        "provider": data.get("provider"),
+        "operation": data.get("operation"),
+        "tags": data.get("tags", []),
+        "metadata": data.get("metadata", {}),
+        "data": data,
+    }
 
 
 def pattern_faults(patterns: Iterable[str], path: str) -> list[Fault]:

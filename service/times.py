@@ -5,6 +5,7 @@ from functools import lru_cache
 
 MILLISECOND = 1_000
 SECOND = 1_000_000
+DAY = 86_400 * SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

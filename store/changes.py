@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import asdict
 
 from service.callbacks import Verdict
+from service.deliveries import HELD
 from service.jobs import Job
 from service.ports import Changes, Snapshot
 from service.subscriptions import Subscription
@@ -13,11 +14,13 @@ from store.rows import (
     answer_row,
     callback_row,
     event_row,
+    health_row,
     hold_row,
     job_of,
     job_row,
     parcel_row,
     subscription_of,
+    subscription_row,
     verdict_row,
 )
 
@@ -84,7 +87,25 @@ async def write_events(session: Session, changes: Changes) -> None:
     if changes.events:
         await session.run("lock_log")
         await _many(session, "add_event", map(event_row, changes.events))
+    if changes.superseding:
+        rows = ({**asdict(one), "held": HELD} for one in changes.superseding)
+        await _many(session, "supersede", rows)
     await _many(session, "add_delivery", map(parcel_row, changes.parcels))
+    parked = {p.subscription.id for p in changes.parcels if p.delivery.due_at >= HELD}
+    await _many(session, "mark_backlog", ({"id": one} for one in sorted(parked)))
+
+
+async def write_receivers(session: Session, changes: Changes) -> None:
+    """Write how receivers fare; whether one is open concerns all who fan out."""
+    for subscription_id, health in sorted(changes.health.items()):
+        if health is None:
+            await session.run("delete_health", id=subscription_id)
+        else:
+            await session.run("put_health", **health_row(health))
+    for subscription in changes.subscriptions.values():
+        await session.run("put_subscription", **subscription_row(subscription))
+    if changes.subscriptions:
+        await session.run("revise")
 
 
 async def _write_callbacks(session: Session, changes: Changes) -> None:

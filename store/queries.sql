@@ -283,16 +283,17 @@ SELECT doc FROM subscriptions WHERE tenant = :tenant AND kind = 'reply' AND url 
 
 -- add_reply_subscription --
 -- Unless another process has just made it.
-INSERT INTO subscriptions (id, tenant, kind, url, enabled, doc)
-VALUES (:id, :tenant, :kind, :url, :enabled, :doc)
+INSERT INTO subscriptions (id, tenant, kind, url, enabled, is_open, rate, doc)
+VALUES (:id, :tenant, :kind, :url, :enabled, :is_open, :rate, :doc)
 ON CONFLICT (tenant, url) WHERE kind = 'reply' DO NOTHING
 
 -- put_subscription --
 -- Made or changed.
-INSERT INTO subscriptions (id, tenant, kind, url, enabled, doc)
-VALUES (:id, :tenant, :kind, :url, :enabled, :doc)
+INSERT INTO subscriptions (id, tenant, kind, url, enabled, is_open, rate, doc)
+VALUES (:id, :tenant, :kind, :url, :enabled, :is_open, :rate, :doc)
 ON CONFLICT (id) DO UPDATE
-SET url = excluded.url, enabled = excluded.enabled, doc = excluded.doc
+SET url = excluded.url, enabled = excluded.enabled, is_open = excluded.is_open,
+    rate = excluded.rate, backlog = subscriptions.backlog + 1, doc = excluded.doc
 
 -- subscription --
 -- One, for its tenant.
@@ -326,6 +327,18 @@ INSERT INTO deliveries (id, tenant, event_id, subscription_id, job_id, sequence,
 VALUES (:id, :tenant, :event_id, :subscription_id, :job_id, :sequence, :type, 'pending',
         :created_at, :due_at, 0, :claims)
 
+-- supersede --
+-- A newer snapshot of the job is there; what has been sent, or may be under way, stays.
+UPDATE deliveries SET status = 'superseded', settled_at = :at
+WHERE status = 'pending' AND job_id = :job_id AND subscription_id = :subscription_id
+  AND sequence < :sequence AND type = 'job.progress'
+  AND (claims = 0 OR due_at <= :at OR due_at >= :held)
+
+-- supersede_claimed --
+-- The same for what a courier has in hand and has not sent.
+UPDATE deliveries SET status = 'superseded', settled_at = :at
+WHERE id = :id AND claims = :claims AND status = 'pending'
+
 -- claim_deliveries --
 -- What is due, under a lease, and never while an earlier event of the job is still owed.
 WITH due AS MATERIALIZED (
@@ -336,7 +349,9 @@ WITH due AS MATERIALIZED (
           WHERE e.status = 'pending' AND e.job_id = d.job_id
             AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
       AND d.subscription_id {not_in:full}
-      AND EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id AND s.enabled = 1)
+      AND EXISTS (
+          SELECT 1 FROM subscriptions s
+          WHERE s.id = d.subscription_id AND s.is_open = 1 AND s.rate = 0)
     ORDER BY d.due_at LIMIT :limit
     {skip_locked})
 UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
@@ -344,13 +359,112 @@ WHERE id IN (SELECT id FROM due)
 RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
           due_at, tries, claims, settled_at
 
+-- claim_of --
+-- The oldest that may go of one subscription, parked or due: for probes, backlogs and rates.
+WITH due AS MATERIALIZED (
+    SELECT d.id FROM deliveries d
+    WHERE d.subscription_id = :subscription AND d.status = 'pending'
+      AND (d.due_at <= :at OR d.due_at >= :held)
+      AND NOT EXISTS (
+          SELECT 1 FROM deliveries e
+          WHERE e.status = 'pending' AND e.job_id = d.job_id
+            AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
+    ORDER BY d.id LIMIT :limit
+    {skip_locked})
+UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
+WHERE id IN (SELECT id FROM due)
+RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
+          due_at, tries, claims, settled_at
+
+-- park_deliveries --
+-- Due, and yet not to be sent now: out of the way, so that the next claim does not meet it again.
+WITH due AS MATERIALIZED (
+    SELECT d.id FROM deliveries d
+    WHERE d.status = 'pending' AND d.due_at <= :at
+      AND (d.subscription_id {in:full}
+           OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id
+                      AND (s.is_open = 0 OR s.rate > 0)))
+    ORDER BY d.due_at LIMIT :limit
+    {skip_locked})
+UPDATE deliveries SET due_at = :held WHERE id IN (SELECT id FROM due)
+RETURNING subscription_id
+
+-- mark_backlog --
+-- Something is parked for it though it is open; counted, so that no end of it is believed late.
+UPDATE subscriptions SET backlog = backlog + 1 WHERE id = :id
+
+-- backlogs --
+-- Open subscriptions for which something may be parked.
+SELECT id, backlog FROM subscriptions
+WHERE backlog > 0 AND is_open = 1 AND rate = 0 AND id {not_in:full} ORDER BY id LIMIT :limit
+
+-- end_backlog --
+-- Nothing is parked for it any more.
+UPDATE subscriptions SET backlog = 0
+WHERE id = :id AND backlog = :backlog AND NOT EXISTS (
+    SELECT 1 FROM deliveries d
+    WHERE d.subscription_id = :id AND d.status = 'pending' AND d.due_at >= :held)
+
+-- rated --
+-- Those with a rate, whose next turn is near, and which are owed something.
+SELECT id, rate, rated_at FROM subscriptions s
+WHERE s.rate > 0 AND s.is_open = 1 AND s.rated_at < :horizon AND s.id {not_in:full} AND EXISTS (
+    SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.status = 'pending'
+      AND (d.due_at <= :at OR d.due_at >= :held))
+ORDER BY s.rated_at LIMIT :limit
+{skip_locked}
+
+-- set_rated --
+-- When its next turn is.
+UPDATE subscriptions SET rated_at = :rated_at WHERE id = :id
+
+-- claim_probes --
+-- Receivers whose time has come to be tried with one delivery.
+WITH due AS MATERIALIZED (
+    SELECT subscription_id FROM health WHERE probe_at <= :at ORDER BY probe_at LIMIT :limit
+    {skip_locked})
+UPDATE health SET probe_at = :lease_until WHERE subscription_id IN (SELECT subscription_id FROM due)
+RETURNING subscription_id
+
+-- next_probe --
+-- When the next receiver is to be tried.
+SELECT MIN(probe_at) AS at FROM health WHERE probe_at IS NOT NULL
+
+-- next_turn --
+-- When the next subscription with a rate may be sent to.
+SELECT MIN(s.rated_at) AS at FROM subscriptions s
+WHERE s.rate > 0 AND s.is_open = 1 AND EXISTS (
+    SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.status = 'pending'
+      AND d.due_at >= :held)
+
+-- health --
+-- How the receivers of these subscriptions fail; none for those that are well.
+SELECT subscription_id, failures, failing_since, probes, probe_at, warned, last_error,
+       last_error_at
+FROM health WHERE subscription_id {in:ids}
+
+-- put_health --
+-- It failed once more.
+INSERT INTO health (subscription_id, failures, failing_since, probes, probe_at, warned, last_error,
+                    last_error_at)
+VALUES (:subscription_id, :failures, :failing_since, :probes, :probe_at, :warned, :last_error,
+        :last_error_at)
+ON CONFLICT (subscription_id) DO UPDATE
+SET failures = excluded.failures, failing_since = excluded.failing_since, probes = excluded.probes,
+    probe_at = excluded.probe_at, warned = excluded.warned, last_error = excluded.last_error,
+    last_error_at = excluded.last_error_at
+
+-- delete_health --
+-- It is well again, or gone.
+DELETE FROM health WHERE subscription_id = :id
+
 -- payloads --
 -- The exact bytes to send.
 SELECT id, payload FROM events WHERE id {in:ids}
 
 -- next_delivery_due --
 -- When the courier has something to do that nothing else wakes it for.
-SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending'
+SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending' AND due_at < :held
 
 -- settle_delivery --
 -- Only whoever holds the latest lease may settle.
@@ -363,8 +477,10 @@ UPDATE deliveries SET due_at = :at WHERE id = :id AND claims = :claims AND statu
 
 -- add_attempt --
 -- One row a POST; a claim makes at most one.
-INSERT INTO attempts (delivery_id, number, at, status_code, duration_ms, error, excerpt)
-VALUES (:delivery_id, :number, :at, :status_code, :duration_ms, :error, :excerpt)
+INSERT INTO attempts (delivery_id, number, at, status_code, duration_ms, error, excerpt, dns_ms,
+                      connect_ms, first_byte_ms, headers)
+VALUES (:delivery_id, :number, :at, :status_code, :duration_ms, :error, :excerpt, :dns_ms,
+        :connect_ms, :first_byte_ms, :headers)
 ON CONFLICT (delivery_id, number) DO NOTHING
 
 -- list_deliveries --
@@ -381,13 +497,48 @@ FROM deliveries WHERE tenant = :tenant AND id = :id
 
 -- attempts --
 -- In the order they were made.
-SELECT number, at, status_code, duration_ms, error, excerpt FROM attempts
+SELECT number, at, status_code, duration_ms, error, excerpt, dns_ms, connect_ms, first_byte_ms,
+       headers
+FROM attempts
 WHERE delivery_id = :delivery_id ORDER BY number
 
 -- redeliver --
 -- Owed again, from the first try.
 UPDATE deliveries SET status = 'pending', due_at = :at, tries = 0, settled_at = NULL
 WHERE tenant = :tenant AND id = :id
+
+-- put_operation --
+-- Begun, gone on, or ended.
+INSERT INTO operations (id, tenant, status, due_at, doc)
+VALUES (:id, :tenant, :status, :due_at, :doc)
+ON CONFLICT (id) DO UPDATE
+SET status = excluded.status, due_at = excluded.due_at, doc = excluded.doc
+
+-- operation --
+-- One, for its tenant.
+SELECT doc FROM operations WHERE tenant = :tenant AND id = :id
+
+-- list_operations --
+-- Newest first.
+SELECT doc FROM operations WHERE tenant = :tenant AND id < :cursor {where}
+ORDER BY id DESC LIMIT :limit
+
+-- claim_operation --
+-- One that runs, under a lease; a process that dies in a step leaves it to the next.
+WITH due AS MATERIALIZED (
+    SELECT id FROM operations WHERE status = 'running' AND due_at <= :at ORDER BY due_at LIMIT 1
+    {skip_locked})
+UPDATE operations SET due_at = :lease_until WHERE id IN (SELECT id FROM due)
+RETURNING doc
+
+-- first_seq --
+-- Where in the log a time is: ids sort by time.
+SELECT seq FROM events WHERE id >= :since ORDER BY id LIMIT 1
+
+-- deliveries_of --
+-- What became of events at one subscription.
+SELECT id, event_id, status, tries, due_at FROM deliveries
+WHERE subscription_id = :subscription AND event_id {in:ids}
 
 -- put_key --
 -- The first admin key is put at each start, whether it is there or not.

@@ -4,6 +4,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from service.breaker import Health
 from service.callbacks import Callback
 from service.deliveries import Delivery, DeliveryStatus, Outcome, Parcel, Settlement
 from service.events import Event
@@ -52,6 +53,8 @@ def subscription_row(subscription: Subscription) -> Values:
         "kind": subscription.kind,
         "url": subscription.url,
         "enabled": int(subscription.enabled),
+        "is_open": int(subscription.is_open),
+        "rate": subscription.rate_limit or 0,
         "doc": _encode(subscription).decode(),
     }
 
@@ -85,7 +88,10 @@ def delivery_of(row: Row) -> Delivery:
 
 
 def parcel_row(parcel: Parcel) -> Values:
-    delivery = parcel.delivery
+    return delivery_row(parcel.delivery)
+
+
+def delivery_row(delivery: Delivery) -> Values:
     return {
         "id": delivery.id,
         "tenant": delivery.tenant,
@@ -123,12 +129,25 @@ def attempt_row(settlement: Settlement) -> Values:
         "duration_ms": outcome.duration_ms,
         "error": outcome.error,
         "excerpt": outcome.excerpt,
+        "dns_ms": outcome.dns_ms,
+        "connect_ms": outcome.connect_ms,
+        "first_byte_ms": outcome.first_byte_ms,
+        "headers": _encode(outcome.headers).decode(),
     }
 
 
 def attempt_of(row: Row) -> tuple[int, Outcome]:
     values = dict(row)
-    return values.pop("number"), Outcome(**values)
+    headers = msgspec.json.decode(values.pop("headers") or "{}", type=dict[str, str])
+    return values.pop("number"), Outcome(**values, headers=headers)
+
+
+def health_of(row: Row) -> Health:
+    return Health(**{**row, "warned": bool(row["warned"])})
+
+
+def health_row(health: Health) -> Values:
+    return {**msgspec.structs.asdict(health), "warned": int(health.warned)}
 
 
 def answer_row(answer: RawAnswer) -> Values:

@@ -7,9 +7,10 @@ from store.sql_deliveries import DeliveryStore
 from store.sql_doors import DoorStore
 from store.sql_jobs import JobStore
 from store.sql_log import LogStore
+from store.sql_operations import OperationStore
 
 
-class SqlStore(JobStore, LogStore, DeliveryStore, DoorStore):
+class SqlStore(JobStore, LogStore, DeliveryStore, OperationStore, DoorStore):
     """All of it; each part is one file of its own."""
 
     def __init__(self, database: Database) -> None:

@@ -5,16 +5,20 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from service.deliveries import Delivery, Outcome, Parcel, Settlement
+from service.breaker import Health
+from service.deliveries import HELD, Delivery, Outcome, Settlement
 from service.errors import Conflict
-from service.ports import Page, Topic
+from service.ports import Changes, Claimed, Decide, Page, Snapshot, Topic
 from service.subscriptions import Subscription
+from store.changes import write_events, write_receivers
+from store.claims import Claim, claim
 from store.database import Session
-from store.parts import Part, one
+from store.parts import Part, one, topics_of
 from store.rows import (
     attempt_of,
     attempt_row,
     delivery_of,
+    health_of,
     settlement_row,
     subscription_of,
     subscription_row,
@@ -43,8 +47,11 @@ class DeliveryStore(Part):
             row = await one(
                 session, "subscription", "subscription", tenant=tenant, id=subscription_id
             )
-            changed = change(subscription_of(row))
+            before = subscription_of(row)
+            changed = change(before)
             await _put(session, changed)
+            if changed.enabled and (before.held or not before.enabled):
+                await session.run("delete_health", id=subscription_id)
             await self._hint(session, {Topic.SUBSCRIPTIONS})
         return changed
 
@@ -56,6 +63,7 @@ class DeliveryStore(Part):
                 session, "delete_subscription", "subscription", tenant=tenant, id=subscription_id
             )
             await session.run("cancel_deliveries", id=subscription_id, at=at)
+            await session.run("delete_health", id=subscription_id)
             await session.run("revise")
             await self._hint(session, {Topic.SUBSCRIPTIONS})
 
@@ -73,27 +81,50 @@ class DeliveryStore(Part):
 
     async def claim_deliveries(
         self, at: int, lease_until: int, limit: int, full: Sequence[str]
-    ) -> list[Parcel]:
+    ) -> Claimed:
         """Lease what is due, in order per job, leaving out the subscriptions in *full*."""
         async with self._database.writing() as session:
-            rows = await session.rows(
-                "claim_deliveries", at=at, lease_until=lease_until, limit=limit, full=list(full)
-            )
-            claimed = sorted(map(delivery_of, rows), key=lambda d: d.id)
-            return await _parcels(session, claimed)
+            return await claim(session, Claim(at, lease_until, limit, full))
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Write what became of attempts; one whose lease was taken over changes nothing."""
+    async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes:
+        """Write what became of attempts; one whose lease was taken over changes nothing.
+
+        Where a receiver failed, or had failed before, *decide* says what follows from that.
+        """
         ordered = sorted(settlements, key=lambda s: s.delivery.id)
+        ids = sorted({s.delivery.subscription_id for s in ordered})
+        changes = Changes()
         async with self._database.writing() as session:
-            if any(settlement.disable for settlement in ordered):
+            health = await _health(session, ids)
+            if health or not all(s.outcome.success for s in ordered):
                 await session.run("lock_subscriptions")
+                found = await self._receivers(session, ids)
+                changes = decide(replace(found, health=await _health(session, ids)))
             await session.run_many("settle_delivery", [settlement_row(s) for s in ordered])
             await session.run_many("add_attempt", [attempt_row(s) for s in ordered])
-            for settlement in ordered:
-                if settlement.disable is not None:
-                    await _disable(session, settlement)
-                    await self._hint(session, {Topic.SUBSCRIPTIONS})
+            await write_receivers(session, changes)
+            await write_events(session, changes)
+            await self._hint(session, _topics(changes))
+        return changes
+
+    async def _receivers(self, session: Session, ids: Sequence[str]) -> Snapshot:
+        revision = (await session.rows("revision"))[0]["revision"]
+        rows = await session.rows("subscriptions_by_id", ids=list(ids))
+        return Snapshot(
+            jobs={},
+            standing=await self._standing.at(session, revision),
+            receivers={row["id"]: subscription_of(row) for row in rows},
+        )
+
+    async def supersede(self, deliveries: Sequence[Delivery], at: int) -> None:
+        """End what a newer event of its job has made outdated before it was sent."""
+        rows = [{"id": d.id, "claims": d.claims, "at": at} for d in deliveries]
+        async with self._database.writing() as session:
+            await session.run_many("supersede_claimed", rows)
+
+    async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]:
+        async with self._database.reading() as session:
+            return await _health(session, subscription_ids)
 
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None:
         """Give deliveries back unsent."""
@@ -103,7 +134,13 @@ class DeliveryStore(Part):
             )
 
     async def next_delivery_due(self) -> int | None:
-        return await self._moment("next_delivery_due")
+        """When the courier has something to do that nothing wakes it for."""
+        moments = [
+            await self._moment("next_delivery_due", held=HELD),
+            await self._moment("next_probe"),
+            await self._moment("next_turn", held=HELD),
+        ]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def delivery(
         self, tenant: str, delivery_id: str
@@ -125,8 +162,8 @@ class DeliveryStore(Part):
             before = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
             ids = [before["subscription_id"]]
             receivers = map(subscription_of, await session.rows("subscriptions_by_id", ids=ids))
-            if not any(receiver.enabled for receiver in receivers):
-                raise Conflict("Its subscription is deleted or disabled; nothing was sent.")
+            if not any(receiver.enabled and not receiver.paused for receiver in receivers):
+                raise Conflict("Its subscription is deleted, disabled or paused: nothing was sent.")
             await session.run("redeliver", tenant=tenant, id=delivery_id, at=at)
             await self._hint(session, {Topic.DELIVERIES})
             row = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
@@ -138,25 +175,10 @@ async def _put(session: Session, subscription: Subscription) -> None:
     await session.run("revise")
 
 
-async def _parcels(session: Session, claimed: Sequence[Delivery]) -> list[Parcel]:
-    if not claimed:
-        return []
-    ids = sorted({d.subscription_id for d in claimed})
-    rows = await session.rows("subscriptions_by_id", ids=ids)
-    receivers = {row["id"]: subscription_of(row) for row in rows}
-    events = await session.rows("payloads", ids=sorted({d.event_id for d in claimed}))
-    payloads = {row["id"]: bytes(row["payload"]) for row in events}
-    return [Parcel(d, receivers[d.subscription_id], payloads[d.event_id]) for d in claimed]
+async def _health(session: Session, ids: Sequence[str]) -> dict[str, Health]:
+    rows = await session.rows("health", ids=list(ids))
+    return {row["subscription_id"]: health_of(row) for row in rows}
 
 
-async def _disable(session: Session, settlement: Settlement) -> None:
-    delivery = settlement.delivery
-    rows = await session.rows("subscriptions_by_id", ids=[delivery.subscription_id])
-    for row in rows:
-        off = replace(
-            subscription_of(row),
-            enabled=False,
-            disabled_reason=settlement.disable,
-            updated_at=settlement.outcome.at,
-        )
-        await _put(session, off)
+def _topics(changes: Changes) -> set[Topic]:
+    return topics_of(changes) | ({Topic.SUBSCRIPTIONS} if changes.subscriptions else set())

@@ -14,6 +14,7 @@ PURE = [
     *(
         "admission",
         "answers",
+        "breaker",
         "callbacks",
         "deliveries",
         "doubts",
@@ -30,9 +31,11 @@ PURE = [
     *(
         "lanes",
         "moves",
+        "operations",
         "orders",
         "outputs",
         "ports",
+        "receivers",
         "redaction",
         "settings",
         "signing",

@@ -67,13 +67,13 @@ def test_an_event_that_follows_no_other_may_start_a_chain_again() -> None:
     assert lane.has_chain("job_1")
 
 
-def test_events_of_no_job_go_in_order_too() -> None:
+def test_events_of_no_job_wait_for_nothing() -> None:
     lane = Lane(RECEIVER)
     first, second = (a_parcel(RECEIVER, job_id=None, type="webhook.test") for _ in range(2))
     lane.put(first)
     lane.put(second)
 
-    assert [lane.next(), lane.next()] == [first, None]
+    assert [lane.next(), lane.next()] == [first, second]
 
 
 def test_a_lane_wants_no_more_hands_than_its_receiver_allows() -> None:
@@ -128,3 +128,29 @@ def test_what_is_not_under_way_can_be_given_back() -> None:
     assert (list(lane.under_way.values()), lane.held, lane.next()) == ([under_way], 1, None)
     assert lane.done(under_way, settled=True) == []
     assert (lane.under_way, lane.held) == ({}, 0)
+
+
+def test_a_newer_event_lets_go_of_progress_that_waits() -> None:
+    lane = Lane(RECEIVER)
+    first, progress, running = (
+        a_parcel(RECEIVER, sequence=n, type=kind)
+        for n, kind in enumerate(("job.progress", "job.progress", "job.running"), 1)
+    )
+    for parcel in (first, progress, running):
+        lane.put(parcel)
+    lane.next()
+
+    old = lane.outdated(a_parcel(RECEIVER, sequence=4))
+
+    assert (old, lane.held) == ([progress], 2)
+    lane.done(first, settled=True)
+    assert lane.next() is running
+
+
+def test_a_receiver_of_every_event_loses_none() -> None:
+    every = a_subscription(delivery="every")
+    lane = Lane(every)
+    for n in (1, 2):
+        lane.put(a_parcel(every, sequence=n, type="job.progress"))
+
+    assert lane.outdated(a_parcel(every, sequence=3)) == []

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from service.deliveries import LEASE
+from service.deliveries import LEASE, Hand
 from service.errors import NotFound
 from service.jobs import Job, Status
 from service.moves import Mover, Moves, Take
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.anyio
 HOOK = a_subscription()
 
 
-def leave(_subscription: Subscription, _job: Job, _behind: bool) -> bool:  # noqa: FBT001
-    """Take nothing, as a courier without room does."""
-    return False
+def leave(_subscription: Subscription, _job: str | None, _behind: bool) -> Hand:  # noqa: FBT001
+    """Take nothing, as a process without a courier does."""
+    return Hand.LEFT
 
 
 def a_snapshot(
@@ -93,11 +93,11 @@ def test_an_event_behind_one_that_is_owed_says_so() -> None:
 
 
 def test_what_the_courier_takes_is_under_its_lease_at_once() -> None:
-    asked: list[tuple[str, str, bool]] = []
+    asked: list[tuple[str, str | None, bool]] = []
 
-    def take(subscription: Subscription, job: Job, behind: bool) -> bool:  # noqa: FBT001
-        asked.append((subscription.id, job.id, behind))
-        return not behind
+    def take(subscription: Subscription, job: str | None, behind: bool) -> Hand:  # noqa: FBT001
+        asked.append((subscription.id, job, behind))
+        return Hand.LEFT if behind else Hand.TAKEN
 
     job = a_job(status=Status.SUBMITTED)
     moves = the_moves(a_snapshot(job), take)

@@ -222,7 +222,7 @@ async def test_two_workers_never_claim_the_same_delivery(stores: tuple[Store, St
     claims = await asyncio.gather(
         *(stores[n % 2].claim_deliveries(NOON, NOON + LEASE, 7, ()) for n in range(20))
     )
-    claimed = [parcel.delivery.id for parcels in claims for parcel in parcels]
+    claimed = [parcel.delivery.id for one in claims for parcel in one.parcels]
 
     assert len(claimed) == len(set(claimed))
     assert set(claimed) <= set(due)
@@ -235,9 +235,9 @@ async def test_a_claim_passes_over_what_another_has_locked(
     async with connected(postgres_url) as other, other.transaction():
         await other.execute("SELECT id FROM deliveries WHERE id = %s FOR UPDATE", (first,))
         async with asyncio.timeout(5):
-            parcels = await stores[1].claim_deliveries(NOON, NOON + LEASE, 10, ())
+            claimed = await stores[1].claim_deliveries(NOON, NOON + LEASE, 10, ())
 
-    assert [parcel.delivery.id for parcel in parcels] == [second]
+    assert [parcel.delivery.id for parcel in claimed.parcels] == [second]
 
 
 async def test_slots_hold_across_processes(stores: tuple[Store, Store]) -> None:

@@ -1,0 +1,115 @@
+"""What can be done with a subscription: hold it, try it out, renew its secret, recover."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec.structs import replace
+
+from handlers.doors import Nothing, Visit
+from handlers.subscriptions import Secret, seen
+from service.deliveries import AttemptView, Parcel, attempt_view, owe
+from service.errors import Fault, Invalid
+from service.events import notice
+from service.operations import EVERYTHING, Operation, OperationView, What, view
+from service.signing import SECRET_BYTES, new_secret
+from service.subscriptions import Subscription, SubscriptionView, pattern_faults
+from service.times import DAY, parse_rfc3339, rfc3339
+
+Whats = Annotated[list[What], msgspec.Meta(min_length=1)]
+
+
+class Recover(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Send again what happened since then (RFC 3339); *types* and *only* narrow it down."""
+
+    since: str
+    types: list[str] | None = None
+    only: Whats | None = None
+
+
+class Rotated(Secret, frozen=True):
+    """The new secret; the old one signs too, until then."""
+
+    previous_until: str
+
+
+async def pause(visit: Visit[Nothing]) -> SubscriptionView:
+    """Hold what a subscription is owed, and keep it."""
+    return await _changed(visit, paused=True)
+
+
+async def resume(visit: Visit[Nothing]) -> SubscriptionView:
+    """Send again, first what was held, in order."""
+    return await _changed(visit, paused=False)
+
+
+async def _changed(visit: Visit[Nothing], *, paused: bool) -> SubscriptionView:
+    at = visit.context.clock()
+    changed = await visit.context.store.change_subscription(
+        visit.tenant, visit.id("sub"), lambda s: replace(s, paused=paused, updated_at=at)
+    )
+    visit.context.courier.withdraw(changed.id)
+    return await seen(visit.context, changed)
+
+
+async def rotate_secret(visit: Visit[Nothing]) -> Rotated:
+    """Make a new secret; for 24 hours what is sent bears the signatures of both."""
+    context, at = visit.context, visit.context.clock()
+    secret = new_secret(context.chance.noise(SECRET_BYTES))
+    sealed, until = context.vault.seal(secret, at), at + DAY
+
+    def rotated(before: Subscription) -> Subscription:
+        return replace(
+            before,
+            secret=sealed,
+            previous_secret=before.secret,
+            previous_until=until,
+            updated_at=at,
+        )
+
+    changed = await context.store.change_subscription(visit.tenant, visit.id("sub"), rotated)
+    context.courier.withdraw(changed.id)
+    return Rotated(secret, rfc3339(until))
+
+
+async def test(visit: Visit[Nothing]) -> AttemptView:
+    """Send `webhook.test` now, whatever the state, and answer with what came back."""
+    context, at = visit.context, visit.context.clock()
+    to = await context.store.subscription(visit.tenant, visit.id("sub"))
+    event_id = context.chance.new_id("evt", at)
+    event = notice("webhook.test", to.tenant, {"id": to.id, "object": "subscription"}, event_id, at)
+    delivery = owe(event, to, context.chance.new_id("dlv", at))
+    outcome = await context.courier.post(Parcel(delivery, to, event.payload))
+    return attempt_view(1, outcome)
+
+
+async def recover(visit: Visit[Nothing]) -> OperationView:
+    """Send again everything since a time that was given up, waits for a retry, or was missed."""
+    given = await visit.body(Recover)
+    context, at = visit.context, visit.context.clock()
+    since = _since(given, at)
+    operation = Operation(
+        id=context.chance.new_id("op", at),
+        tenant=visit.tenant,
+        subscription_id=visit.id("sub"),
+        since=since,
+        until=at,
+        created_at=at,
+        types=tuple(given.types or ("*",)),
+        only=tuple(given.only or EVERYTHING),
+    )
+    begun = await context.store.add_operation(operation)
+    context.recovery.look()
+    return view(begun)
+
+
+def _since(given: Recover, at: int) -> int:
+    faults = pattern_faults(given.types or (), "types")
+    try:
+        since = parse_rfc3339(given.since)
+    except ValueError:
+        since = -1
+    if not 0 <= since <= at:
+        faults.append(Fault("since", "must be a time that is over, as 2026-01-31T12:00:00Z"))
+    if faults:
+        raise Invalid(faults)
+    return since

@@ -1,0 +1,58 @@
+"""Recoveries at work: step by step through the log, each durable, until the end or a cancel."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from service.errors import Unavailable
+from service.ids import Mint
+from service.ports import Clock, Store
+from service.times import SECOND
+
+IDLE_SECONDS: Final = 2.0
+LEASE: Final = 60 * SECOND
+log = structlog.get_logger()
+
+
+class Recovery:
+    """Takes steps of whatever operation is running; after a crash it goes on where it was."""
+
+    def __init__(
+        self, store: Store, clock: Clock, mint: Mint, recovered: Callable[[], None]
+    ) -> None:
+        self._store, self._clock, self._mint, self._recovered = store, clock, mint, recovered
+        self._look = asyncio.Event()
+
+    def look(self) -> None:
+        """Look soon: an operation has been asked for."""
+        self._look.set()
+
+    async def run(self) -> None:
+        while True:
+            self._look.clear()
+            if not await self._step():
+                await self._wait()
+
+    async def _step(self) -> bool:
+        """Take one step; False when nothing is running."""
+        at = self._clock()
+        try:
+            operation = await self._store.recover_step(at, at + LEASE, self._mint)
+        except Unavailable as exc:
+            log.warning("recovery.waiting", reason=str(exc))
+            return False
+        if operation is None:
+            return False
+        self._recovered()
+        if operation.status == "done":
+            log.info("recovery.done", operation=operation.id, sent_again=operation.sent_again)
+        return True
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._look.wait()
+        except TimeoutError:
+            return
