@@ -84,13 +84,14 @@ async def test(visit: Visit[Nothing]) -> AttemptView:
 
 async def recover(visit: Visit[Nothing]) -> OperationView:
     """Send again everything since a time that was given up, waits for a retry, or was missed."""
-    given = await visit.body(Recover)
     context, at = visit.context, visit.context.clock()
+    to = await context.store.subscription(visit.tenant, visit.id("sub"))
+    given = await visit.body(Recover)
     since = _since(given, at)
     operation = Operation(
         id=context.chance.new_id("op", at),
         tenant=visit.tenant,
-        subscription_id=visit.id("sub"),
+        subscription_id=to.id,
         since=since,
         until=at,
         created_at=at,

@@ -74,13 +74,14 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 async def resend(visit: Visit[Nothing]) -> DeliveryView:
     """Send one event again, to one subscription or URL; the `webhook-id` stays the same."""
-    given = await visit.body(Resend)
     context, at = visit.context, visit.context.clock()
+    event = await context.store.event(visit.tenant, visit.id("evt"))
+    given = await visit.body(Resend)
     to = await _receiver(visit, given, at)
     if not to.enabled or to.paused:
         raise Conflict(f"Its subscription is {to.state}: nothing was sent.")
     delivery_id = context.chance.new_id("dlv", at)
-    delivery = await context.store.resend(visit.tenant, visit.id("evt"), to, delivery_id, at)
+    delivery = await context.store.resend(visit.tenant, event.id, to, delivery_id, at)
     context.courier.look()
     return view(delivery)
 

@@ -11,10 +11,10 @@ from handlers.doors import Nothing, Visit, reply
 from handlers.lists import Listed
 from service.context import Context
 from service.errors import Unavailable
-from service.metrics import page
+from service.metrics import OWED_AGE, RECEIVERS, page
 from service.ports import Paused
 from service.providers.inputs import json_schema
-from service.times import rfc3339
+from service.times import SECOND, rfc3339
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,17 @@ def _refusals(paused: Sequence[Paused]) -> dict[str, str]:
     }
 
 
-async def metrics(_: Request) -> Response:
+async def metrics(request: Request) -> Response:
+    """What is counted, and what is owed just now; of the latter nothing while the store is away."""
+    context = cast("Context", request.app.state.context)
+    try:
+        owed = await context.store.owed()
+        waited = 0 if owed.oldest is None else (context.clock() - owed.oldest) / SECOND
+        OWED_AGE.set(max(0, waited))
+        for state in ("active", "waiting", "disabled"):
+            RECEIVERS.labels(state).set(owed.receivers.get(state, 0))
+    except Unavailable:
+        OWED_AGE.set(float("nan"))
     return Response(page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

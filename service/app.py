@@ -29,6 +29,7 @@ from service.providers import registry
 from service.receivers import judge
 from service.reconciler import Reconciler
 from service.recovery import Recovery
+from service.retention import Retention
 from service.settings import Role, Settings
 from service.signing import CallbackTokens, Vault, key_hash
 from service.submitter import Submitter
@@ -110,6 +111,7 @@ def _build(
         reconciler = Reconciler(mover, lines, enabled=settings.reconcile)
         sweeper = Sweeper(store, reconciler, now)
         mover.listeners.append(_check(sweeper))
+        loops |= {"retention": Retention(store, now, settings.retention_days).run}
         loops |= {
             "recovery": recovery.run,
             "courier": courier.run,

@@ -27,6 +27,14 @@ def new_id(prefix: str, at: int, noise: int) -> str:
     return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
 
+def made_at(identifier: str) -> int:
+    """Read when a thing was made out of its id, in microseconds, exact to the millisecond."""
+    value = 0
+    for letter in identifier.partition("_")[2]:
+        value = value << 5 | ALPHABET.index(letter)
+    return (value >> 80) * 1000
+
+
 def new_ref(noise: int) -> str:
     """Make a submission's ref, a UUIDv4, from 128 random bits: what Runware asks of a taskUUID."""
     return str(UUID(int=noise, version=4))

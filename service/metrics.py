@@ -52,5 +52,18 @@ def count_callback(provider: str, verdict: str) -> None:
     _callbacks(provider, verdict).inc()
 
 
+OWED_AGE: Final = Gauge(
+    "belfry_oldest_owed_seconds",
+    "How long the delivery that is owed longest has been owed; 0 when nothing is.",
+    registry=REGISTRY,
+)
+RECEIVERS: Final = Gauge(
+    "belfry_subscriptions",
+    "Subscriptions: active, waiting (held or paused) or disabled.",
+    ("state",),
+    registry=REGISTRY,
+)
+
+
 def page() -> bytes:
     return generate_latest(REGISTRY)

@@ -140,6 +140,13 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class Owed(msgspec.Struct, frozen=True):
+    """When the *oldest* delivery that is owed was made, and how many *receivers* are in a state."""
+
+    oldest: int | None
+    receivers: Mapping[str, int]
+
+
 class Claimed(msgspec.Struct, frozen=True):
     """Parcels under a lease; *more*: it is worth asking again at once."""
 
@@ -272,6 +279,9 @@ class Store(Protocol):
         self, tenant: str, event_id: str, to: Subscription, delivery: str, at: int
     ) -> Delivery: ...
     async def reply_subscription(self, reply: Subscription) -> Subscription: ...
+
+    async def forget(self, before: int, limit: int) -> int: ...
+    async def owed(self) -> Owed: ...
 
     async def put_key(self, key: Key) -> None: ...
     async def key_by_hash(self, key_hash: str) -> Key | None: ...

@@ -15,6 +15,7 @@ MIN_KEY: Final = 32
 WORKER_PORT: Final = 8081
 """Beside a web process on one machine: where a worker shows its health."""
 _MAX_PORT: Final = 65535
+_MAX_DAYS: Final = 36_500
 _MAX_SLOTS: Final = 10_000
 T = TypeVar("T")
 D = TypeVar("D")
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_key: str | None = None
     allow_targets: tuple[Network, ...] = ()
     reconcile: bool = True
+    retention_days: int = 30
     host: str = "127.0.0.1"
     port: int = 8080
     accounts: dict[str, Account] = {}
@@ -144,6 +146,7 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         admin_key=reader.read("BELFRY_ADMIN_KEY", _key, None),
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
         reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
+        retention_days=reader.read("BELFRY_RETENTION_DAYS", _days, Settings().retention_days),
         host=reader.read("HOST", str, Settings().host),
         port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
         accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},
@@ -239,6 +242,12 @@ def _networks(text: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as exc:
         raise ValueError(f"must be networks as 10.1.0.0/16, separated by commas ({exc})") from exc
+
+
+def _days(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_DAYS:
+        return int(text)
+    raise ValueError(f"must be a number of days from 1 to {_MAX_DAYS}")
 
 
 def _switch(text: str) -> bool:

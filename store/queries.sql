@@ -540,6 +540,85 @@ SELECT seq FROM events WHERE id >= :since ORDER BY id LIMIT 1
 SELECT id, event_id, status, tries, due_at FROM deliveries
 WHERE subscription_id = :subscription AND event_id {in:ids}
 
+-- jobs_outlived --
+-- Ended long ago, and nobody is owed anything of them any more; ids sort by time.
+SELECT id FROM jobs j
+WHERE j.id < :before AND j.status IN ('succeeded', 'failed', 'canceled', 'expired')
+  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.status = 'pending')
+ORDER BY j.id LIMIT :limit
+{skip_locked}
+
+-- forget_attempts --
+-- With the deliveries they belong to.
+DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE job_id {in:jobs})
+
+-- forget_deliveries --
+-- All of them are settled.
+DELETE FROM deliveries WHERE job_id {in:jobs}
+
+-- forget_events --
+-- Out of the log; seqs are never used again.
+DELETE FROM events WHERE job_id {in:jobs}
+
+-- forget_callbacks --
+-- As they came in.
+DELETE FROM callbacks WHERE job_id {in:jobs}
+
+-- forget_submissions --
+-- A callback that comes now is late.
+DELETE FROM submissions WHERE job_id {in:jobs}
+
+-- forget_tags --
+-- With the job.
+DELETE FROM job_tags WHERE job_id {in:jobs}
+
+-- forget_inputs --
+-- With the job.
+DELETE FROM job_inputs WHERE job_id {in:jobs}
+
+-- forget_jobs --
+-- The last of a job.
+DELETE FROM jobs WHERE id {in:jobs}
+
+-- notices_outlived --
+-- Events about no job of which nothing is owed.
+SELECT e.id FROM events e
+WHERE e.job_id IS NULL AND e.id < :before
+  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status = 'pending')
+ORDER BY e.id LIMIT :limit
+
+-- forget_notice_attempts --
+-- With the deliveries they belong to.
+DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id {in:events})
+
+-- forget_notice_deliveries --
+-- All of them are settled.
+DELETE FROM deliveries WHERE event_id {in:events}
+
+-- forget_notices --
+-- Out of the log.
+DELETE FROM events WHERE id {in:events}
+
+-- forget_idempotency --
+-- Whoever repeats a request so late makes a new one.
+DELETE FROM idempotency WHERE created_at < :at
+
+-- forget_operations --
+-- Done long ago.
+DELETE FROM operations WHERE id < :before AND status <> 'running'
+
+-- oldest_owed --
+-- By one step of the index for each subscription, however much is owed.
+SELECT MIN((SELECT MIN(d.id) FROM deliveries d
+            WHERE d.subscription_id = s.id AND d.status = 'pending')) AS id
+FROM subscriptions s
+
+-- receiver_states --
+-- How many receivers are sent to, and how many are not.
+SELECT CASE WHEN enabled = 0 THEN 'disabled' WHEN is_open = 1 THEN 'active' ELSE 'waiting' END
+       AS state, COUNT(*) AS count
+FROM subscriptions GROUP BY 1
+
 -- put_key --
 -- The first admin key is put at each start, whether it is there or not.
 INSERT INTO keys (id, hash, tenant, name, scopes, created_at)

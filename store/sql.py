@@ -8,9 +8,10 @@ from store.sql_doors import DoorStore
 from store.sql_jobs import JobStore
 from store.sql_log import LogStore
 from store.sql_operations import OperationStore
+from store.sql_upkeep import UpkeepStore
 
 
-class SqlStore(JobStore, LogStore, DeliveryStore, OperationStore, DoorStore):
+class SqlStore(JobStore, LogStore, DeliveryStore, OperationStore, UpkeepStore, DoorStore):
     """All of it; each part is one file of its own."""
 
     def __init__(self, database: Database) -> None:

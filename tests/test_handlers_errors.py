@@ -21,6 +21,7 @@ PREFIXES = {
     "subscriptions": "sub",
     "deliveries": "dlv",
     "callbacks": "cb",
+    "operations": "op",
     "keys": "key",
 }
 WITH_AN_ID = [door for door in DOORS if "{id}" in door.path and "/keys/" not in door.path]
@@ -84,7 +85,10 @@ async def ids(service: Service, receiver: Receiver) -> dict[str, str]:
     job = await service.post("/v1/jobs", ORDER)
     await receiver.wait()
     await service.call_back("useapi", job["ref"], {"status": "RUNNING"})
+    recovery = f"/v1/subscriptions/{subscription['id']}/recover"
+    operation = await service.post(recovery, {"since": "2026-01-01T00:00:00Z"})
     return {
+        "operations": operation["id"],
         "jobs": job["id"],
         "subscriptions": subscription["id"],
         "events": receiver.received[0].event["id"],

@@ -97,4 +97,4 @@ def test_a_subscription_is_shown_without_its_secrets() -> None:
 
 
 def test_a_new_subscription_is_shown_with_its_secret_once() -> None:
-    assert view(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105
+    assert view(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106

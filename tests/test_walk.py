@@ -55,7 +55,7 @@ async def test_a_job_walks_from_submit_to_every_bell(
     name: str, bench: Bench, receiver: Receiver
 ) -> None:
     provider, operation, given = WALKS[name]
-    subscription = await bench.subscribe(receiver.url, "job.*")
+    subscription = await bench.subscribe(receiver.url, "job.*", delivery="every")
 
     job = await bench.submit(provider, operation, given, reply_ref="order-1", tags=["walk"])
     streamed = [kind async for _, kind in messages(bench, f"/v1/jobs/{job['id']}/stream")]

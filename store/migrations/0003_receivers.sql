@@ -36,3 +36,7 @@ CREATE TABLE operations (
 );
 CREATE INDEX operations_of_tenant ON operations (tenant, id);
 CREATE INDEX operations_due ON operations (due_at) WHERE status = 'running';
+
+CREATE INDEX deliveries_of_job ON deliveries (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX job_tags_of_job ON job_tags (job_id);
+CREATE INDEX events_about_no_job ON events (id) WHERE job_id IS NULL;

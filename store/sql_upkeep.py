@@ -1,0 +1,50 @@
+"""Upkeep of the store: what is outlived is forgotten, in small batches; how much is owed."""
+
+from typing import Final
+
+from service import ids
+from service.ports import Owed
+from store.database import Session
+from store.parts import Part
+
+_OF_JOBS: Final = (
+    *("forget_attempts", "forget_deliveries", "forget_events", "forget_callbacks"),
+    *("forget_submissions", "forget_tags", "forget_inputs", "forget_jobs"),
+)
+_OF_NOTICES: Final = ("forget_notice_attempts", "forget_notice_deliveries", "forget_notices")
+
+
+class UpkeepStore(Part):
+    async def forget(self, before: int, limit: int) -> int:
+        """Forget up to *limit* ended jobs made before that time, with all that belongs to them.
+
+        What is still owed to somebody is never forgotten. Returns how many jobs it were.
+        """
+        oldest = ids.new_id("job", before, 0)
+        async with self._database.writing() as session:
+            rows = await session.rows("jobs_outlived", before=oldest, limit=limit)
+            jobs = [row["id"] for row in rows]
+            for query in _OF_JOBS if jobs else ():
+                await session.run(query, jobs=jobs)
+            await _forget_notices(session, before, limit)
+            await session.run("forget_idempotency", at=before)
+            await session.run("forget_operations", before=ids.new_id("op", before, 0))
+        return len(jobs)
+
+    async def owed(self) -> Owed:
+        """How long somebody has waited for a delivery, and how the receivers stand."""
+        async with self._database.reading() as session:
+            oldest = (await session.rows("oldest_owed"))[0]["id"]
+            states = await session.rows("receiver_states")
+        return Owed(
+            oldest=None if oldest is None else ids.made_at(oldest),
+            receivers={row["state"]: row["count"] for row in states},
+        )
+
+
+async def _forget_notices(session: Session, before: int, limit: int) -> None:
+    oldest = ids.new_id("evt", before, 0)
+    rows = await session.rows("notices_outlived", before=oldest, limit=limit)
+    events = [row["id"] for row in rows]
+    for query in _OF_NOTICES if events else ():
+        await session.run(query, events=events)
