@@ -209,10 +209,10 @@ async def bench_of(database_url: str, **env: str) -> AsyncIterator[Bench]:
 class ServiceProcess(Client):
     """The real command in a process of its own, which can be killed and started again."""
 
-    def __init__(self, database_url: str, folder: Path, **env: str) -> None:
-        self.port = free_port()
+    def __init__(self, database_url: str, folder: Path, role: str = "all", **env: str) -> None:
+        self.port, self.role = free_port(), role
         super().__init__(f"http://127.0.0.1:{self.port}")
-        self.log = folder / "service.log"
+        self.log = folder / f"{role}-{self.port}.log"
         self._env = environ(database_url, self.port, **env)
         self._process: asyncio.subprocess.Process | None = None
 
@@ -227,6 +227,8 @@ class ServiceProcess(Client):
                 sys.executable,
                 "-m",
                 "service",
+                "--role",
+                self.role,
                 env={**self._env, "PATH": os.environ["PATH"]},
                 stdout=log,
                 stderr=log,
@@ -260,8 +262,10 @@ class ServiceProcess(Client):
 
 
 @asynccontextmanager
-async def a_process(database_url: str, folder: Path, **env: str) -> AsyncIterator[ServiceProcess]:
-    process = ServiceProcess(database_url, folder, **env)
+async def a_process(
+    database_url: str, folder: Path, role: str = "all", **env: str
+) -> AsyncIterator[ServiceProcess]:
+    process = ServiceProcess(database_url, folder, role, **env)
     try:
         await process.start()
         yield process

@@ -31,6 +31,8 @@ def asked() -> Iterator[str]:
     """Name the queries that the store asks by a constant name."""
     for path in STORE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and str(node.value).startswith("forget_"):
+                yield str(node.value)  # asked for one after the other
             if isinstance(node, ast.Call) and (name := called(node)) in PLACES:
                 match node.args[PLACES[name] : PLACES[name] + 1]:
                     case [ast.Constant(value=str(query))]:
