@@ -29,6 +29,7 @@ from service.providers.runware_errors import classify, error_of, is_taken
 from service.providers.runware_inputs import CAPTION, operation_of
 from service.providers.runware_items import Item, read_item, read_items, read_reports
 from service.providers.runware_reads import look_up, read_look_up
+from service.providers.runware_types import ROWS
 from service.untrusted import Unreadable, read_json
 
 _TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
@@ -49,7 +50,13 @@ class Runware:
     title = "Runware"
     default_base_url = "https://api.runware.ai/v1"
     operations: Mapping[str, Operation] = MappingProxyType(
-        {"imageCaption": operation_of("imageCaption", "Describe an image in words.", *CAPTION)}
+        {
+            "imageCaption": operation_of("imageCaption", "Describe an image in words.", *CAPTION),
+            **{
+                name: operation_of(name, summary, deadline_seconds=seconds)
+                for name, seconds, summary in ROWS
+            },
+        }
     )
 
     def operation(self, name: str) -> Operation | None:

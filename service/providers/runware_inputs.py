@@ -4,6 +4,7 @@ from typing import Final
 
 from service.providers import Doubt, Operation
 from service.providers.inputs import UUID, WEB_URL, Input
+from service.providers.runware_types import SHORT_SECONDS
 
 MOST_RESULTS: Final = 20
 
@@ -80,7 +81,9 @@ CAPTION: Final = (
 )
 
 
-def operation_of(task_type: str, summary: str, *inputs: Input) -> Operation:
+def operation_of(
+    task_type: str, summary: str, *inputs: Input, deadline_seconds: int = SHORT_SECONDS
+) -> Operation:
     """Name a task type as an operation; a repeated taskUUID is refused, so repeating is safe."""
     return Operation(
         name=task_type,
@@ -98,4 +101,5 @@ def operation_of(task_type: str, summary: str, *inputs: Input) -> Operation:
         at_once=False,
         in_doubt=Doubt.RESEND,
         batched=True,
+        deadline_seconds=deadline_seconds,
     )

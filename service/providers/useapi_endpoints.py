@@ -7,6 +7,7 @@ import msgspec
 
 from service.providers import Doubt, Operation
 from service.providers.inputs import WEB_URL, Input
+from service.providers.useapi_runway import IMAGE_SECONDS, ROWS
 
 STYLES: Final = (
     *("vivid", "vivid-warm", "vivid-cool", "high-contrast", "high-contrast-warm"),
@@ -64,7 +65,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
 
 
-def _task(path: str, summary: str, *inputs: Input) -> Endpoint:
+def _task(
+    path: str, summary: str, *inputs: Input, deadline_seconds: int = IMAGE_SECONDS
+) -> Endpoint:
     """Make the row of an endpoint that takes replyUrl: the task's end comes as a callback.
 
     A repeated POST would be a second paid task, so in doubt its callback is awaited.
@@ -75,6 +78,7 @@ def _task(path: str, summary: str, *inputs: Input) -> Endpoint:
         inputs=(*inputs, *COMMON),
         at_once=False,
         in_doubt=Doubt.AWAIT,
+        deadline_seconds=deadline_seconds,
     )
     return Endpoint(method="POST", path=path, operation=operation)
 
@@ -136,4 +140,9 @@ DESCRIBE: Final = Endpoint(
         answer_timeout_seconds=120.0,
     ),
 )
-ENDPOINTS: Final = MappingProxyType({row.operation.name: row for row in (FRAMES, DESCRIBE)})
+OTHERS: Final = tuple(
+    _task(path, summary, deadline_seconds=seconds) for path, seconds, summary in ROWS
+)
+ENDPOINTS: Final = MappingProxyType(
+    {row.operation.name: row for row in (FRAMES, DESCRIBE, *OTHERS)}
+)

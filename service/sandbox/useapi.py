@@ -53,6 +53,8 @@ class Useapi:
             made
             for method, path, handler in table
             for made in route(self._tasks, method, PREFIX + path, handler, self._guard)
+        ] + [
+            Route(PREFIX + "/{operation:path}", self._create_other, methods=["GET", "POST"]),
         ]
 
     def _guard(self, request: Request) -> Response | None:
@@ -63,6 +65,22 @@ class Useapi:
         body = await _body(request)
         if fault := useapi_checks.fault(body):
             return _no(400, fault)
+        if refused := self._refused(body) or self._full(body):
+            return refused
+        return await self._accept(request, body)
+
+    async def _create_other(self, request: Request) -> Response:
+        """Take a task of any other endpoint that calls back; only frames are checked in full."""
+        operation = request.path_params["operation"].strip("/")
+        self._tasks.requests[f"POST {PREFIX}/{operation}"] += 1
+        body = await _body(request)
+        if request.method != "POST":
+            return _no(404, "Not found")
+        if refused := self._guard(request):
+            return refused
+        if not useapi_bodies.is_served(operation) or not isinstance(body, dict):
+            return _no(404, "Not found")
+        body = {"text_prompt": "", **body, "operation": operation}
         if refused := self._refused(body) or self._full(body):
             return refused
         return await self._accept(request, body)
@@ -162,7 +180,7 @@ def _new_task(body: Json) -> Task:
     return Task(
         provider=NAME,
         id=first["taskId"],
-        operation="frames.create",
+        operation=body.get("operation", "frames/create").replace("/", "."),
         prompt=body["text_prompt"],
         at=at,
         magic=magic.read(body["text_prompt"]),

@@ -34,6 +34,11 @@ _COURSE: Final[tuple[tuple[float, str, float | str | None], ...]] = (
 )
 _LAST_STRETCH: Final = 0.5
 
+_VERBS: Final = frozenset(
+    {"create", "upscale", "act-two", "act-two-voice", "video", "extend", "expand", "actone"}
+    | {"super_slow_motion"}
+)
+
 
 def task_id(email: str, task_uuid: str) -> str:
     return f"{USER}-runwayml:{email}-task:{task_uuid}"
@@ -49,7 +54,7 @@ def new_body(body: Json, email: str, at: int) -> Json:
         "image": None,
         "createdAt": moment,
         "updatedAt": moment,
-        "taskType": "text_to_image",
+        "taskType": "text_to_image" if _makes_images(body) else "video",
         "options": _options(body),
         "status": "PENDING",
         "error": None,
@@ -126,12 +131,22 @@ def _ending(body: Json, request: Json, magic: Magic) -> Json:
 
 
 def _success(body: Json, request: Json) -> Json:
-    count = request.get("num_images") or 4
-    artifacts = [_artifact(body, n) for n in range(count)]
+    count = (request.get("num_images") or 4) if _makes_images(request) else 1
+    kind = "png" if _makes_images(request) else "mp4"
+    artifacts = [_artifact(body, n, kind) for n in range(count)]
     return {"status": "SUCCEEDED", "progressRatio": "1", "artifacts": artifacts}
 
 
-def _artifact(body: Json, index: int) -> Json:
+def is_served(operation: str) -> bool:
+    """Every endpoint that makes a task has one of these last words."""
+    return operation.rpartition("/")[2] in _VERBS
+
+
+def _makes_images(body: Json) -> bool:
+    return str(body.get("operation", "frames/create")).startswith(("frames", "images"))
+
+
+def _artifact(body: Json, index: int, kind: str) -> Json:
     asset, group = str(uuid4()), body["id"]
     email = body["taskId"].split("-runwayml:", 1)[1].rsplit("-task:", 1)[0]
     width, height = body["options"]["width"], body["options"]["height"]
@@ -141,8 +156,8 @@ def _artifact(body: Json, index: int) -> Json:
         "userId": 1,
         "taskId": body["taskId"],
         "parentAssetGroupId": group,
-        "filename": f"{body['name']}, {index + 1}.png",
-        "url": f"https://runway.example.com/{asset}.png",
+        "filename": f"{body['name']}, {index + 1}.{kind}",
+        "url": f"https://runway.example.com/{asset}.{kind}",
         "fileSize": str(1_250_000 + index),
         "isDirectory": False,
         "previewUrls": [f"https://runway.example.com/{asset}-preview.jpg"],
