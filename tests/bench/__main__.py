@@ -16,7 +16,10 @@ from tests.bench.measure import LIMITS, Sample
 from tests.bench.phases import Bench
 from tests.bench.process import LOAD
 
-NAMES: Final = ("route", "intake", "post", "end_to_end_1", "end_to_end_10", "latency")
+NAMES: Final = (
+    *("route", "intake", "post", "end_to_end_1", "end_to_end_10", "latency"),
+    *("postgres_1", "postgres_2_2"),
+)
 RETAKES: Final = 2
 
 
@@ -29,10 +32,12 @@ class Plan(msgspec.Struct, frozen=True):
     end_to_end_1: int
     end_to_end_10: int
     latency: int
+    postgres: int
 
 
-FULL: Final = Plan(3, 1.5, 6000, 3000, 500, 3000)
-QUICK: Final = Plan(1, 1.0, 4000, 2000, 300, 2000)
+FULL: Final = Plan(3, 1.5, 6000, 3000, 500, 3000, 1500)
+QUICK: Final = Plan(1, 1.0, 4000, 2000, 300, 2000, 600)
+SPLIT: Final = ("web", "web", "worker", "worker")
 
 
 def main() -> None:
@@ -59,6 +64,8 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
         "post": lambda: bench.post(plan.seconds),
         "end_to_end_1": lambda: bench.end_to_end(1, plan.end_to_end_1),
         "end_to_end_10": lambda: bench.end_to_end(10, plan.end_to_end_10),
+        "postgres_1": lambda: bench.on_postgres(["all"], plan.postgres),
+        "postgres_2_2": lambda: bench.on_postgres(SPLIT, plan.postgres),
         "latency": lambda: bench.latency(samples["end_to_end_1"][-1].rate / 2, plan.latency),
     }
     async with bench:
@@ -96,9 +103,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _wanted(only: Sequence[str] | None) -> list[str]:
-    """Latency is taken at half the rate of end to end, which must be known for it."""
+    """Latency is taken at half the rate of end to end, PostgreSQL as a ratio to it."""
     chosen = set(only or NAMES)
-    if "latency" in chosen:
+    if chosen & {"latency", "postgres_1", "postgres_2_2"}:
         chosen.add("end_to_end_1")
     return [name for name in NAMES if name in chosen]
 

@@ -14,6 +14,7 @@ from tests.bench.measure import Measured, Sample
 from tests.bench.process import Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption, free_port
+from tests.databases import fresh_database, postgres_server
 
 IN_FLIGHT: Final = 64
 WARM: Final = 200
@@ -72,11 +73,15 @@ class Bench:
 
     @asynccontextmanager
     async def _service(
-        self, subscriptions: int, count: int
+        self,
+        subscriptions: int,
+        count: int,
+        database_url: str | None = None,
+        roles: Sequence[str] = ("all",),
     ) -> AsyncIterator[tuple[Service, Pool, list[bytes]]]:
         """A service that waits for *count* callbacks."""
         self._provider.targets.clear()
-        async with Service(self._provider, self._profile) as service:
+        async with Service(self._provider, self._profile, database_url, roles) as service:
             if subscriptions:
                 await service.subscribe([self.receiver.port] * subscriptions, IN_FLIGHT)
             callbacks = service.callbacks(await service.submit(count))
@@ -104,6 +109,18 @@ class Bench:
                 await self._through(service, pool, callbacks[WARM:], subscriptions)
             service.profile(on=False)
             return measured.sample(count, service)
+
+    async def on_postgres(self, roles: Sequence[str], count: int) -> Sample:
+        """End to end at fan-out 1 on PostgreSQL, by a process for each of *roles*.
+
+        The server shares the generator's core, and all of the processes the measured one.
+        """
+        with postgres_server() as server, fresh_database(server) as url:
+            async with self._service(1, WARM + count, url, roles) as (service, pool, callbacks):
+                await self._through(service, pool, callbacks[:WARM], 1)
+                with Measured(service.process.pid) as measured:
+                    await self._through(service, pool, callbacks[WARM:], 1)
+                return measured.sample(count)
 
     async def _through(
         self, service: Service, pool: Pool, callbacks: Sequence[bytes], subscriptions: int

@@ -30,6 +30,10 @@ def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
             )
             found[name] = round(median(ratios), 3)
             absolute[f"{name}_limit"] = round(median(limit[name] for limit in limits))
+        elif name.startswith("postgres"):
+            found[name] = round(
+                median(one[name].rate / one["end_to_end_1"].rate for one in rounds), 3
+            )
     rest = _latency(samples) | _start(samples)
     return found | rest | {"disturbed": _disturbed(samples), "absolute": absolute}
 

@@ -1,4 +1,4 @@
-"""A `belfry serve` of its own: a fresh database on disk, jobs submitted over HTTP."""
+"""A `belfry serve` of its own, or several: a fresh database, jobs submitted over HTTP."""
 
 import asyncio
 import re
@@ -36,17 +36,33 @@ _CAPTION: Final = "a lighthouse on a cliff above a stormy sea at dusk, its lamp 
 
 
 class Service:
-    """One running service; *start_seconds* from spawning it to ready, *idle_mb* just after."""
+    """One running service; *start_seconds* from spawning it to ready, *idle_mb* just after.
 
-    def __init__(self, provider: Provider, profile: Path | None = None) -> None:
-        self._provider, self._profile = provider, profile
+    It is a process for each of *roles*; the first one is what callbacks are sent to.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        profile: Path | None = None,
+        database_url: str | None = None,
+        roles: Sequence[str] = ("all",),
+    ) -> None:
+        self._provider, self._profile, self._roles = provider, profile, roles
+        self._database_url = database_url
         self.folder = Path(tempfile.mkdtemp(prefix="belfry-bench-", dir=PLACE))
-        self.port = free_port()
+        self.ports = [free_port() for _ in roles]
+        self.port = self.ports[0]
+        self._started: list[Process] = []
 
     async def __aenter__(self) -> Self:
         start = time.perf_counter()
         module = ["service"] if self._profile is None else _profiled(self._profile)
-        self.process = Process(module, self.folder / "log", self._environ())
+        for role, port in zip(self._roles, self.ports, strict=True):
+            arguments = module if role == "all" else [*module, "--role", role]
+            log = self.folder / f"log-{port}"
+            self._started.append(Process(arguments, log, self._environ(port)))
+        self.process = self._started[0]
         try:
             await asyncio.wait_for(self._ready(), START_SECONDS)
         except BaseException as exc:
@@ -62,14 +78,17 @@ class Service:
         """Stop; what failed meanwhile is told how the service fared and what it logged last."""
         if exc is not None:
             exc.add_note(self.process.fate())
-        self.process.stop()
+        for process in self._started:
+            process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _environ(self) -> dict[str, str]:
+    def _environ(self, port: int) -> dict[str, str]:
         return {
             "HOST": HOST,
-            "PORT": str(self.port),
-            "BELFRY_DATABASE_URL": f"sqlite:///{self.folder}/belfry.db",
+            "PORT": str(port),
+            "BELFRY_DATABASE_URL": self._database_url or f"sqlite:///{self.folder}/belfry.db",
+            "BELFRY_SECRET_KEYS": KEY,
+            "BELFRY_PUBLIC_URL": f"http://{HOST}:{self.port}",
             "BELFRY_ADMIN_KEY": KEY,
             "BELFRY_ALLOW_TARGETS": "127.0.0.0/8",
             "RUNWARE_API_KEY": "bench",
@@ -78,15 +97,10 @@ class Service:
         }
 
     async def _ready(self) -> None:
-        while True:
-            self.process.check()
-            try:
-                status, _ = await fetch(self.port, "/readyz")
-            except OSError:
-                status = 0
-            if status == 200:
-                return
-            await asyncio.sleep(0.01)
+        for process, port in zip(self._started, self.ports, strict=True):
+            while not await _is_ready(port):
+                process.check()
+                await asyncio.sleep(0.01)
 
     async def subscribe(self, ports: Sequence[int], in_flight: int) -> None:
         pool = await Pool.open(self.port, 1)
@@ -126,13 +140,24 @@ class Service:
             await asyncio.sleep(0.005)
 
     async def read(self, metric: str) -> int:
-        _, page = await fetch(self.port, "/metrics")
-        values = re.findall(rf"^{metric}{{.*}} (\S+)$".encode(), page, re.MULTILINE)
-        return sum(int(float(value)) for value in values)
+        total = 0
+        for port in self.ports:
+            _, page = await fetch(port, "/metrics")
+            values = re.findall(rf"^{metric}{{.*}} (\S+)$".encode(), page, re.MULTILINE)
+            total += sum(int(float(value)) for value in values)
+        return total
 
     def profile(self, *, on: bool) -> None:
         if self._profile is not None:
             self.process.signal(signal.SIGUSR1 if on else signal.SIGUSR2)
+
+
+async def _is_ready(port: int) -> bool:
+    try:
+        status, _ = await fetch(port, "/readyz")
+    except OSError:
+        return False
+    return status == 200
 
 
 def _profiled(file: Path) -> list[str]:
