@@ -56,6 +56,7 @@ DOORS: Final = (
     Door("GET", "/v1/operations/{id}", operations.show, _READ),
     Door("POST", "/v1/operations/{id}/cancel", operations.cancel, _SUBSCRIBE),
     Door("GET", "/v1/deliveries", deliveries.listing, _READ),
+    Door("GET", "/v1/dead-letters", deliveries.dead_letters, _READ),
     Door("GET", "/v1/deliveries/{id}", deliveries.show, _READ),
     Door("POST", "/v1/deliveries/{id}/retry", deliveries.retry, _SUBSCRIBE),
     Door("GET", "/v1/callbacks", callbacks.listing, _READ),

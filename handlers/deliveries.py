@@ -1,8 +1,12 @@
 """Deliveries over HTTP: what was sent where, what came back, and sending it again."""
 
+import msgspec
+
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.deliveries import DeliveryStatus, DeliveryView, view
+from service.ids import made_at
+from service.times import rfc3339
 
 
 class DeliveriesQuery(Paged, frozen=True, kw_only=True):
@@ -17,6 +21,34 @@ async def listing(visit: Visit[DeliveriesQuery]) -> Listed[DeliveryView]:
     query = visit.query
     found = await visit.context.store.deliveries(visit.tenant, query.wanted(), query.page())
     return listed([view(one) for one in found], query.limit, [one.id for one in found])
+
+
+class DeadLettersView(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given up for one subscription; `POST …/recover` with `only: ["dead"]` sends it."""
+
+    object: str = "dead_letters"
+    subscription: str
+    count: int
+    oldest: str
+    newest: str
+    reason: str
+
+
+async def dead_letters(visit: Visit[Nothing]) -> Listed[DeadLettersView]:
+    """Count what was given up, by subscription, with the reason of the last."""
+    found = await visit.context.store.dead_letters(visit.tenant)
+    return Listed(
+        data=[
+            DeadLettersView(
+                subscription=one.subscription_id,
+                count=one.count,
+                oldest=rfc3339(made_at(one.oldest)),
+                newest=rfc3339(made_at(one.newest)),
+                reason=one.error or f"answered {one.status_code}",
+            )
+            for one in found
+        ]
+    )
 
 
 async def show(visit: Visit[Nothing]) -> DeliveryView:

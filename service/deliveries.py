@@ -1,6 +1,6 @@
 """The delivery: one event owed to one subscription, and what follows from each attempt."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -183,6 +183,24 @@ def _settled(delivery: Delivery, status: DeliveryStatus, outcome: Outcome, now: 
 def _again(delivery: Delivery, outcome: Outcome, tries: int, due_at: int) -> Settlement:
     later = msgspec.structs.replace(delivery, tries=tries, due_at=due_at)
     return Settlement(delivery=later, outcome=outcome)
+
+
+class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given up for one subscription: the *oldest* and *newest* of it, and why."""
+
+    subscription_id: str
+    count: int
+    oldest: str
+    newest: str
+    status_code: int | None
+    error: str | None
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """When the *oldest* delivery that is owed was made, and how many *receivers* are in a state."""
+
+    oldest: int | None
+    receivers: Mapping[str, int]
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):

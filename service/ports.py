@@ -8,7 +8,7 @@ import msgspec
 
 from service.breaker import Health
 from service.callbacks import Callback
-from service.deliveries import Delivery, Outcome, Parcel, Settlement
+from service.deliveries import DeadLetters, Delivery, Outcome, Owed, Parcel, Settlement
 from service.events import Event
 from service.ids import Mint
 from service.jobs import Job
@@ -140,13 +140,6 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class Owed(msgspec.Struct, frozen=True):
-    """When the *oldest* delivery that is owed was made, and how many *receivers* are in a state."""
-
-    oldest: int | None
-    receivers: Mapping[str, int]
-
-
 class Claimed(msgspec.Struct, frozen=True):
     """Parcels under a lease; *more*: it is worth asking again at once."""
 
@@ -268,6 +261,7 @@ class Store(Protocol):
     async def deliveries(
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Delivery]: ...
+    async def dead_letters(self, tenant: str) -> list[DeadLetters]: ...
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery: ...
 
     async def add_operation(self, operation: Operation) -> Operation: ...

@@ -458,6 +458,15 @@ SET failures = excluded.failures, failing_since = excluded.failing_since, probes
 -- It is well again, or gone.
 DELETE FROM health WHERE subscription_id = :id
 
+-- dead_letters --
+-- By receiver, and why the last of them was given up.
+SELECT d.subscription_id, d.count, d.oldest, d.newest, a.status_code, a.error
+FROM (SELECT subscription_id, COUNT(*) AS count, MIN(id) AS oldest, MAX(id) AS newest
+      FROM deliveries WHERE tenant = :tenant AND status = 'dead' GROUP BY subscription_id) d
+LEFT JOIN attempts a ON a.delivery_id = d.newest AND a.number = (
+    SELECT MAX(number) FROM attempts WHERE delivery_id = d.newest)
+ORDER BY d.subscription_id
+
 -- payloads --
 -- The exact bytes to send.
 SELECT id, payload FROM events WHERE id {in:ids}

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from service.breaker import Health
-from service.deliveries import HELD, Delivery, Outcome, Settlement
+from service.deliveries import HELD, DeadLetters, Delivery, Outcome, Settlement
 from service.errors import Conflict
 from service.ports import Changes, Claimed, Decide, Page, Snapshot, Topic
 from service.subscriptions import Subscription
@@ -155,6 +155,10 @@ class DeliveryStore(Part):
     ) -> list[Delivery]:
         rows = await self._list("list_deliveries", _FILTERS, wanted, page, tenant=tenant)
         return [delivery_of(row) for row in rows]
+
+    async def dead_letters(self, tenant: str) -> list[DeadLetters]:
+        async with self._database.reading() as session:
+            return [DeadLetters(**row) for row in await session.rows("dead_letters", tenant=tenant)]
 
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery:
         """Owe it again, from the first try; Conflict when its subscription would not take it."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from service import ids
-from service.ports import Owed
+from service.deliveries import Owed
 from store.database import Session
 from store.parts import Part
 

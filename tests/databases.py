@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 _NAMES = count(1)
+_FREE: list[str] = []
+"""Databases that are empty again."""
 
 
 class Server:
@@ -54,19 +56,62 @@ def postgres_server() -> Iterator[str]:
     """Start a server from a wheel, or use the one of TEST_POSTGRES_URL; gives its URL."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
+        _drop(url, _FREE)
+        _FREE.clear()
         return
     with own_server() as server:
+        with psycopg.connect(server.url, autocommit=True) as admin:
+            for hurry in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
+                admin.execute(f"ALTER SYSTEM SET {hurry}")
+            admin.execute("SELECT pg_reload_conf()")  # what is tested here survives no power cut
         yield server.url
+        _FREE.clear()
 
 
 @contextmanager
-def fresh_database(server_url: str, encoding: str = "UTF8") -> Iterator[str]:
-    """Make an empty database, and take it away again with whoever is still in it."""
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Lend an empty database; to empty one is twenty times as quick as to make one."""
+    name = _FREE.pop() if _FREE else _made(server_url)
+    url = _url_of(server_url, name)
+    try:
+        yield url
+    finally:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            admin.execute("DROP SCHEMA public CASCADE")
+            admin.execute("CREATE SCHEMA public")
+            admin.execute("GRANT USAGE ON SCHEMA public TO public")
+        _FREE.append(name)
+
+
+@contextmanager
+def foreign_database(server_url: str, encoding: str) -> Iterator[str]:
+    """Make a database of another encoding, and take it away again."""
+    name = _made(server_url, encoding)
+    try:
+        yield _url_of(server_url, name)
+    finally:
+        _drop(server_url, [name])
+
+
+def _made(server_url: str, encoding: str = "UTF8") -> str:
     name = f"belfry_{os.getpid()}_{next(_NAMES)}"
-    made = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} {made}")
-        try:
-            yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
-        finally:
+        admin.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+            " TEMPLATE template0"
+        )
+    return name
+
+
+def _drop(server_url: str, names: list[str]) -> None:
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        for name in names:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _url_of(server_url: str, name: str) -> str:
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()

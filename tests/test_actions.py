@@ -186,6 +186,7 @@ async def test_what_was_missed_or_given_up_is_recovered(
     await counted(service, "dead", 1)
     for _ in range(3):
         await an_ended_job(service)
+    (dead,) = (await service.get("/v1/dead-letters"))["data"]
     off = await service.http.post(f"{path}/recover", json=LONG_AGO)
     await service.http.patch(path, json={"enabled": True})
 
@@ -198,6 +199,8 @@ async def test_what_was_missed_or_given_up_is_recovered(
         return shown if shown["status"] == "done" else None
 
     shown = await eventually(done)
+    assert (dead["subscription"], dead["count"]) == (made["id"], 1)
+    assert dead["reason"] == "answered 410"
     assert off.status_code == 409
     assert (shown["looked_at"], shown["sent_again"]) == (4, 4)
     assert [one["id"] for one in (await service.get("/v1/operations"))["data"]] == [operation["id"]]

@@ -81,12 +81,19 @@ async def test_a_kill_between_the_post_and_its_settlement_sends_the_same_id_agai
     assert first.body == second.body
 
 
+async def put_back(service: ServiceProcess, job_id: str) -> bool:
+    """Whether it is in the queue again: its provider could not be reached."""
+    job = await service.job(job_id)
+    return bool(job["status"] == "queued" and job["version"] >= 3)
+
+
 async def test_an_accepted_job_is_sent_after_a_kill(database_url: str, tmp_path: Path) -> None:
     async with (
         serving(create_sandbox(pace=PACE)) as sandbox,
         a_process(database_url, tmp_path) as service,
     ):
         job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
+        await eventually(lambda: put_back(service, job["id"]))
         await service.kill()
 
         service.set_environment(**providers_at(sandbox))

@@ -15,7 +15,7 @@ from service.jobs import Job, Status
 from service.ports import Changes, Idempotency, Queue, Snapshot, Store, Topic
 from service.submissions import admitted
 from store import open_store
-from tests.databases import fresh_database
+from tests.databases import foreign_database
 from tests.makers import (
     NOON,
     a_delivery,
@@ -127,7 +127,7 @@ async def test_a_read_only_server_is_refused(postgres_url: str) -> None:
 
 async def test_an_encoding_that_is_not_unicode_is_refused(postgres: str) -> None:
     with (
-        fresh_database(postgres, "LATIN1") as url,
+        foreign_database(postgres, "LATIN1") as url,
         pytest.raises(StartError, match="BELFRY_DATABASE_URL: the database's encoding is LATIN1"),
     ):
         await open_store(url, NOON)

@@ -14,6 +14,7 @@ from service.outputs import Artifact, Code, JobError, Output, Stage
 from service.providers import Answer, Busy, Doubt, Reply, Task, Unknown
 from service.providers.runware import Runware
 from service.providers.runware_errors import classify
+from service.providers.runware_types import LONG_SECONDS, ROWS, SHORT_SECONDS
 from service.untrusted import Unreadable
 
 PAYLOADS = Path(__file__).parent / "payloads" / "runware"
@@ -133,6 +134,44 @@ def test_any_task_type_is_an_operation_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("imageCaption", "caption"),
+        ("imageUpscale", "upscale"),
+        ("imageBackgroundRemoval", "removeBackground"),
+        ("imageControlNetPreProcess", "controlNetPreprocess"),
+    ],
+)
+def test_a_renamed_task_type_is_listed_in_both_spellings(old: str, new: str) -> None:
+    assert {old, new} <= RUNWARE.operations.keys()
+
+
+@pytest.mark.parametrize(("name", "seconds", "summary"), ROWS)
+def test_a_listed_task_type_is_sent_by_its_name(name: str, seconds: int, summary: str) -> None:
+    operation = RUNWARE.operations[name]
+
+    assert (operation.deadline_seconds, operation.summary) == (seconds, summary)
+    assert summary.endswith(".")
+    assert json.loads(RUNWARE.submit([a_task(REF, name, seed=1)]).body or b"") == [
+        {
+            "seed": 1,
+            "taskType": name,
+            "taskUUID": REF,
+            "deliveryMethod": "async",
+            "webhookURL": CALLBACK_URL,
+        }
+    ]
+
+
+def test_a_video_or_a_model_is_waited_for_longer_than_an_image() -> None:
+    patience = {name: one.deadline_seconds for name, one in RUNWARE.operations.items()}
+
+    assert SHORT_SECONDS < LONG_SECONDS
+    assert patience["imageInference"] == patience["caption"] == SHORT_SECONDS
+    assert patience["videoInference"] == patience["3dInference"] == LONG_SECONDS
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *("authentication", "ping", "getResponse", "GETRESPONSE", "getTaskDetails"),
@@ -244,6 +283,44 @@ def test_an_input_that_names_nothing_of_ours_is_one_result() -> None:
 
     assert (prepared.ref, prepared.reply_ref, prepared.reply_url) == (None, None, None)
     assert prepared.parts == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"status": "success"}])
+def test_the_files_of_a_3d_model_come_as_a_list(more: dict[str, str]) -> None:
+    files = [
+        {"uuid": OTHER, "url": "https://im.runware.ai/m1.glb"},
+        {"uuid": IMAGE, "url": "https://im.runware.ai/m1.png"},
+        {"uuid": REF, "url": "javascript:alert(1)"},
+    ]
+    item = {"taskType": "3dInference", "taskUUID": REF, "outputs": {"files": files}, **more}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+
+    assert report.status is Status.SUCCEEDED
+    assert report.output == Output(
+        artifacts=(
+            Artifact(
+                id=OTHER,
+                kind="model",
+                url="https://im.runware.ai/m1.glb",
+                media_type="model/gltf-binary",
+            ),
+            Artifact(
+                id=IMAGE,
+                kind="image",
+                url="https://im.runware.ai/m1.png",
+                media_type="image/png",
+            ),
+        )
+    )
+
+
+def test_a_training_brings_data_alone() -> None:
+    item = {"taskType": "training", "taskUUID": REF, "outputs": {"model": "acme:1@1"}}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+
+    assert report.output == Output(data={"model": "acme:1@1"})
 
 
 def test_tasks_travel_in_one_array_even_alone() -> None:

@@ -354,7 +354,8 @@ async def test_no_more_jobs_are_under_way_than_an_account_has_slots_and_a_free_o
     assert waiting == ["queued"] * 3
     assert later == ["queued"] * 2
     assert took < 4
-    assert [sent.json["replyRef"] for sent in provider.received] == [job["ref"] for job in jobs[:3]]
+    *two, third = (sent.json["replyRef"] for sent in provider.received)
+    assert (set(two), third) == ({job["ref"] for job in jobs[:2]}, jobs[2]["ref"])
 
 
 async def test_accounts_that_are_named_do_not_wait_for_each_other(

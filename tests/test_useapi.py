@@ -13,10 +13,20 @@ from service.jobs import Report, Status
 from service.outputs import Artifact, Code, JobError, Output, Stage
 from service.providers import Answer, Busy, Doubt, Reply, Task, Unknown
 from service.providers.useapi import UseApi
-from service.providers.useapi_endpoints import RATIOS, STYLES
+from service.providers.useapi_endpoints import COMMON, RATIOS, STYLES
+from service.providers.useapi_runway import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
 from service.untrusted import Unreadable
 
 PAYLOADS = Path(__file__).parent / "payloads" / "useapi"
+CALL_BACK = (
+    *("frames/create", "images/create", "videos/create", "videos/upscale"),
+    *("gen4turbo/create", "gen4_5/create", "gen4/create", "gen4/upscale"),
+    *("gen4/act-two", "gen4/act-two-voice", "gen4/video"),
+    *("gen3turbo/create", "gen3turbo/video", "gen3turbo/extend", "gen3turbo/expand"),
+    *("gen3turbo/actone", "gen3/create", "gen3/video", "gen3/extend", "gen3/actone"),
+    *("gen3alpha/upscale", "gen2/create", "gen2/extend", "lipsync/create", "super_slow_motion"),
+)
+"""The endpoints that the vendor documents with replyUrl and replyRef."""
 REF = "0d1f2a3b-4c5d-4e6f-8a7b-9c0d1e2f3a4b"
 UUID = "8f14e45f-ceea-467f-a0e6-7c9d3f1b2a10"
 TASK_ID = f"user:1234-runwayml:a-b+c@mail.com-task:{UUID}"
@@ -87,6 +97,57 @@ def test_frames_are_awaited_in_doubt_and_descriptions_asked_again() -> None:
 def test_an_operation_that_is_not_in_the_table_is_not_known() -> None:
     assert USEAPI.operation("frames.create") is CREATE
     assert USEAPI.operation("frames.delete") is None
+
+
+def test_every_documented_endpoint_that_calls_back_is_an_operation() -> None:
+    names = [path.replace("/", ".") for path in CALL_BACK]
+
+    assert {*names, "frames.describe"} == USEAPI.operations.keys()
+
+
+@pytest.mark.parametrize("path", CALL_BACK)
+def test_an_endpoint_that_calls_back_is_told_our_reply_address_and_ref(path: str) -> None:
+    call = USEAPI.submit([a_task(path.replace("/", "."), firstImage_assetId="x", seconds=10)])
+
+    assert (call.method, call.path) == ("POST", f"/{path}")
+    assert json.loads(call.body or b"") == {
+        "firstImage_assetId": "x",
+        "seconds": 10,
+        "replyUrl": CALLBACK_URL,
+        "replyRef": REF,
+    }
+
+
+@pytest.mark.parametrize("path", CALL_BACK)
+def test_an_endpoint_that_calls_back_is_awaited_in_doubt(path: str) -> None:
+    operation = USEAPI.operations[path.replace("/", ".")]
+
+    assert (operation.at_once, operation.in_doubt) == (False, Doubt.AWAIT)
+    assert set(COMMON) <= set(operation.inputs)
+
+
+@pytest.mark.parametrize(("path", "seconds", "summary"), ROWS)
+def test_a_row_says_what_it_does_and_how_long_that_may_take(
+    path: str, seconds: int, summary: str
+) -> None:
+    operation = USEAPI.operations[path.replace("/", ".")]
+
+    assert (operation.deadline_seconds, operation.summary) == (seconds, summary)
+    assert summary.endswith(".")
+
+
+def test_a_video_is_waited_for_longer_than_an_image() -> None:
+    patience = {name: one.deadline_seconds for name, one in USEAPI.operations.items()}
+
+    assert IMAGE_SECONDS < VIDEO_SECONDS
+    assert patience["frames.create"] == patience["images.create"] == IMAGE_SECONDS
+    assert patience["gen4.create"] == patience["lipsync.create"] == VIDEO_SECONDS
+
+
+def test_of_a_row_what_all_share_is_checked_and_the_rest_passes() -> None:
+    assert faults({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
+        "input.maxJobs": "must be an integer from 1 to 10"
+    }
 
 
 def test_the_vendors_own_example_is_a_valid_input() -> None:

@@ -3,23 +3,26 @@
 from typing import Any, Final
 
 from service.outputs import Artifact, Output
-from service.providers.reading import kind_of, media_type, text, web_url
+from service.providers.reading import entries, fields, kind_of, media_type, text, web_url
 
 MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")
 _INLINE: Final = ("DataURI", "Base64Data")
 _DATA: Final = ("structuredData", "result")
 _STEMS: Final = {stem + end: stem for stem in MEDIA for end in ("URL", "UUID", *_INLINE)}
-RESULTS: Final = frozenset((*_STEMS, *_DATA, "text"))
+RESULTS: Final = frozenset((*_STEMS, *_DATA, "text", "outputs"))
 _SIGNATURES: Final = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
 
 
 def output_of(item: dict[str, Any]) -> Output:
     """Take what is known of a result; `structuredData` stands in the place of `text`."""
-    data = next((v for key in _DATA if isinstance(v := item.get(key), dict | list) and v), None)
     there = {_STEMS[key] for key in item.keys() & _STEMS.keys()}
-    made = (_artifact(item, stem) for stem in MEDIA if stem in there)
+    made = (*(_artifact(item, stem) for stem in MEDIA if stem in there), *_files(item))
+    artifacts = tuple(artifact for artifact in made if artifact is not None)
+    # A training brings nothing but `outputs`; beside a file they are a detail of it.
+    keys = _DATA if artifacts else (*_DATA, "outputs")
+    data = next((v for key in keys if isinstance(v := item.get(key), dict | list) and v), None)
     return Output(
-        artifacts=tuple(artifact for artifact in made if artifact is not None),
+        artifacts=artifacts,
         text=text(item.get("text")) or text(item.get("result")) if data is None else None,
         data=data,
     )
@@ -40,6 +43,20 @@ def _artifact(item: dict[str, Any], stem: str) -> Artifact | None:
         url=url or inline,
         media_type=media,
     )
+
+
+def _files(item: dict[str, Any]) -> list[Artifact | None]:
+    """Take what a 3D model consists of: it comes as a list of files, unlike all else."""
+    return [_file(fields(each)) for each in entries(fields(item.get("outputs")).get("files"))]
+
+
+def _file(each: dict[str, Any]) -> Artifact | None:
+    url = web_url(each.get("url"))
+    if url is None:
+        return None
+    media = media_type(url)
+    kind = kind_of(media) if media else "model"
+    return Artifact(id=text(each.get("uuid")), kind=kind, url=url, media_type=media)
 
 
 def _data_uri(item: dict[str, Any], stem: str) -> str | None:

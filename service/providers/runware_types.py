@@ -8,6 +8,7 @@ from typing import Final
 
 SHORT_SECONDS: Final = 3600
 LONG_SECONDS: Final = 7200
+DAY_SECONDS: Final = 86400
 
 ROWS: Final[tuple[tuple[str, int, str], ...]] = (
     ("caption", SHORT_SECONDS, "Describe an image or a video in words."),
@@ -25,5 +26,6 @@ ROWS: Final[tuple[tuple[str, int, str], ...]] = (
     ("imageMasking", SHORT_SECONDS, "Find faces, hands or people and mask them."),
     ("photoMaker", SHORT_SECONDS, "Generate images of one person from photographs."),
     ("vectorize", SHORT_SECONDS, "Turn an image into vectors."),
+    ("training", DAY_SECONDS, "Train a model on images of yours."),
     ("promptEnhance", SHORT_SECONDS, "Write better prompts."),
 )

@@ -11,13 +11,28 @@ from service.sandbox.script import END, PROGRESS, RESULT, Callback, Script, Step
 from service.sandbox.tasks import Json
 
 AGE_MODELS: Final = frozenset({"runware:153@1", "runware:154@1", "runware:152@50"})
-_TEXT_TYPES: Final = frozenset({"imageCaption", "caption", "promptEnhance", "textInference"})
 _VIDEO_TYPES: Final = frozenset({"videoInference"})
-_AUDIO_TYPES: Final = frozenset({"audioInference"})
 _SLOW_TYPES: Final = _VIDEO_TYPES | {"3dInference", "training"}
+_MEDIA: Final = {
+    **dict.fromkeys(("imageCaption", "caption", "promptEnhance", "textInference"), "text"),
+    **dict.fromkeys(_VIDEO_TYPES, "video"),
+    "audioInference": "audio",
+    "3dInference": "model",
+    "training": "training",
+    **dict.fromkeys(("imageControlNetPreProcess", "controlNetPreprocess"), "guideImage"),
+    "imageMasking": "maskImage",
+}
+"""What a task type makes, by the name that its result bears; any other makes images."""
+_FILES: Final = {
+    "video": ("vm", "video/ws/2/vi", "mp4"),
+    "audio": ("am", "audio/ws/2/ai", "mp3"),
+    "model": ("im", "model/ws/2/mi", "glb"),
+}
+_IMAGE_FILE: Final = ("im", "image/ws/2/ii", "jpg")
 _QUEUED_SECONDS: Final = 0.3
 _WORK_SECONDS: Final = 1.7
-_COSTS: Final = {"video": 0.25, "audio": 0.01, "image": 0.0013, "text": 0.0006}
+_COSTS: Final = {"video": 0.25, "model": 0.1, "training": 2.0, "audio": 0.01, "text": 0.0006}
+_IMAGE_COST: Final = 0.0013
 _STATUS_CODES: Final = {
     400: ("invalidRequest", "The request is not valid."),
     401: ("invalidApiKey", "Invalid API key. Get one at https://my.runware.ai/signup"),
@@ -116,16 +131,12 @@ def _failed(task: Json, magic: Magic) -> Json:
 
 
 def _made(task: Json, magic: Magic, index: int) -> Json:
-    made = ack(task)
-    if not magic.empty:
-        made |= _output(task, index)
-    return made | ({"cost": _COSTS[_medium(task)]} if task.get("includeCost") else {})
+    cost = {"cost": _COSTS.get(_medium(task), _IMAGE_COST)} if task.get("includeCost") else {}
+    return ack(task) | ({} if magic.empty else _output(task, index)) | cost
 
 
 def _medium(task: Json) -> str:
-    kind = task["taskType"]
-    table = (("text", _TEXT_TYPES), ("video", _VIDEO_TYPES), ("audio", _AUDIO_TYPES))
-    return next((medium for medium, kinds in table if kind in kinds), "image")
+    return _MEDIA.get(task["taskType"], "image")
 
 
 def _output(task: Json, index: int) -> Json:
@@ -134,6 +145,11 @@ def _output(task: Json, index: int) -> Json:
         if task.get("model") in AGE_MODELS:
             return {"structuredData": {"ageGroup": "13-20", "confidence": 79.65}}
         return {"text": _CAPTION}
+    if medium == "training":
+        return {"outputs": {"model": f"sandbox:1@{index + 1}"}}
+    if medium == "model":
+        made = _media(medium)
+        return {"outputs": {"files": [{"uuid": made["modelUUID"], "url": made["modelURL"]}]}}
     return _media(medium) | (
         {"seed": _seed(task) + index, "NSFWContent": False} if medium == "image" else {}
     )
@@ -141,11 +157,7 @@ def _output(task: Json, index: int) -> Json:
 
 def _media(medium: str) -> Json:
     ident = str(uuid4())
-    host, folder, ending = {
-        "image": ("im", "image/ws/2/ii", "jpg"),
-        "video": ("vm", "video/ws/2/vi", "mp4"),
-        "audio": ("am", "audio/ws/2/ai", "mp3"),
-    }[medium]
+    host, folder, ending = _FILES.get(medium, _IMAGE_FILE)
     url = f"https://{host}.runware.ai/{folder}/{ident}.{ending}"
     return {f"{medium}UUID": ident, f"{medium}URL": url}
 

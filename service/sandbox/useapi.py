@@ -1,4 +1,4 @@
-"""useapi.net's Runway API: frames, tasks and the scheduler, under `/v1/runwayml`."""
+"""useapi.net's Runway API: what makes tasks, the tasks and the scheduler, under `/v1/runwayml`."""
 
 import itertools
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from service.sandbox.magic import Refusal
 from service.sandbox.script import bend
 from service.sandbox.stage import Stage, wait_early, wait_hung_up
 from service.sandbox.tasks import Json, Task, now
+from service.sandbox.useapi_endpoints import IMAGES, VIDEOS
 from service.sandbox.web import Unreadable, answer, holds, read_json, retry_after, route
 from service.times import SECOND, rfc3339
 
@@ -41,7 +42,7 @@ class Useapi:
 
     def routes(self) -> list[Route]:
         table = (
-            ("POST", "/frames/create", self._create),
+            *(("POST", f"/{endpoint}", self._create) for endpoint in (*IMAGES, *VIDEOS)),
             ("GET", "/frames/describe/{image_asset_id}", self._describe),
             ("GET", "/tasks/{task_id}", self._show),
             ("GET", "/tasks/", self._list),
@@ -53,8 +54,6 @@ class Useapi:
             made
             for method, path, handler in table
             for made in route(self._tasks, method, PREFIX + path, handler, self._guard)
-        ] + [
-            Route(PREFIX + "/{operation:path}", self._create_other, methods=["GET", "POST"]),
         ]
 
     def _guard(self, request: Request) -> Response | None:
@@ -62,31 +61,15 @@ class Useapi:
         return None if known else answer(useapi_errors.UNAUTHORIZED, 401)
 
     async def _create(self, request: Request) -> Response:
-        body = await _body(request)
-        if fault := useapi_checks.fault(body):
+        endpoint, body = _endpoint(request), await _body(request)
+        if fault := useapi_checks.fault(endpoint, body):
             return _no(400, fault)
         if refused := self._refused(body) or self._full(body):
             return refused
-        return await self._accept(request, body)
-
-    async def _create_other(self, request: Request) -> Response:
-        """Take a task of any other endpoint that calls back; only frames are checked in full."""
-        operation = request.path_params["operation"].strip("/")
-        self._tasks.requests[f"POST {PREFIX}/{operation}"] += 1
-        body = await _body(request)
-        if request.method != "POST":
-            return _no(404, "Not found")
-        if refused := self._guard(request):
-            return refused
-        if not useapi_bodies.is_served(operation) or not isinstance(body, dict):
-            return _no(404, "Not found")
-        body = {"text_prompt": "", **body, "operation": operation}
-        if refused := self._refused(body) or self._full(body):
-            return refused
-        return await self._accept(request, body)
+        return await self._accept(request, endpoint, body)
 
     def _refused(self, body: Json) -> Response | None:
-        prompt = body["text_prompt"]
+        prompt = useapi_bodies.prompt_of(body)
         key = body.get("replyRef") or prompt
         refusal = self._tasks.refuse(NAME, key, magic.read(prompt))
         if refusal is None:
@@ -107,8 +90,8 @@ class Useapi:
     def _running(self, email: str) -> list[Task]:
         return [task for task in self._tasks.running(NAME) if task.account == email]
 
-    async def _accept(self, request: Request, body: Json) -> Response:
-        task = _new_task(body)
+    async def _accept(self, request: Request, endpoint: str, body: Json) -> Response:
+        task = _new_task(endpoint, body)
         said = useapi_bodies.created(task)
         spell, first = task.magic, task.state[0]
         script = useapi_bodies.script(first, body, spell, task.at)
@@ -174,16 +157,20 @@ async def _body(request: Request) -> Any:
         return None
 
 
-def _new_task(body: Json) -> Task:
-    at, email = now(), _email(body)
-    first = useapi_bodies.new_body(body, email, at)
+def _endpoint(request: Request) -> str:
+    return request.url.path.removeprefix(PREFIX).strip("/")
+
+
+def _new_task(endpoint: str, body: Json) -> Task:
+    at, email, prompt = now(), _email(body), useapi_bodies.prompt_of(body)
+    first = useapi_bodies.new_body(endpoint, body, email, at)
     return Task(
         provider=NAME,
         id=first["taskId"],
-        operation=body.get("operation", "frames/create").replace("/", "."),
-        prompt=body["text_prompt"],
+        operation=endpoint.replace("/", "."),
+        prompt=prompt,
         at=at,
-        magic=magic.read(body["text_prompt"]),
+        magic=magic.read(prompt),
         request=body,
         ref=body.get("replyRef"),
         reply_url=body.get("replyUrl"),

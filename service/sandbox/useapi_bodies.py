@@ -7,7 +7,8 @@ from uuid import uuid4
 from service.sandbox.magic import Magic
 from service.sandbox.script import END, PROGRESS, Callback, Script, Step
 from service.sandbox.tasks import Json, Task
-from service.sandbox.useapi_checks import SIZES
+from service.sandbox.useapi_checks import NUMBERS_OF_IMAGES, SIZES
+from service.sandbox.useapi_endpoints import IMAGES
 from service.times import SECOND, rfc3339
 
 USER: Final = "user:1"
@@ -33,29 +34,33 @@ _COURSE: Final[tuple[tuple[float, str, float | str | None], ...]] = (
     (0.4, "RUNNING", 0.75),
 )
 _LAST_STRETCH: Final = 0.5
-
-_VERBS: Final = frozenset(
-    {"create", "upscale", "act-two", "act-two-voice", "video", "extend", "expand", "actone"}
-    | {"super_slow_motion"}
-)
+_IMAGES_TYPE: Final = "text_to_image"
 
 
 def task_id(email: str, task_uuid: str) -> str:
     return f"{USER}-runwayml:{email}-task:{task_uuid}"
 
 
-def new_body(body: Json, email: str, at: int) -> Json:
+def prompt_of(body: Json) -> str:
+    """Read the prompt, where magic words stand; only frames cannot do without one."""
+    prompt = body.get("text_prompt")
+    return prompt if isinstance(prompt, str) else ""
+
+
+def new_body(endpoint: str, body: Json, email: str, at: int) -> Json:
     """Describe the task as it is just accepted: what `GET tasks/{taskId}` shows first."""
     task_uuid, moment = str(uuid4()), rfc3339(at)
+    family = endpoint.partition("/")[0]
+    options = _options(family, body)
     return {
         "taskId": task_id(email, task_uuid),
         "id": task_uuid,
-        "name": f"Frames {body['text_prompt'][:40]}",
+        "name": options["name"],
         "image": None,
         "createdAt": moment,
         "updatedAt": moment,
-        "taskType": "text_to_image" if _makes_images(body) else "video",
-        "options": _options(body),
+        "taskType": _IMAGES_TYPE if endpoint in IMAGES else family,
+        "options": options,
         "status": "PENDING",
         "error": None,
         "progressText": None,
@@ -105,13 +110,13 @@ def _later(at: int, seconds: float) -> str:
     return rfc3339(at + int(seconds * SECOND))
 
 
-def _options(body: Json) -> Json:
-    width, height = SIZES[body.get("aspect_ratio") or "16:9"]
-    diversity = body.get("diversity")
+def _options(family: str, body: Json) -> Json:
+    prompt, diversity = prompt_of(body), body.get("diversity")
+    width, height = SIZES.get(str(body.get("aspect_ratio")), SIZES["16:9"])
     return {
-        "name": f"Frames {body['text_prompt'][:40]}",
-        "text_prompt": body["text_prompt"],
-        "seed": body.get("seed") or zlib.crc32(body["text_prompt"].encode()) or 1,
+        "name": f"{family.capitalize()} {prompt[:40]}",
+        "text_prompt": prompt,
+        "seed": body.get("seed") or zlib.crc32(prompt.encode()) or 1,
         "exploreMode": bool(body.get("exploreMode")),
         "diversity": 2 if diversity is None else diversity,
         "style": body.get("style"),
@@ -131,39 +136,40 @@ def _ending(body: Json, request: Json, magic: Magic) -> Json:
 
 
 def _success(body: Json, request: Json) -> Json:
-    count = (request.get("num_images") or 4) if _makes_images(request) else 1
-    kind = "png" if _makes_images(request) else "mp4"
-    artifacts = [_artifact(body, n, kind) for n in range(count)]
+    made = range(_count(request)) if body["taskType"] == _IMAGES_TYPE else range(1)
+    artifacts = [_artifact(body, n) for n in made]
     return {"status": "SUCCEEDED", "progressRatio": "1", "artifacts": artifacts}
 
 
-def is_served(operation: str) -> bool:
-    """Every endpoint that makes a task has one of these last words."""
-    return operation.rpartition("/")[2] in _VERBS
+def _count(request: Json) -> int:
+    asked = request.get("num_images")
+    return asked if type(asked) is int and asked in NUMBERS_OF_IMAGES else max(NUMBERS_OF_IMAGES)
 
 
-def _makes_images(body: Json) -> bool:
-    return str(body.get("operation", "frames/create")).startswith(("frames", "images"))
-
-
-def _artifact(body: Json, index: int, kind: str) -> Json:
+def _artifact(body: Json, index: int) -> Json:
     asset, group = str(uuid4()), body["id"]
     email = body["taskId"].split("-runwayml:", 1)[1].rsplit("-task:", 1)[0]
-    width, height = body["options"]["width"], body["options"]["height"]
+    is_image = body["taskType"] == _IMAGES_TYPE
+    ending = "png" if is_image else "mp4"
     return {
         "assetId": f"{USER}-runwayml:{email}-asset:{asset}",
         "id": asset,
         "userId": 1,
         "taskId": body["taskId"],
         "parentAssetGroupId": group,
-        "filename": f"{body['name']}, {index + 1}.{kind}",
-        "url": f"https://runway.example.com/{asset}.{kind}",
+        "filename": f"{body['name']}, {index + 1}.{ending}",
+        "url": f"https://runway.example.com/{asset}.{ending}",
         "fileSize": str(1_250_000 + index),
         "isDirectory": False,
         "previewUrls": [f"https://runway.example.com/{asset}-preview.jpg"],
         "private": True,
         "deleted": False,
         "reported": False,
-        "metadata": {"size": {"width": width, "height": height}, "dimensions": [width, height]},
+        "metadata": _size(body) | ({} if is_image else {"frameRate": 24, "duration": 5.209}),
         "favorite": False,
     }
+
+
+def _size(body: Json) -> Json:
+    width, height = body["options"]["width"], body["options"]["height"]
+    return {"size": {"width": width, "height": height}, "dimensions": [width, height]}

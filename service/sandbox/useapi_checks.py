@@ -1,9 +1,13 @@
-"""What `POST frames/create` takes, as useapi.net documents it; the first fault is the answer."""
+"""What useapi.net takes, as it documents it; the first fault is the answer.
+
+Of the other endpoints no more is checked than the parameters that all of them share.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
 
 from service.sandbox.callbacks import is_callable_url
+from service.sandbox.useapi_endpoints import FRAMES
 
 STYLES: Final = frozenset(
     {"vivid", "vivid-warm", "vivid-cool", "high-contrast", "high-contrast-warm"}
@@ -19,19 +23,22 @@ SIZES: Final = {
     "3:4": (1264, 1680),
     "21:9": (2112, 912),
 }
+NUMBERS_OF_IMAGES: Final = frozenset({1, 4})
 _TEXT_LENGTH: Final = 1000
 _REPLY_LENGTH: Final = 1024
 
 Check = Callable[[Any], bool]
+Rules = tuple[tuple[str, Check, str], ...]
 
 
-def fault(body: Any) -> str | None:
+def fault(endpoint: str, body: Any) -> str | None:
     """Name the first thing wrong with *body*, or None; unknown parameters are let through."""
     if not isinstance(body, dict):
         return "Request body must be a JSON object"
-    if not body.get("text_prompt"):
+    if endpoint == FRAMES and not body.get("text_prompt"):
         return "Parameter text_prompt is required"
-    given = [rule for rule in _RULES if body.get(rule[0]) is not None]
+    rules = (*_FRAMES_RULES, *_COMMON_RULES) if endpoint == FRAMES else _COMMON_RULES
+    given = [rule for rule in rules if body.get(rule[0]) is not None]
     return next((f"{name} {words}" for name, fits, words in given if not fits(body[name])), None)
 
 
@@ -47,17 +54,19 @@ def _one_of(names: frozenset[Any]) -> Check:
     return lambda value: isinstance(value, str | int) and value in names
 
 
-_RULES: Final[tuple[tuple[str, Check, str], ...]] = (
+_FRAMES_RULES: Final[Rules] = (
     ("text_prompt", _text(_TEXT_LENGTH), f"must be text of up to {_TEXT_LENGTH} characters"),
     ("style", _one_of(STYLES), "is not a supported style"),
     ("aspect_ratio", _one_of(frozenset(SIZES)), f"must be one of {', '.join(SIZES)}"),
     ("diversity", _whole(0, 5), "must be within 0…5"),
     ("seed", _whole(1, 4294967294), "must be within 1…4294967294"),
+    ("num_images", _one_of(NUMBERS_OF_IMAGES), "must be 1 or 4"),
+)
+_COMMON_RULES: Final[Rules] = (
     ("exploreMode", lambda value: isinstance(value, bool), "must be true or false"),
     ("replyUrl", _text(_REPLY_LENGTH), "is too long"),
     ("replyUrl", is_callable_url, "is not a valid URL"),
     ("replyRef", _text(_REPLY_LENGTH), "is too long"),
     ("maxJobs", _whole(1, 10), "must be within 1…10"),
-    ("num_images", _one_of(frozenset({1, 4})), "must be 1 or 4"),
     ("email", _text(_REPLY_LENGTH), "must be text"),
 )

@@ -40,3 +40,4 @@ CREATE INDEX operations_due ON operations (due_at) WHERE status = 'running';
 CREATE INDEX deliveries_of_job ON deliveries (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX job_tags_of_job ON job_tags (job_id);
 CREATE INDEX events_about_no_job ON events (id) WHERE job_id IS NULL;
+CREATE INDEX deliveries_dead ON deliveries (tenant, subscription_id, id) WHERE status = 'dead';

@@ -1,6 +1,7 @@
 """`python -m tests.bench`: measure, print a table, and end with one line of JSON. Linux only."""
 
 import argparse
+import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,6 +22,8 @@ NAMES: Final = (
     *("postgres_1", "postgres_2_2"),
 )
 RETAKES: Final = 2
+PHASE_SECONDS: Final = 120
+"""A phase takes a few seconds; one that hangs must not hang the others."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -71,7 +74,9 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
     async with bench:
         for _ in range(plan.rounds):
             for name in wanted:
-                samples[name].append(await _sample(phases[name], is_limit=name in LIMITS))
+                async with asyncio.timeout(PHASE_SECONDS):
+                    sample = await _sample(phases[name], is_limit=name in LIMITS)
+                samples[name].append(sample)
     return samples
 
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from itertools import cycle, islice
 from typing import Final, cast
 
 HOST: Final = "127.0.0.1"
@@ -30,7 +31,7 @@ def size_of(message: bytes | bytearray) -> int | None:
 
 
 class Pool:
-    """Connections to one port. A request waits for a free one, or is taken from a source."""
+    """Connections to one port or several, in turn; a request waits for a free one or a source."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
@@ -41,9 +42,9 @@ class Pool:
         self._idle = asyncio.Event()
 
     @classmethod
-    async def open(cls, port: int, size: int) -> "Pool":
+    async def open(cls, size: int, *ports: int) -> "Pool":
         pool, loop = cls(), asyncio.get_running_loop()
-        for _ in range(size):
+        for port in islice(cycle(ports), size):
             _, connection = await loop.create_connection(lambda: _Connection(pool), HOST, port)
             pool._all.append(connection)
         pool._free.extend(pool._all)

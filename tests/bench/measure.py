@@ -15,13 +15,18 @@ _ALL: Final = 90 if MEASURED != LOAD else 0
 
 
 class Sample(msgspec.Struct, kw_only=True):
-    """*rate* per second; how busy the measured process was, its main thread, and the generator."""
+    """*rate* per second; how busy the measured processes were, their main threads, the generator.
+
+    *wal_kb* and *disk_kb* are what a PostgreSQL server wrote and kept of one callback.
+    """
 
     rate: float = 0.0
     measured: float = 0.0
     main_thread: float = 0.0
     generator: float = 0.0
     latencies_ms: list[float] = []
+    wal_kb: float = 0.0
+    disk_kb: float = 0.0
     start_s: float = 0.0
     idle_mb: float = 0.0
 
@@ -31,21 +36,22 @@ class Sample(msgspec.Struct, kw_only=True):
 
 
 class Measured:
-    """The time of a phase, and how busy both sides were in it."""
+    """The time of a phase, and how busy both sides were in it; several processes count as one."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()
-        self._busy = Busy(self._pid, self._start)
+        self._busy = [Busy(pid, self._start) for pid in self._pids]
         self._own = Busy(os.getpid(), self._start)
         return self
 
     def __exit__(self, *_: object) -> None:
         end = time.perf_counter()
         self._seconds = end - self._start
-        self._shares = (*self._busy.share(end), self._own.share(end)[0])
+        whole, main = zip(*(busy.share(end) for busy in self._busy), strict=True)
+        self._shares = (sum(whole), sum(main), self._own.share(end)[0])
 
     def sample(self, count: int, service: Service | None = None) -> Sample:
         measured, main_thread, generator = self._shares

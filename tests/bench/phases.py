@@ -14,6 +14,7 @@ from tests.bench.measure import Measured, Sample
 from tests.bench.process import Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption, free_port
+from tests.bench.written import Written
 from tests.databases import fresh_database, postgres_server
 
 IN_FLIGHT: Final = 64
@@ -85,7 +86,7 @@ class Bench:
             if subscriptions:
                 await service.subscribe([self.receiver.port] * subscriptions, IN_FLIGHT)
             callbacks = service.callbacks(await service.submit(count))
-            pool = await Pool.open(service.port, IN_FLIGHT)
+            pool = await Pool.open(IN_FLIGHT, *service.doors)
             yield service, pool, callbacks
             pool.require(204)
             pool.close()
@@ -118,9 +119,9 @@ class Bench:
         with postgres_server() as server, fresh_database(server) as url:
             async with self._service(1, WARM + count, url, roles) as (service, pool, callbacks):
                 await self._through(service, pool, callbacks[:WARM], 1)
-                with Measured(service.process.pid) as measured:
+                with Written(url) as written, Measured(*service.pids) as measured:
                     await self._through(service, pool, callbacks[WARM:], 1)
-                return measured.sample(count)
+                return written.beside(measured.sample(count), count)
 
     async def _through(
         self, service: Service, pool: Pool, callbacks: Sequence[bytes], subscriptions: int
@@ -150,7 +151,7 @@ async def _opened(port: int, process: Process) -> Pool:
     while True:
         process.check()
         try:
-            return await Pool.open(port, IN_FLIGHT)
+            return await Pool.open(IN_FLIGHT, port)
         except OSError:
             await asyncio.sleep(0.02)
 

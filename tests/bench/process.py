@@ -10,6 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 STOP_SECONDS: Final = 15
 _CORES: Final = sorted(os.sched_getaffinity(0))
+CORES: Final = len(_CORES)
 MEASURED: Final = {_CORES[0]}
 LOAD: Final = {_CORES[-1]}
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

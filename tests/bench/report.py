@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.bench.measure import LIMITS, Sample
+from tests.bench.process import CORES
 
 Samples = Mapping[str, Sequence[Sample]]
 _SHOWN: Final = 40
@@ -34,7 +35,7 @@ def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
             found[name] = round(
                 median(one[name].rate / one["end_to_end_1"].rate for one in rounds), 3
             )
-    rest = _latency(samples) | _start(samples)
+    rest = _latency(samples) | _start(samples) | _written(samples) | {"cores": CORES}
     return found | rest | {"disturbed": _disturbed(samples), "absolute": absolute}
 
 
@@ -79,8 +80,24 @@ def _start(samples: Samples) -> dict[str, float]:
     }
 
 
+def _written(samples: Samples) -> dict[str, float]:
+    """What a PostgreSQL server writes ahead and keeps, of one callback and its webhook."""
+    written = [s for group in samples.values() for s in group if s.wal_kb]
+    if not written:
+        return {}
+    return {
+        "postgres_wal_kb": round(median(s.wal_kb for s in written), 1),
+        "postgres_disk_kb": round(median(s.disk_kb for s in written), 1),
+    }
+
+
 def table(samples: Samples, found: Mapping[str, Any]) -> str:
-    """How busy a core was: the measured process, of that its main thread, and the generator."""
+    """How busy a core was: the measured processes, of that their main threads, the generator.
+
+    However many processes: on two cores they share one, and the PostgreSQL server shares the
+    other with the generator. Its ratios say what more processes cost on one core, not what they
+    give on machines of their own.
+    """
     head = f"{'phase':<14}{'per s':>8}{'ratio':>8}{'measured':>10}{'main':>6}{'generator':>11}"
     rows = [_row(name, group, found.get(name)) for name, group in samples.items()]
     rest = [f"{k:<16}{v}" for k, v in found.items() if k not in samples and k != "absolute"]

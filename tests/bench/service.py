@@ -38,7 +38,7 @@ _CAPTION: Final = "a lighthouse on a cliff above a stormy sea at dusk, its lamp 
 class Service:
     """One running service; *start_seconds* from spawning it to ready, *idle_mb* just after.
 
-    It is a process for each of *roles*; the first one is what callbacks are sent to.
+    It is a process for each of *roles*; callbacks go in turn to those that have *doors*.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Service:
         self.folder = Path(tempfile.mkdtemp(prefix="belfry-bench-", dir=PLACE))
         self.ports = [free_port() for _ in roles]
         self.port = self.ports[0]
+        self.doors = [p for p, r in zip(self.ports, roles, strict=True) if r != "worker"]
         self._started: list[Process] = []
 
     async def __aenter__(self) -> Self:
@@ -77,7 +78,7 @@ class Service:
     ) -> None:
         """Stop; what failed meanwhile is told how the service fared and what it logged last."""
         if exc is not None:
-            exc.add_note(self.process.fate())
+            exc.add_note("\n".join(process.fate() for process in self._started))
         for process in self._started:
             process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -103,7 +104,7 @@ class Service:
                 await asyncio.sleep(0.01)
 
     async def subscribe(self, ports: Sequence[int], in_flight: int) -> None:
-        pool = await Pool.open(self.port, 1)
+        pool = await Pool.open(1, self.port)
         for number, port in enumerate(ports):
             body = {
                 "url": f"http://{HOST}:{port}/hook/{number}",
@@ -119,7 +120,7 @@ class Service:
     async def submit(self, count: int) -> list[str]:
         """Submit *count* jobs and wait until all are `submitted`; their refs."""
         known = set(self._provider.targets)
-        pool = await Pool.open(self.port, 4)
+        pool = await Pool.open(4, self.port)
         await pool.flood(_arrays(count))
         pool.require(202)
         pool.close()
@@ -134,7 +135,8 @@ class Service:
         """Wait until the sum of *metric* is *count*; RuntimeError when that takes too long."""
         deadline = time.perf_counter() + SETTLE_SECONDS
         while (reached := await self.read(metric)) < count:
-            self.process.check()
+            for process in self._started:
+                process.check()
             if time.perf_counter() > deadline:
                 raise RuntimeError(f"{metric} stays at {reached} of {count}")
             await asyncio.sleep(0.005)
@@ -146,6 +148,10 @@ class Service:
             values = re.findall(rf"^{metric}{{.*}} (\S+)$".encode(), page, re.MULTILINE)
             total += sum(int(float(value)) for value in values)
         return total
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._started]
 
     def profile(self, *, on: bool) -> None:
         if self._profile is not None:
