@@ -158,7 +158,7 @@ def test_every_operation_of_every_provider_is_shown_with_its_schema() -> None:
     }
 
     assert providers.keys() == {"useapi", "runware", "runway_ai"}
-    assert len(shown) == 58
+    assert len(shown) == 59
     assert shown["useapi", "frames.create"]["required"] == ["text_prompt"]
     assert json.loads(json.dumps(list(shown.values()))) == list(shown.values())
 

@@ -1,6 +1,6 @@
 """Providers: what each takes, how a job is put to it, and what its words mean. No I/O in here.
 
-A provider is one file beside this one and one line in `PROVIDERS`. It turns tasks into a `Call`,
+A provider is one file beside this one and one line in `registry`. It turns tasks into a `Call`,
 the `Reply` into an answer for each task, and the bytes of a callback into reports.
 """
 
