@@ -129,6 +129,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def check_at(self) -> int | None:
         """When it must be looked at: for a doubt, its deadline, or too long a wait in the queue."""
+        if self.doubt is Reason.ANSWER_LOST and self.doubt_at and self.deadline_at:
+            return min(self.doubt_at, self.deadline_at)  # the grace of a lost answer is no delay
         if self.doubt_at is not None:
             return self.doubt_at
         if self.status is Status.QUEUED:

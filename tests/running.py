@@ -243,6 +243,10 @@ class ServiceProcess(Client):
         except httpx.TransportError:
             return False
 
+    async def is_gone(self) -> bool:
+        assert self._process is not None
+        return self._process.returncode is not None
+
     async def kill(self) -> None:
         """Take it away without a word."""
         await self._end(signal.SIGKILL)

@@ -8,7 +8,7 @@ import pytest
 
 from service.sandbox import create_sandbox
 from service.signing import CallbackTokens
-from tests.receivers import Receiver, hang, held_until, status
+from tests.receivers import Conversation, Receiver, hang, held_until, said, status
 from tests.running import (
     PACE,
     SIGNING_KEY,
@@ -125,3 +125,41 @@ async def paid(sandbox: str) -> list[object]:
     async with httpx.AsyncClient() as client:
         ledger = (await client.get(f"{sandbox}/ledger")).json()
     return [task for task in ledger["tasks"] if task["paid"]]
+
+
+POINTS = ("the request arrived", "the task was made", "half an answer was out", "it was answered")
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_wherever_a_submit_is_cut_off_one_task_is_made_at_most_and_the_job_ends(
+    point: str, sqlite_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    made: list[dict[str, str]] = []
+    answer = b'{"taskId":"user:1-runwayml:me@example.com-task:1","status":"PENDING"}'
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(answer)
+
+    async def cut_off(conversation: Conversation) -> None:
+        if POINTS.index(point) > 0:
+            made.append(conversation.received.json)
+        if point == "half an answer was out":
+            await conversation.send(head + answer[:20])
+        elif point == "it was answered":
+            await conversation.send(head + answer)
+        await service.kill()
+
+    env = providers_at(receiver.url.removesuffix(receiver.path))
+    receiver.path = ""
+    receiver.script = [cut_off]
+    receiver.otherwise = said(404, {"error": "no such task", "code": 404})
+    async with a_process(sqlite_url, tmp_path, **env) as service:
+        order = {"text_prompt": "x"}
+        job = await service.submit("useapi", "frames.create", order, deadline_seconds=3)
+        await eventually(service.is_gone)
+        await service.start()
+        for _ in made:
+            assert await call_back(service, job["id"]) == 204
+        ended = await service.ended(job["id"])
+
+    posts = [one for one in receiver.received if one.body]
+    assert len(posts) == 1, "a submit that may have arrived is not repeated"
+    assert ended["status"] == ("succeeded" if made else "expired")
