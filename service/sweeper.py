@@ -12,7 +12,7 @@ from service.ports import Clock, Store
 from service.reconciler import Reconciler
 from service.times import SECOND
 
-IDLE_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 1.0
 GROUP: Final = 100
 AT_ONCE: Final = 8
 LEASE: Final = 120 * SECOND
