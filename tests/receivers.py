@@ -111,6 +111,8 @@ class Receiver:
         self.received: list[Received] = []
         self.script: list[Answer] = []
         self.otherwise: Answer = status(200)
+        self.greet: list[Callable[[], Awaitable[None]]] = []
+        """What is done, one by one, when somebody connects and has not been read yet."""
         self._news = asyncio.Condition()
 
     async def wait(self, count: int = 1, seconds: float = 20.0) -> list[Received]:
@@ -130,6 +132,8 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if self.greet:
+                await self.greet.pop(0)()
             while True:
                 received = await _read(reader)
                 if not received.path.startswith(self.path):
