@@ -3,6 +3,7 @@
 import os
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,8 +12,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 _NAMES = count(1)
-_FREE: list[str] = []
-"""Databases that are empty again."""
+_FREE: defaultdict[str, list[str]] = defaultdict(list)
+"""Databases that are empty again, by server."""
 
 
 class Server:
@@ -56,8 +57,7 @@ def postgres_server() -> Iterator[str]:
     """Start a server from a wheel, or use the one of TEST_POSTGRES_URL; gives its URL."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
-        _drop(url, _FREE)
-        _FREE.clear()
+        _drop(url, _FREE.pop(url, []))
         return
     with own_server() as server:
         with psycopg.connect(server.url, autocommit=True) as admin:
@@ -65,13 +65,14 @@ def postgres_server() -> Iterator[str]:
                 admin.execute(f"ALTER SYSTEM SET {hurry}")
             admin.execute("SELECT pg_reload_conf()")  # what is tested here survives no power cut
         yield server.url
-        _FREE.clear()
+        _FREE.pop(server.url, None)
 
 
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
     """Lend an empty database; to empty one is twenty times as quick as to make one."""
-    name = _FREE.pop() if _FREE else _made(server_url)
+    free = _FREE[server_url]
+    name = free.pop() if free else _made(server_url)
     url = _url_of(server_url, name)
     try:
         yield url
@@ -84,7 +85,7 @@ def fresh_database(server_url: str) -> Iterator[str]:
             admin.execute("DROP SCHEMA public CASCADE")
             admin.execute("CREATE SCHEMA public")
             admin.execute("GRANT USAGE ON SCHEMA public TO public")
-        _FREE.append(name)
+        free.append(name)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tests.bench.process import Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption, free_port
 from tests.bench.written import Written
-from tests.databases import fresh_database, postgres_server
+from tests.databases import fresh_database, own_server
 
 IN_FLIGHT: Final = 64
 WARM: Final = 200
@@ -116,7 +116,7 @@ class Bench:
 
         The server shares the generator's core, and all of the processes the measured one.
         """
-        with postgres_server() as server, fresh_database(server) as url:
+        with own_server() as server, fresh_database(server.url) as url:
             async with self._service(1, WARM + count, url, roles) as (service, pool, callbacks):
                 await self._through(service, pool, callbacks[:WARM], 1)
                 with Written(url) as written, Measured(*service.pids) as measured:
