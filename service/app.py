@@ -68,7 +68,7 @@ def _build(
     """Put the parts together; the loops are started once all of them are there."""
     vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
-    courier = Courier(store, poster, vault, now)
+    courier = Courier(store, poster, vault, now, alone=settings.is_sqlite)
     mover = Mover(store, now, chance.new_id, courier.takes)
     courier.settle = partial(mover.settle, judge=judge)
     submitter, intake = (

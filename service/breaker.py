@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from service.deliveries import Outcome
+from service.deliveries import Outcome, pause_asked
 from service.times import SECOND
 
 THRESHOLD: Final = 5
@@ -43,7 +43,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 def after(
     health: Health | None, subscription_id: str, outcome: Outcome, *, probe: bool
 ) -> Health | None:
-    """Judge a receiver after one attempt; None when it is well."""
+    """Judge a receiver after one attempt; None when it is well.
+
+    It is held once it fails again and again, and at once for as long as it asks to be left alone.
+    """
     if outcome.success:
         return None
     at = outcome.at + int(outcome.duration_ms * 1000)
@@ -55,6 +58,8 @@ def after(
         last_error_at=at,
     )
     now = replace(now, failures=now.failures + 1, last_error=in_words(outcome), last_error_at=at)
+    if (asked := pause_asked(outcome)) is not None:
+        return replace(now, probe_at=max(at + asked, now.probe_at or 0))
     if now.failures < THRESHOLD or (now.held and not probe):
         return now
     pause = min(FIRST_PROBE * 2 ** min(now.probes, 20), LONGEST_PROBE)

@@ -24,7 +24,7 @@ from service.hands import GRACE_SECONDS, Hands
 from service.lanes import Lane
 from service.metrics import ATTEMPT_TIME, ATTEMPTS
 from service.outbound import Poster
-from service.ports import Changes, Clock, Store
+from service.ports import Changes, Claim, Clock, Store
 from service.signing import Vault, secret_bytes, webhook_signature
 from service.subscriptions import Subscription, signing_secrets
 from service.times import SECOND
@@ -45,8 +45,11 @@ async def _settled_by_nobody(_: Sequence[Settlement]) -> Changes:
 class Courier:
     """Carries what was just committed straight away, and claims the rest when it is due."""
 
-    def __init__(self, store: Store, poster: Poster, vault: Vault, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, poster: Poster, vault: Vault, clock: Clock, *, alone: bool = True
+    ) -> None:
         self._store, self._poster, self._clock = store, poster, clock
+        self._alone = alone
         self.settle: Settle = _settled_by_nobody
         self._lanes: dict[str, Lane] = {}
         self._hands = Hands()
@@ -56,7 +59,11 @@ class Courier:
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
 
     def takes(self, subscription: Subscription, job_id: str | None, behind: bool) -> Hand:  # noqa: FBT001
-        """Say who is to carry a delivery that is being committed."""
+        """Say who is to carry a delivery that is being committed.
+
+        Beside other processes nobody takes what the store has not given it: a receiver is sent to
+        by one process at a time.
+        """
         if not subscription.is_open or subscription.rate_limit:
             return Hand.PARKED
         lane = self._lanes.get(subscription.id)
@@ -64,7 +71,8 @@ class Courier:
             lane.turned_away = True
             return Hand.PARKED
         in_hand = lane is not None and job_id is not None and lane.has_chain(job_id)
-        return Hand.TAKEN if self._running and (in_hand or not behind) else Hand.LEFT
+        ours = self._running and self._alone
+        return Hand.TAKEN if ours and (in_hand or not behind) else Hand.LEFT
 
     def committed(self, changes: Changes) -> None:
         """Carry what was promised by `takes`; it is on disk, under our lease."""
@@ -117,8 +125,7 @@ class Courier:
         self._look.clear()
         try:
             at = self._clock()
-            full = [lane.subscription.id for lane in self._lanes.values() if lane.full]
-            claimed = await self._store.claim_deliveries(at, at + LEASE, CLAIM, full)
+            claimed = await self._store.claim_deliveries(self._wanted(at))
             self.hand_over(claimed.parcels)
             pause = 0.0 if claimed.more else IDLE_SECONDS
             if pause and (due := await self._store.next_delivery_due()) and due > at:
@@ -128,6 +135,10 @@ class Courier:
             pause = IDLE_SECONDS
         if pause > 0:
             await self._wait(pause)
+
+    def _wanted(self, at: int) -> Claim:
+        full = [key for key, lane in self._lanes.items() if lane.full]
+        return Claim(at=at, lease_until=at + LEASE, limit=CLAIM, kept=list(self._lanes), full=full)
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -82,8 +82,8 @@ class Hand(Enum):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one POST: a status code, or an *error* in words when there was none.
 
-    *connect_ms* is TCP and TLS together; on a connection that was open already both it and
-    *dns_ms* are None.
+    *connect_ms* is TCP alone; it, *dns_ms* and *tls_ms* are None on a connection that was open
+    already.
     """
 
     at: int
@@ -94,6 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_seconds: int | None = None
     dns_ms: float | None = None
     connect_ms: float | None = None
+    tls_ms: float | None = None
     first_byte_ms: float | None = None
     headers: dict[str, str] = {}
 
@@ -154,17 +155,21 @@ def settle(
     if probe:
         parked = _again(delivery, outcome, delivery.tries, HELD)
         return msgspec.structs.replace(parked, probe=True)
-    if outcome.retry_after_seconds and outcome.status_code in (
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ):
-        pause = min(outcome.retry_after_seconds, RETRY_AFTER_CAP) * SECOND
-        return _again(delivery, outcome, delivery.tries, now + pause)
+    if (asked := pause_asked(outcome)) is not None:
+        return _again(delivery, outcome, delivery.tries, now + asked)
     tries = delivery.tries + 1
     if tries >= allowed_tries(delivery.type):
         return _settled(delivery, DeliveryStatus.DEAD, outcome, now)
     pause = int(SCHEDULE[tries] * (1 + JITTER * jitter) * SECOND)
     return _again(delivery, outcome, tries, now + pause)
+
+
+def pause_asked(outcome: Outcome) -> int | None:
+    """How long its receiver asks to be left alone, in microseconds: a day at most."""
+    busy = outcome.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+    if not busy or not outcome.retry_after_seconds:
+        return None
+    return min(outcome.retry_after_seconds, RETRY_AFTER_CAP) * SECOND
 
 
 def allowed_tries(kind: str) -> int:
@@ -214,6 +219,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     excerpt: str
     dns_ms: float | None
     connect_ms: float | None
+    tls_ms: float | None
     first_byte_ms: float | None
     headers: dict[str, str]
 
@@ -266,6 +272,7 @@ def attempt_view(number: int, outcome: Outcome) -> AttemptView:
         excerpt=outcome.excerpt,
         dns_ms=outcome.dns_ms,
         connect_ms=outcome.connect_ms,
+        tls_ms=outcome.tls_ms,
         first_byte_ms=outcome.first_byte_ms,
         headers=outcome.headers,
     )

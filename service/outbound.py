@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -15,11 +14,13 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from service import stopwatch
 from service.deliveries import ATTEMPT_SECONDS, EXCERPT_BYTES, Outcome
 from service.guard import refused
 from service.ports import Clock
 from service.providers import Busy, Call, Reply, Unknown
 from service.settings import Account, Network
+from service.stopwatch import Laps, lap, milliseconds
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 LOOKUP_SECONDS: Final = 5
@@ -33,7 +34,6 @@ _AGENT: Final = "Belfry/0.1"
 MAX_HEADERS: Final = 32
 MAX_HEADER: Final = 256
 _PRIVATE_HEADERS: Final = frozenset({"set-cookie", "authorization", "www-authenticate"})
-Laps = dict[str, float]
 
 
 class RefusedAddress(OSError):
@@ -52,13 +52,14 @@ class Poster:
                 socket_factory=self._socket,
                 resolver=_Resolver(self._lookups),
                 ttl_dns_cache=30,
+                ssl=stopwatch.timed_context(),
             ),
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             headers={"user-agent": _AGENT, "accept-encoding": "identity"},
-            trace_configs=[_stopwatch()],
+            trace_configs=[_trace()],
         )
 
     async def close(self) -> None:
@@ -73,8 +74,7 @@ class Poster:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """POST once and say what came of it; every failure of the other side is an Outcome."""
-        at, start = self._clock(), time.perf_counter()
-        laps: Laps = {}
+        at, laps = self._clock(), stopwatch.start()
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 outcome = await self._attempt(url, body, headers, at, laps)
@@ -82,13 +82,7 @@ class Poster:
             outcome = Outcome(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             outcome = Outcome(at=at, duration_ms=0, error=_words(exc))
-        return msgspec.structs.replace(
-            outcome,
-            duration_ms=round((time.perf_counter() - start) * 1000, 3),
-            dns_ms=_ms(laps.get("lookup"), laps.get("found")),
-            connect_ms=_ms(laps.get("found", laps.get("connect")), laps.get("connected")),
-            first_byte_ms=_ms(start, laps.get("answered")),
-        )
+        return _timed(outcome, laps)
 
     async def _attempt(
         self, url: str, body: bytes, headers: Mapping[str, str], at: int, laps: Laps
@@ -98,9 +92,8 @@ class Poster:
             data=body,
             headers=headers,
             allow_redirects=False,
-            trace_request_ctx=laps,
         ) as response:
-            laps["answered"] = time.perf_counter()
+            stopwatch.note(laps, "answered")
             excerpt = await _read_some(response.content)
             return Outcome(
                 at=at,
@@ -112,28 +105,27 @@ class Poster:
             )
 
 
-def _stopwatch() -> aiohttp.TraceConfig:
-    """Note when a name was found and a connection made; a request on an open one has neither."""
-    trace = aiohttp.TraceConfig()
-    for name, signal in (
-        ("lookup", trace.on_dns_resolvehost_start),
-        ("found", trace.on_dns_resolvehost_end),
-        ("connect", trace.on_connection_create_start),
-        ("connected", trace.on_connection_create_end),
-    ):
-        signal.append(_lap(name))
-    return trace
+def _trace() -> aiohttp.TraceConfig:
+    config = aiohttp.TraceConfig()
+    config.on_dns_resolvehost_start.append(lap("looking"))
+    config.on_dns_resolvehost_end.append(lap("found"))
+    config.on_connection_create_start.append(lap("connecting"))
+    config.on_connection_create_end.append(lap("connected"))
+    return config
 
 
-def _lap(name: str) -> Any:
-    async def note(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
-        context.trace_request_ctx[name] = time.perf_counter()
-
-    return note
-
-
-def _ms(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round((end - start) * 1000, 3)
+def _timed(outcome: Outcome, laps: Laps) -> Outcome:
+    stopwatch.note(laps, "over")
+    dialled = "found" if "found" in laps else "connecting"
+    reached = "reached" if "reached" in laps else "connected"
+    return msgspec.structs.replace(
+        outcome,
+        duration_ms=milliseconds(laps, "started", "over"),
+        dns_ms=milliseconds(laps, "looking", "found"),
+        connect_ms=milliseconds(laps, dialled, reached),
+        tls_ms=milliseconds(laps, "reached", "connected"),
+        first_byte_ms=milliseconds(laps, "started", "answered"),
+    )
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:

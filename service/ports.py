@@ -140,6 +140,19 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a courier asks for: up to *limit* parcels, until *lease_until*.
+
+    It has parcels of the subscriptions *kept* in hand, and enough of those that are *full*.
+    """
+
+    at: int
+    lease_until: int
+    limit: int
+    kept: Sequence[str] = ()
+    full: Sequence[str] = ()
+
+
 class Claimed(msgspec.Struct, frozen=True):
     """Parcels under a lease; *more*: it is worth asking again at once."""
 
@@ -247,9 +260,7 @@ class Store(Protocol):
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Subscription]: ...
 
-    async def claim_deliveries(
-        self, at: int, lease_until: int, limit: int, full: Sequence[str]
-    ) -> Claimed: ...
+    async def claim_deliveries(self, wanted: Claim) -> Claimed: ...
     async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes: ...
     async def supersede(self, deliveries: Sequence[Delivery], at: int) -> None: ...
     async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]: ...

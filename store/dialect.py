@@ -9,7 +9,10 @@ from typing import Final
 import msgspec
 
 _BLOCK: Final = re.compile(r"^-- (\w+) --\n(?:--.*\n)+", re.MULTILINE)
-LOCKS: Final = ("lock_jobs", "lock_log", "lock_claims", "lock_subscriptions", "share_subscriptions")
+LOCKS: Final = (
+    *("lock_jobs", "lock_log", "lock_claims", "lock_lanes"),
+    *("lock_subscriptions", "share_subscriptions"),
+)
 """Queries that only hold off other processes."""
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
 

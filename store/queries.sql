@@ -339,42 +339,56 @@ WHERE status = 'pending' AND job_id = :job_id AND subscription_id = :subscriptio
 UPDATE deliveries SET status = 'superseded', settled_at = :at
 WHERE id = :id AND claims = :claims AND status = 'pending'
 
--- claim_deliveries --
--- What is due, under a lease, and never while an earlier event of the job is still owed.
-WITH due AS MATERIALIZED (
-    SELECT d.id FROM deliveries d
-    WHERE d.status = 'pending' AND d.due_at <= :at
-      AND NOT EXISTS (
-          SELECT 1 FROM deliveries e
-          WHERE e.status = 'pending' AND e.job_id = d.job_id
-            AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
-      AND d.subscription_id {not_in:full}
-      AND EXISTS (
-          SELECT 1 FROM subscriptions s
-          WHERE s.id = d.subscription_id AND s.is_open = 1 AND s.rate = 0)
-    ORDER BY d.due_at LIMIT :limit
-    {skip_locked})
+-- due_deliveries --
+-- What may be sent now, and never while an earlier event of the job is still owed.
+SELECT d.id, d.subscription_id FROM deliveries d
+WHERE d.status = 'pending' AND d.due_at <= :at
+  AND NOT EXISTS (
+      SELECT 1 FROM deliveries e
+      WHERE e.status = 'pending' AND e.job_id = d.job_id
+        AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
+  AND d.subscription_id {not_in:shut}
+  AND EXISTS (
+      SELECT 1 FROM subscriptions s
+      WHERE s.id = d.subscription_id AND s.is_open = 1 AND s.rate = 0)
+ORDER BY d.due_at LIMIT :limit
+{skip_locked}
+
+-- due_of --
+-- The oldest that may go of one subscription, parked or due: for probes, backlogs and rates.
+SELECT d.id FROM deliveries d
+WHERE d.subscription_id = :subscription AND d.status = 'pending'
+  AND (d.due_at <= :at OR d.due_at >= :held)
+  AND NOT EXISTS (
+      SELECT 1 FROM deliveries e
+      WHERE e.status = 'pending' AND e.job_id = d.job_id
+        AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
+ORDER BY d.id LIMIT :limit
+{skip_locked}
+
+-- lease_deliveries --
+-- In one process's hands until then; the count of claims fences out whoever had them before.
 UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
-WHERE id IN (SELECT id FROM due)
+WHERE id {in:ids}
 RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
           due_at, tries, claims, settled_at
 
--- claim_of --
--- The oldest that may go of one subscription, parked or due: for probes, backlogs and rates.
-WITH due AS MATERIALIZED (
-    SELECT d.id FROM deliveries d
-    WHERE d.subscription_id = :subscription AND d.status = 'pending'
-      AND (d.due_at <= :at OR d.due_at >= :held)
-      AND NOT EXISTS (
-          SELECT 1 FROM deliveries e
-          WHERE e.status = 'pending' AND e.job_id = d.job_id
-            AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
-    ORDER BY d.id LIMIT :limit
-    {skip_locked})
-UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
-WHERE id IN (SELECT id FROM due)
-RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
-          due_at, tries, claims, settled_at
+-- lock_lanes --
+-- One process at a time looks which lanes are free, and takes them.
+SELECT pg_advisory_xact_lock(7140004)
+
+-- lanes --
+-- Which process sends to whom; a process has a row with its own name, so that all are counted.
+SELECT subscription_id, owner FROM lanes
+
+-- leave_lanes --
+-- Those that ran empty, and those of processes that are gone.
+DELETE FROM lanes WHERE until <= :at OR (owner = :owner AND subscription_id {not_in:kept})
+
+-- take_lane --
+-- For as long as the parcels that were claimed for it may be under way.
+INSERT INTO lanes (subscription_id, owner, until) VALUES (:subscription, :owner, :until)
+ON CONFLICT (subscription_id) DO UPDATE SET until = excluded.until
 
 -- park_deliveries --
 -- Due, and yet not to be sent now: out of the way, so that the next claim does not meet it again.
@@ -396,7 +410,7 @@ UPDATE subscriptions SET backlog = backlog + 1 WHERE id = :id
 -- backlogs --
 -- Open subscriptions for which something may be parked.
 SELECT id, backlog FROM subscriptions
-WHERE backlog > 0 AND is_open = 1 AND rate = 0 AND id {not_in:full} ORDER BY id LIMIT :limit
+WHERE backlog > 0 AND is_open = 1 AND rate = 0 AND id {not_in:shut} ORDER BY id LIMIT :limit
 
 -- end_backlog --
 -- Nothing is parked for it any more.
@@ -408,7 +422,7 @@ WHERE id = :id AND backlog = :backlog AND NOT EXISTS (
 -- rated --
 -- Those with a rate, whose next turn is near, and which are owed something.
 SELECT id, rate, rated_at FROM subscriptions s
-WHERE s.rate > 0 AND s.is_open = 1 AND s.rated_at < :horizon AND s.id {not_in:full} AND EXISTS (
+WHERE s.rate > 0 AND s.is_open = 1 AND s.rated_at < :horizon AND s.id {not_in:shut} AND EXISTS (
     SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.status = 'pending'
       AND (d.due_at <= :at OR d.due_at >= :held))
 ORDER BY s.rated_at LIMIT :limit
@@ -418,13 +432,15 @@ ORDER BY s.rated_at LIMIT :limit
 -- When its next turn is.
 UPDATE subscriptions SET rated_at = :rated_at WHERE id = :id
 
--- claim_probes --
+-- due_probes --
 -- Receivers whose time has come to be tried with one delivery.
-WITH due AS MATERIALIZED (
-    SELECT subscription_id FROM health WHERE probe_at <= :at ORDER BY probe_at LIMIT :limit
-    {skip_locked})
-UPDATE health SET probe_at = :lease_until WHERE subscription_id IN (SELECT subscription_id FROM due)
-RETURNING subscription_id
+SELECT subscription_id FROM health
+WHERE probe_at <= :at AND subscription_id {not_in:shut} ORDER BY probe_at LIMIT :limit
+{skip_locked}
+
+-- put_off_probe --
+-- It is being tried.
+UPDATE health SET probe_at = :lease_until WHERE subscription_id = :id
 
 -- next_probe --
 -- When the next receiver is to be tried.
@@ -487,9 +503,9 @@ UPDATE deliveries SET due_at = :at WHERE id = :id AND claims = :claims AND statu
 -- add_attempt --
 -- One row a POST; a claim makes at most one.
 INSERT INTO attempts (delivery_id, number, at, status_code, duration_ms, error, excerpt, dns_ms,
-                      connect_ms, first_byte_ms, headers)
+                      connect_ms, tls_ms, first_byte_ms, headers)
 VALUES (:delivery_id, :number, :at, :status_code, :duration_ms, :error, :excerpt, :dns_ms,
-        :connect_ms, :first_byte_ms, :headers)
+        :connect_ms, :tls_ms, :first_byte_ms, :headers)
 ON CONFLICT (delivery_id, number) DO NOTHING
 
 -- list_deliveries --
@@ -506,8 +522,8 @@ FROM deliveries WHERE tenant = :tenant AND id = :id
 
 -- attempts --
 -- In the order they were made.
-SELECT number, at, status_code, duration_ms, error, excerpt, dns_ms, connect_ms, first_byte_ms,
-       headers
+SELECT number, at, status_code, duration_ms, error, excerpt, dns_ms, connect_ms, tls_ms,
+       first_byte_ms, headers
 FROM attempts
 WHERE delivery_id = :delivery_id ORDER BY number
 

@@ -131,6 +131,7 @@ def attempt_row(settlement: Settlement) -> Values:
         "excerpt": outcome.excerpt,
         "dns_ms": outcome.dns_ms,
         "connect_ms": outcome.connect_ms,
+        "tls_ms": outcome.tls_ms,
         "first_byte_ms": outcome.first_byte_ms,
         "headers": _encode(outcome.headers).decode(),
     }

@@ -1,6 +1,9 @@
 """The store: one method, one transaction, over either database."""
 
+from contextlib import suppress
+
 from service.deliveries import LEASE
+from service.errors import Unavailable
 from service.ports import Heard, Topic
 from store.database import Database
 from store.sql_deliveries import DeliveryStore
@@ -45,4 +48,9 @@ class SqlStore(JobStore, LogStore, DeliveryStore, OperationStore, UpkeepStore, D
         await self._database.listen(told)
 
     async def close(self) -> None:
+        """Give up the lanes of this process, so that nobody waits for them, and let go."""
+        if self._database.shared:
+            with suppress(Unavailable):
+                async with self._database.writing() as session:
+                    await session.run("leave_lanes", owner=self._origin, at=0, kept=[])
         await self._database.close()

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 from service.breaker import Health
 from service.deliveries import HELD, DeadLetters, Delivery, Outcome, Settlement
 from service.errors import Conflict
-from service.ports import Changes, Claimed, Decide, Page, Snapshot, Topic
+from service.ports import Changes, Claim, Claimed, Decide, Page, Snapshot, Topic
 from service.subscriptions import Subscription
 from store.changes import write_events, write_receivers
-from store.claims import Claim, claim
+from store.claims import claim
 from store.database import Session
+from store.lanes import Lanes, OnlyLanes
 from store.parts import Part, one, topics_of
 from store.rows import (
     attempt_of,
@@ -79,12 +80,15 @@ class DeliveryStore(Part):
         )
         return [subscription_of(row) for row in rows]
 
-    async def claim_deliveries(
-        self, at: int, lease_until: int, limit: int, full: Sequence[str]
-    ) -> Claimed:
-        """Lease what is due, in order per job, leaving out the subscriptions in *full*."""
+    async def claim_deliveries(self, wanted: Claim) -> Claimed:
+        """Lease what is due, in order per job, to receivers that no other process sends to."""
+        lanes = (
+            Lanes(self._origin, wanted)
+            if self._database.shared
+            else OnlyLanes(self._origin, wanted)
+        )
         async with self._database.writing() as session:
-            return await claim(session, Claim(at, lease_until, limit, full))
+            return await claim(session, wanted, lanes)
 
     async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes:
         """Write what became of attempts; one whose lease was taken over changes nothing.

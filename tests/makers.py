@@ -5,10 +5,10 @@ from uuid import UUID
 
 from service import ids
 from service.callbacks import Callback, Verdict
-from service.deliveries import Delivery, DeliveryStatus, Outcome, Parcel, Settlement
+from service.deliveries import LEASE, Delivery, DeliveryStatus, Outcome, Parcel, Settlement
 from service.events import Event
 from service.jobs import Job, Report
-from service.ports import Key, NewJob
+from service.ports import Claim, Key, NewJob
 from service.subscriptions import Subscription
 from service.times import SECOND
 
@@ -127,6 +127,10 @@ def a_delivery(**changes: Any) -> Delivery:
 def a_parcel(subscription: Subscription, *, behind: bool = False, **changes: Any) -> Parcel:
     delivery = a_delivery(subscription_id=subscription.id, tenant=subscription.tenant, **changes)
     return Parcel(delivery, subscription, b"{}", behind)
+
+
+def a_claim(at: int = NOON, **changes: Any) -> Claim:
+    return Claim(**{"at": at, "lease_until": at + LEASE, "limit": 100, **changes})
 
 
 def an_outcome(status_code: int | None = 200, **changes: Any) -> Outcome:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -160,7 +161,7 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     receiver, tasks = Receiver(), set[asyncio.Task[None]]()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -168,8 +169,10 @@ async def receiving() -> AsyncIterator[Receiver]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{receiver.path}"
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    receiver.url = (
+        f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}{receiver.path}"
+    )
     try:
         yield receiver
     finally:

@@ -8,6 +8,7 @@ from service.moves import Moves
 from service.ports import Changes, Snapshot
 from service.receivers import judge
 from service.subscriptions import Subscription
+from service.times import SECOND
 from tests.makers import (
     CHANCE,
     NOON,
@@ -66,6 +67,25 @@ def test_what_was_under_way_when_it_was_held_does_not_put_off_the_probe() -> Non
     health = failed(THRESHOLD)
 
     assert failed(3, health, at=NOON + 1).probe_at == health.probe_at
+
+
+@pytest.mark.parametrize("status_code", [429, 503])
+def test_a_receiver_that_asks_to_be_left_alone_is_held_at_once_and_as_long(
+    status_code: int,
+) -> None:
+    busy = after(None, HOOK.id, an_outcome(status_code, retry_after_seconds=90), probe=False)
+
+    assert busy is not None
+    assert busy.probe_at == NOON + 90 * SECOND
+
+
+def test_what_was_under_way_does_not_shorten_the_time_it_asked_for() -> None:
+    long = after(None, HOOK.id, an_outcome(429, retry_after_seconds=90), probe=False)
+    short = after(long, HOOK.id, an_outcome(429, retry_after_seconds=5), probe=False)
+    failed = after(short, HOOK.id, an_outcome(500), probe=False)
+
+    assert failed is not None
+    assert failed.probe_at == NOON + 90 * SECOND
 
 
 def test_probes_are_made_with_growing_pauses_up_to_an_hour() -> None:

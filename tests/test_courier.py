@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from service.deliveries import EXCERPT_BYTES
-from tests.receivers import Receiver, bomb, hang, held_until, receiving, reset, status
+from tests.receivers import Conversation, Receiver, bomb, hang, held_until, receiving, reset, status
 from tests.running import Json, Service, eventually, running_service
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +80,55 @@ async def test_retry_after_is_obeyed_and_uses_up_no_try(
 
     assert delivery["tries"] == 1
     assert len(delivery["attempts"]) == 2
+
+
+async def test_a_receiver_that_asks_to_be_left_alone_is(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(429, retry_after="2")]
+    made = await service.subscribe(receiver.url)
+    await an_ended_job(service)
+    await attempted(service)
+
+    for _ in range(5):
+        await an_ended_job(service)
+    held = await service.get(f"/v1/subscriptions/{made['id']}")
+    sent_meanwhile = len(receiver.received)
+    told = await receiver.wait(7)
+
+    assert (held["state"], held["last_error"]) == ("held", "answered 429")
+    assert sent_meanwhile == 1
+    assert len({one.headers["webhook-id"] for one in told}) == 6
+
+
+async def test_as_many_posts_as_a_subscription_allows_are_under_way_over_all_processes(
+    postgres_url: str, receiver: Receiver
+) -> None:
+    most, gate = 0, asyncio.Semaphore(0)
+
+    async def answer(conversation: Conversation) -> None:
+        nonlocal most
+        under_way.add(conversation)
+        most = max(most, len(under_way))
+        await gate.acquire()
+        under_way.discard(conversation)
+        await status(200)(conversation)
+
+    under_way: set[Conversation] = set()
+    receiver.otherwise = answer
+    async with running_service(postgres_url) as one, running_service(postgres_url) as other:
+        await one.subscribe(receiver.url, max_in_flight=3)
+        for n in range(20):
+            await an_ended_job((one, other)[n % 2])
+        for count in range(3, 20):
+            await receiver.wait(count)
+            gate.release()
+        for _ in range(3):
+            gate.release()
+        await receiver.wait(20)
+
+    assert most == 3
+    assert len(receiver.received) == 20
 
 
 async def test_gone_disables_the_subscription(service: Service, receiver: Receiver) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,10 +15,14 @@ from service.errors import Invalid, StartError, Unavailable
 from service.jobs import Job, Status
 from service.ports import Changes, Idempotency, Queue, Snapshot, Store, Topic
 from service.submissions import admitted
+from service.subscriptions import Subscription
+from service.times import SECOND
 from store import open_store
+from store.lanes import LEEWAY
 from tests.databases import foreign_database
 from tests.makers import (
     NOON,
+    a_claim,
     a_delivery,
     a_new_job,
     a_ref,
@@ -57,8 +62,8 @@ def three_events(_: Snapshot) -> Changes:
     return Changes(events=[an_event(job_id=None) for _ in range(3)])
 
 
-async def owed(store: Store, count: int) -> list[str]:
-    subscription, event = a_subscription(), an_event()
+async def owed(store: Store, count: int, to: Subscription | None = None) -> list[str]:
+    subscription, event = to or a_subscription(), an_event()
     await store.put_subscription(subscription)
     due = [
         a_delivery(event_id=event.id, subscription_id=subscription.id, job_id=f"job_{n}")
@@ -217,15 +222,118 @@ async def test_an_event_waits_for_one_that_was_numbered_before(
 
 
 async def test_two_workers_never_claim_the_same_delivery(stores: tuple[Store, Store]) -> None:
-    due = await owed(stores[0], 60)
+    due = {delivery for _ in range(8) for delivery in await owed(stores[0], 20)}
 
     claims = await asyncio.gather(
-        *(stores[n % 2].claim_deliveries(NOON, NOON + LEASE, 7, ()) for n in range(20))
+        *(stores[n % 2].claim_deliveries(a_claim(limit=7)) for n in range(20))
     )
     claimed = [parcel.delivery.id for one in claims for parcel in one.parcels]
 
-    assert len(claimed) == len(set(claimed))
-    assert set(claimed) <= set(due)
+    assert len(claimed) == len(set(claimed)) > 20
+    assert set(claimed) <= due
+
+
+async def receivers_of(store: Store, at: int = NOON, **claim: Any) -> set[str]:
+    """Whom a process sends to after one more claim."""
+    claimed = await store.claim_deliveries(a_claim(at, **claim))
+    return {parcel.subscription.id for parcel in claimed.parcels}
+
+
+async def test_a_receiver_is_sent_to_by_one_process_at_a_time(
+    stores: tuple[Store, Store],
+) -> None:
+    await owed(stores[0], 10)
+
+    mine = await receivers_of(stores[0], limit=4)
+    theirs = await receivers_of(stores[1])
+    rest = await receivers_of(stores[0], kept=mine)
+
+    assert (len(mine), theirs, rest) == (1, set(), mine)
+
+
+async def test_what_runs_empty_is_free_for_the_others(stores: tuple[Store, Store]) -> None:
+    await owed(stores[0], 10)
+    mine = await receivers_of(stores[0], limit=4)
+
+    await receivers_of(stores[0], kept=(), full=mine)
+
+    assert await receivers_of(stores[1]) == mine
+
+
+async def test_the_receivers_of_a_process_that_died_are_free_when_its_leases_end(
+    stores: tuple[Store, Store],
+) -> None:
+    await owed(stores[0], 10)
+    mine = await receivers_of(stores[0], limit=4)
+
+    assert await receivers_of(stores[1], NOON + LEASE - 1) == set()
+    assert await receivers_of(stores[1], NOON + LEASE) == mine
+    assert await receivers_of(stores[0], NOON + LEASE, kept=mine) == set()
+
+
+async def test_the_receivers_of_a_process_that_ended_are_free_at_once(
+    stores: tuple[Store, Store],
+) -> None:
+    await owed(stores[0], 10)
+    mine = await receivers_of(stores[0], limit=4)
+
+    await stores[0].close()
+
+    assert await receivers_of(stores[1]) == mine
+
+
+async def test_busy_receivers_spread_over_the_processes(stores: tuple[Store, Store]) -> None:
+    await receivers_of(stores[0])
+    await receivers_of(stores[1])
+    for _ in range(60):
+        await owed(stores[0], 3)
+
+    first = await receivers_of(stores[0], NOON + 1)
+    second = await receivers_of(stores[1], NOON + 1)
+    more = await receivers_of(stores[0], NOON + 2, kept=first)
+
+    assert len(first) == LEEWAY, "none is busy yet"
+    assert len(first | more) > LEEWAY, "the more are busy, the larger the share"
+    assert second
+    assert (first | more).isdisjoint(second)
+
+
+async def test_the_only_process_takes_all_there_is(stores: tuple[Store, Store]) -> None:
+    for _ in range(60):
+        await owed(stores[0], 1)
+
+    assert len(await receivers_of(stores[0])) == 60
+
+
+async def test_what_a_process_has_above_its_share_is_left_to_run_empty(
+    stores: tuple[Store, Store],
+) -> None:
+    hooks = [a_subscription() for _ in range(40)]
+    for hook in hooks:
+        await owed(stores[0], 1, to=hook)
+    mine: set[str] = set()
+    for turn in range(5):
+        mine |= await receivers_of(stores[0], NOON + turn, kept=mine)
+    await receivers_of(stores[1], NOON + 5)
+    for hook in hooks:
+        await owed(stores[0], 1, to=hook)
+
+    again = await receivers_of(stores[0], NOON + 6, kept=mine)
+
+    assert len(mine) == 40
+    assert len(again) == 20 + LEEWAY, "half of all that are busy, and the leeway"
+
+
+async def test_a_probe_a_backlog_and_a_turn_are_given_to_whoever_has_the_receiver(
+    stores: tuple[Store, Store],
+) -> None:
+    rated = a_subscription(rate_limit=5)
+    await owed(stores[0], 10, to=rated)
+    mine = await receivers_of(stores[0])
+
+    theirs = await receivers_of(stores[1], NOON + 10 * SECOND)
+
+    assert (mine, theirs) == ({rated.id}, set())
 
 
 async def test_a_claim_passes_over_what_another_has_locked(
@@ -235,7 +343,7 @@ async def test_a_claim_passes_over_what_another_has_locked(
     async with connected(postgres_url) as other, other.transaction():
         await other.execute("SELECT id FROM deliveries WHERE id = %s FOR UPDATE", (first,))
         async with asyncio.timeout(5):
-            claimed = await stores[1].claim_deliveries(NOON, NOON + LEASE, 10, ())
+            claimed = await stores[1].claim_deliveries(a_claim())
 
     assert [parcel.delivery.id for parcel in claimed.parcels] == [second]
 

@@ -171,7 +171,9 @@ def test_a_secret_sealed_by_an_older_key_opens_and_the_newest_seals() -> None:
     assert new.open(both.seal("s", NOON)) == "s"
 
 
-@pytest.mark.parametrize("sealed", ["", "garbage", Vault([STRANGE]).seal("s", NOON)])
+@pytest.mark.parametrize(
+    "sealed", ["", "garbage", Vault([STRANGE]).seal("s", NOON)], ids=["empty", "garbage", "strange"]
+)
 def test_what_no_key_opens_is_said_without_the_secret(sealed: str) -> None:
     with pytest.raises(ValueError, match="no key of BELFRY_SECRET_KEYS"):
         Vault([OLD, NEW]).open(sealed)

@@ -35,6 +35,7 @@ from tests.makers import (
     CHANCE,
     NOON,
     a_callback,
+    a_claim,
     a_delivery,
     a_job,
     a_key,
@@ -114,7 +115,7 @@ async def owed(store: Store, subscription: Subscription, **changes: Any) -> Deli
 async def claimed(
     store: Store, at: int = NOON, limit: int = 100, full: Sequence[str] = ()
 ) -> list[Parcel]:
-    return list((await store.claim_deliveries(at, at + LEASE, limit, full)).parcels)
+    return list((await store.claim_deliveries(a_claim(at, limit=limit, full=full))).parcels)
 
 
 async def settled(store: Store, *settlements: Settlement) -> None:

@@ -443,9 +443,10 @@ async def test_a_refusal_of_the_account_pauses_it_once_and_burns_no_job(
     monkeypatch.setattr("service.answers.PAUSE", 2 * SECOND)
     provider.script = [REFUSED[name]]
 
-    jobs = [await submit(service) for _ in range(3)]
-    await put_back(service, jobs[0]["id"])
+    first = await submit(service)
+    await put_back(service, first["id"])
     told = await service.http.get("/readyz")
+    jobs = [first, await submit(service), await submit(service)]
     sent = [await service.reached(job["id"], "submitted") for job in jobs]
 
     assert told.json()["accounts"].keys() == {"useapi"}
