@@ -143,7 +143,7 @@ async def delete(visit: Visit[Nothing]) -> None:
 
 
 def _changed(before: Subscription, given: Change, at: int) -> Subscription:
-    """Null means the default; enabling clears why it was disabled."""
+    """Null means the default; one that is enabled, or sent elsewhere, is tried at once."""
     defaults: dict[str, Any] = {
         "events": before.events if before.kind == "reply" else DEFAULT,
         "headers": {},
@@ -163,6 +163,8 @@ def _changed(before: Subscription, given: Change, at: int) -> Subscription:
         named["events"] = tuple(given.events or defaults["events"])
     if named.get("enabled"):
         named |= {"disabled_reason": None, "held": False}
+    if named.get("url", before.url) != before.url:
+        named["held"] = False
     return replace(before, **named, updated_at=at)
 
 

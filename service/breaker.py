@@ -59,7 +59,8 @@ def after(
     )
     now = replace(now, failures=now.failures + 1, last_error=in_words(outcome), last_error_at=at)
     if (asked := pause_asked(outcome)) is not None:
-        return replace(now, probe_at=max(at + asked, now.probe_at or 0))
+        earlier = 0 if probe else now.probe_at or 0
+        return replace(now, probe_at=max(at + asked, earlier))
     if now.failures < THRESHOLD or (now.held and not probe):
         return now
     pause = min(FIRST_PROBE * 2 ** min(now.probes, 20), LONGEST_PROBE)

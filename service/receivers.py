@@ -41,9 +41,15 @@ class _Bench:
             self._recovered(receiver, before)
         else:
             health = self._failing(receiver, health)
+        if health is not None and not self._is_enabled(receiver.id):
+            health = replace(health, probe_at=None)
         if health != before:
             self._changes.health[receiver.id] = health
         self._hold(receiver.id, held=health is not None and health.held)
+
+    def _is_enabled(self, subscription_id: str) -> bool:
+        receiver = self._receiver(subscription_id)
+        return receiver is not None and receiver.enabled
 
     def _hold(self, subscription_id: str, *, held: bool) -> None:
         receiver = self._receiver(subscription_id)

@@ -283,17 +283,18 @@ SELECT doc FROM subscriptions WHERE tenant = :tenant AND kind = 'reply' AND url 
 
 -- add_reply_subscription --
 -- Unless another process has just made it.
-INSERT INTO subscriptions (id, tenant, kind, url, enabled, is_open, rate, doc)
-VALUES (:id, :tenant, :kind, :url, :enabled, :is_open, :rate, :doc)
+INSERT INTO subscriptions (id, tenant, kind, url, enabled, paused, is_open, rate, doc)
+VALUES (:id, :tenant, :kind, :url, :enabled, :paused, :is_open, :rate, :doc)
 ON CONFLICT (tenant, url) WHERE kind = 'reply' DO NOTHING
 
 -- put_subscription --
 -- Made or changed.
-INSERT INTO subscriptions (id, tenant, kind, url, enabled, is_open, rate, doc)
-VALUES (:id, :tenant, :kind, :url, :enabled, :is_open, :rate, :doc)
+INSERT INTO subscriptions (id, tenant, kind, url, enabled, paused, is_open, rate, doc)
+VALUES (:id, :tenant, :kind, :url, :enabled, :paused, :is_open, :rate, :doc)
 ON CONFLICT (id) DO UPDATE
-SET url = excluded.url, enabled = excluded.enabled, is_open = excluded.is_open,
-    rate = excluded.rate, backlog = subscriptions.backlog + 1, doc = excluded.doc
+SET url = excluded.url, enabled = excluded.enabled, paused = excluded.paused,
+    is_open = excluded.is_open, rate = excluded.rate, backlog = subscriptions.backlog + 1,
+    doc = excluded.doc
 
 -- subscription --
 -- One, for its tenant.
@@ -434,8 +435,10 @@ UPDATE subscriptions SET rated_at = :rated_at WHERE id = :id
 
 -- due_probes --
 -- Receivers whose time has come to be tried with one delivery.
-SELECT subscription_id FROM health
-WHERE probe_at <= :at AND subscription_id {not_in:shut} ORDER BY probe_at LIMIT :limit
+SELECT h.subscription_id FROM health h
+WHERE h.probe_at <= :at AND h.subscription_id {not_in:shut} AND EXISTS (
+    SELECT 1 FROM subscriptions s WHERE s.id = h.subscription_id AND s.enabled = 1 AND s.paused = 0)
+ORDER BY h.probe_at LIMIT :limit
 {skip_locked}
 
 -- put_off_probe --

@@ -53,6 +53,7 @@ def subscription_row(subscription: Subscription) -> Values:
         "kind": subscription.kind,
         "url": subscription.url,
         "enabled": int(subscription.enabled),
+        "paused": int(subscription.paused),
         "is_open": int(subscription.is_open),
         "rate": subscription.rate_limit or 0,
         "doc": _encode(subscription).decode(),

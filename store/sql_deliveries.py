@@ -51,7 +51,7 @@ class DeliveryStore(Part):
             before = subscription_of(row)
             changed = change(before)
             await _put(session, changed)
-            if changed.enabled and (before.held or not before.enabled):
+            if _begins_anew(before, changed):
                 await session.run("delete_health", id=subscription_id)
             await self._hint(session, {Topic.SUBSCRIPTIONS})
         return changed
@@ -186,6 +186,12 @@ async def _put(session: Session, subscription: Subscription) -> None:
 async def _health(session: Session, ids: Sequence[str]) -> dict[str, Health]:
     rows = await session.rows("health", ids=list(ids))
     return {row["subscription_id"]: health_of(row) for row in rows}
+
+
+def _begins_anew(before: Subscription, changed: Subscription) -> bool:
+    """Whether how its receiver fared so far says nothing any more."""
+    released = before.held and not changed.held
+    return released or changed.url != before.url or (changed.enabled and not before.enabled)
 
 
 def _topics(changes: Changes) -> set[Topic]:

@@ -1,11 +1,10 @@
 """What all tests share."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.databases import fresh_database, postgres_server
+from tests.databases import fresh_database, postgres_server, sqlite_file
 from tests.receivers import Receiver, receiving
 from tests.running import Bench, Service, bench_of, running_service
 
@@ -23,8 +22,9 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/belfry.db"
+def sqlite_url() -> Iterator[str]:
+    with sqlite_file() as url:
+        yield url
 
 
 @pytest.fixture
@@ -54,13 +54,12 @@ async def service(database_url: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture(scope="module")
-async def steady(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
+async def steady(anyio_backend: str) -> AsyncIterator[Service]:
     """One service for all tests of a file that only knock: they leave nothing behind."""
     assert anyio_backend == "asyncio"
-    async with running_service(f"sqlite:///{tmp_path_factory.mktemp('steady')}/belfry.db") as one:
-        yield one
+    with sqlite_file() as url:
+        async with running_service(url) as one:
+            yield one
 
 
 @pytest.fixture

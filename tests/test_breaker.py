@@ -88,6 +88,15 @@ def test_what_was_under_way_does_not_shorten_the_time_it_asked_for() -> None:
     assert failed.probe_at == NOON + 90 * SECOND
 
 
+def test_a_probe_that_is_asked_to_wait_waits_no_longer_than_that() -> None:
+    tried = failed(THRESHOLD, at=NOON + 45 * SECOND)
+
+    busy = after(tried, HOOK.id, an_outcome(503, retry_after_seconds=1), probe=True)
+
+    assert busy is not None
+    assert busy.probe_at == NOON + SECOND
+
+
 def test_probes_are_made_with_growing_pauses_up_to_an_hour() -> None:
     health: Health | None = failed(THRESHOLD)
     pauses = []

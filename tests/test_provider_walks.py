@@ -7,6 +7,7 @@ import pytest
 
 from service.providers.runware_types import ROWS as RUNWARE
 from service.providers.useapi_runway import ROWS as RUNWAY
+from tests.databases import sqlite_file
 from tests.running import Bench, Json, bench_of, plain_client
 
 pytestmark = pytest.mark.anyio
@@ -35,14 +36,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def one_bench(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Bench]:
+async def one_bench(anyio_backend: str) -> AsyncIterator[Bench]:
     """One service for all walks: they do not disturb each other."""
     assert anyio_backend == "asyncio"
-    database = f"sqlite:///{tmp_path_factory.mktemp('walks')}/belfry.db"
-    async with bench_of(database, USEAPI_MAX_JOBS="100") as bench:
-        yield bench
+    with sqlite_file() as url:
+        async with bench_of(url, USEAPI_MAX_JOBS="100") as bench:
+            yield bench
 
 
 async def walked(bench: Bench, provider: str, operations: list[str], given: Json) -> list[Json]:

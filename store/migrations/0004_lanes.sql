@@ -1,4 +1,6 @@
--- Which process sends to a receiver; how long TLS took.
+-- Which process sends to a receiver; who may be probed; how long TLS took.
+
+ALTER TABLE subscriptions ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE attempts ADD COLUMN tls_ms DOUBLE PRECISION;
 

@@ -1,0 +1,304 @@
+"""Receivers that fail, hang, recover, are paused, disabled, rotated and deleted, in any order.
+
+The store, the lanes and the judgements are the real ones; time and the network are the machine's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+
+from service.deliveries import ATTEMPT_SECONDS, DeliveryStatus, Outcome
+from service.jobs import Status
+from service.outputs import Output
+from service.subscriptions import Subscription, signing_secrets
+from service.times import SECOND
+from tests.makers import a_new_job, a_report, a_subscription
+from tests.workers import House, Post, Worker
+
+PENDING = DeliveryStatus.PENDING
+MOODS = st.sampled_from(["well", "fails", "hangs", "busy", "gone"])
+DAY = 86_400
+
+
+class Owed(msgspec.Struct):
+    """What the machine knows of one delivery."""
+
+    subscription: str
+    job: str
+    sequence: int
+    type: str
+    tries: int = 0
+    arrived: bool = False
+
+
+class ReceiverMachine(RuleBasedStateMachine):
+    """Two workers (one on SQLite), a few jobs, and receivers in any mood."""
+
+    house: House
+
+    @initialize()
+    def begin(self) -> None:
+        self.house.begin()
+        self.hooks: dict[str, Subscription] = {}
+        self.moods: dict[str, str] = {}
+        self.jobs: dict[str, str] = {}
+        self.owed: dict[str, Owed] = {}
+        self.progress = 0.0
+        self.slots: dict[str, list[int]] = defaultdict(list)
+        for _ in range(3):
+            self.submit()
+
+    # What happens
+
+    @precondition(lambda self: len(self.hooks) < 4)
+    @rule(
+        most=st.integers(1, 3),
+        rate=st.sampled_from([None, None, 2]),
+        delivery=st.sampled_from(["latest", "every"]),
+    )
+    def subscribe(self, most: int, rate: int | None, delivery: str) -> None:
+        hook = a_subscription(max_in_flight=most, rate_limit=rate, delivery=delivery)
+        self.hooks[hook.id], self.moods[hook.id] = hook, "well"
+        self.house.run(self.house.store.put_subscription(hook))
+
+    @precondition(lambda self: len(self.jobs) < 6)
+    @rule()
+    def submit(self) -> None:
+        new = a_new_job()
+        self.jobs[new.job.id] = new.job.ref
+        self._owe(self.house.add(new))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), ends=st.sampled_from([False, False, True]))
+    def callback(self, data: Any, *, ends: bool) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        self.progress += 0.0001
+        said = a_report(status=Status.RUNNING, progress=self.progress)
+        if ends:
+            said = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
+        self._owe(self.house.report(self.jobs[job_id], said))
+        if ends:
+            del self.jobs[job_id]
+
+    def _owe(self, parcels: Any) -> None:
+        for parcel in parcels:
+            d = parcel.delivery
+            self.owed[d.id] = Owed(d.subscription_id, d.job_id, d.sequence, d.type)
+
+    # What users do
+
+    @precondition(lambda self: self.hooks)
+    @rule(data=st.data(), mood=MOODS)
+    def mood(self, data: Any, mood: str) -> None:
+        self.moods[self._some_hook(data)] = mood
+
+    @precondition(lambda self: self.hooks)
+    @rule(
+        data=st.data(),
+        change=st.sampled_from(
+            [
+                {"paused": True},
+                {"paused": False},
+                {"enabled": False},
+                {"enabled": True, "disabled_reason": None, "held": False},
+                {"description": "of no consequence"},
+            ]
+        ),
+    )
+    def change(self, data: Any, change: dict[str, Any]) -> None:
+        self._change(self._some_hook(data), **change)
+
+    @precondition(lambda self: self.hooks)
+    @rule(data=st.data())
+    def rotate(self, data: Any) -> None:
+        hook = self.hooks[self._some_hook(data)]
+        now = self.house.at
+        secret, until = f"{hook.secret}'", now + DAY * SECOND
+        self._change(hook.id, secret=secret, previous_secret=hook.secret, previous_until=until)
+
+    @precondition(lambda self: self.hooks)
+    @rule(data=st.data())
+    def delete(self, data: Any) -> None:
+        hook_id = self._some_hook(data)
+        self.house.delete(hook_id)
+        del self.hooks[hook_id], self.moods[hook_id]
+
+    def _change(self, hook_id: str, **named: Any) -> None:
+        self.house.change(hook_id, lambda hook: replace(hook, **named))
+
+    def _some_hook(self, data: Any) -> str:
+        self._look()
+        return str(data.draw(st.sampled_from(sorted(self.hooks))))
+
+    def _worker(self, n: int) -> Worker:
+        return self.house.workers[n % len(self.house.workers)]
+
+    def _look(self) -> None:
+        self.hooks = {hook_id: self.house.subscription(hook_id) for hook_id in self.hooks}
+
+    # What workers do
+
+    @rule(n=st.integers(0, 1))
+    def work(self, n: int) -> None:
+        worker = self._worker(n)
+        self._look()
+        for parcel in self.house.claim(worker):
+            hook = self.hooks[parcel.subscription.id]
+            assert hook.enabled, "a disabled receiver is left alone"
+            assert not hook.paused, "a paused one too"
+            assert hook.held == parcel.probe, "a held one is only probed"
+        for post in self.house.start(worker):
+            self._check_begun(post)
+
+    def _check_begun(self, post: Post) -> None:
+        mine = post.parcel.delivery
+        under_way = [p.parcel for w in self.house.workers for p in w.posts]
+        here = [p.delivery for p in under_way if p.subscription.id == mine.subscription_id]
+        hook = self.hooks[mine.subscription_id]
+        assert len(here) <= hook.max_in_flight
+        assert len([d for d in here if d.job_id == mine.job_id]) == 1, "one of a job at a time"
+        for delivery in self.house.deliveries(mine.subscription_id, job=str(mine.job_id)):
+            if delivery.sequence < mine.sequence:
+                assert delivery.status is not PENDING, "an earlier one is over"
+        known = {hook.secret, hook.previous_secret}
+        assert known & set(signing_secrets(post.parcel.subscription, post.at))
+        if hook.rate_limit and not post.parcel.probe:
+            self._check_rate(hook, post.at)
+
+    def _check_rate(self, hook: Subscription, at: int) -> None:
+        slots = self.slots[hook.id]
+        slots.append(at)
+        slots.sort()
+        pauses = [later - earlier for earlier, later in pairwise(slots)]
+        assert min(pauses, default=SECOND) >= SECOND // (hook.rate_limit or 1)
+
+    @precondition(lambda self: any(worker.posts for worker in self.house.workers))
+    @rule(data=st.data(), seconds=st.integers(0, 1))
+    def answer(self, data: Any, seconds: int) -> None:
+        self.house.at += seconds * SECOND
+        worker = data.draw(st.sampled_from([w for w in self.house.workers if w.posts]))
+        self._answer(worker, data.draw(st.sampled_from(worker.posts)))
+
+    def _answer(self, worker: Worker, post: Post) -> None:
+        delivery = post.parcel.delivery
+        mood = self.moods.get(delivery.subscription_id, "fails")
+        outcome = _outcome(mood, post.at, max(self.house.at, post.at))
+        if delivery.subscription_id in self.hooks:
+            self._count(post, outcome)
+        self.house.settle(worker, post, outcome)
+
+    def _count(self, post: Post, outcome: Outcome) -> None:
+        known = self.owed[post.parcel.delivery.id]
+        known.arrived |= outcome.success
+        spared = post.parcel.probe or outcome.status_code == 429
+        if outcome.success or outcome.status_code == 410 or not spared:
+            known.tries += 1
+
+    @rule(times=st.integers(1, 4))
+    def go_on(self, times: int) -> None:
+        """The common case: all workers work, and all receivers answer."""
+        for _ in range(times):
+            for n in range(len(self.house.workers)):
+                self.work(n)
+            self._run_out()
+
+    @rule(n=st.integers(0, 1))
+    def kill(self, n: int) -> None:
+        self.house.kill(self._worker(n))
+
+    @rule(seconds=st.sampled_from([1, 6, 31, 400, 4000, DAY, 3 * DAY]))
+    def time_passes(self, seconds: int) -> None:
+        self._run_out()
+        self.house.at += seconds * SECOND
+
+    def _run_out(self) -> None:
+        """No POST outlasts its deadline."""
+        for worker in self.house.workers:
+            for post in list(worker.posts):
+                self._answer(worker, post)
+
+    # What must be true in the end
+
+    def teardown(self) -> None:
+        self._all_is_well()
+        for hook_id in self.hooks:
+            for delivery in self.house.deliveries(hook_id):
+                known = self.owed.pop(delivery.id)
+                self._check_end(delivery.status, known)
+                assert delivery.tries == known.tries, "what is held burns no try"
+        assert all(one.subscription not in self.hooks for one in self.owed.values())
+
+    def _check_end(self, status: DeliveryStatus, known: Owed) -> None:
+        if status is DeliveryStatus.DELIVERED:
+            assert known.arrived
+        elif status is DeliveryStatus.SUPERSEDED:
+            assert known.type == "job.progress"
+        else:
+            assert status is DeliveryStatus.DEAD, "nothing is lost, nothing is forgotten"
+
+    def _all_is_well(self) -> None:
+        """Everybody mends; then whatever is owed arrives or has been given up."""
+        self.moods = dict.fromkeys(self.hooks, "well")
+        self._run_out()
+        for hook_id in self.hooks:
+            self._change(hook_id, paused=False)
+            if not self.house.subscription(hook_id).enabled:
+                self._change(hook_id, enabled=True, held=False, disabled_reason=None)
+        for _ in range(40):
+            if not any(self.house.deliveries(hook_id, status=PENDING) for hook_id in self.hooks):
+                return
+            for n in range(len(self.house.workers)):
+                self.work(n)
+            self._run_out()
+            self.house.at += 3700 * SECOND
+        owed = {hook: self.house.deliveries(hook, status=PENDING) for hook in self.hooks}
+        raise AssertionError(f"somebody is still owed something: {owed}")
+
+
+def _outcome(mood: str, begun: int, now: int) -> Outcome:
+    took = min(now - begun, ATTEMPT_SECONDS * SECOND) / 1000
+    codes = {"well": 200, "fails": 500, "busy": 429, "gone": 410, "hangs": None}
+    return Outcome(
+        at=begun,
+        duration_ms=took,
+        status_code=codes[mood],
+        error="no answer in 15 s" if mood == "hangs" else None,
+        retry_after_seconds=5 if mood == "busy" else None,
+    )
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    """One process is all that SQLite has; on PostgreSQL there are two."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    house = House(url, 1 if request.param == "sqlite" else 2)
+    yield house
+    house.close()
+
+
+def test_promises_hold_whatever_receivers_do(house: House) -> None:
+    machine = type("Machine", (ReceiverMachine,), {"house": house})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
