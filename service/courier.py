@@ -21,7 +21,7 @@ from service.deliveries import (
 )
 from service.errors import Unavailable
 from service.hands import GRACE_SECONDS, Hands
-from service.lanes import Lane
+from service.lanes import Lane, Turns
 from service.metrics import ATTEMPT_TIME, ATTEMPTS
 from service.outbound import Poster
 from service.ports import Changes, Claim, Clock, Store
@@ -52,6 +52,7 @@ class Courier:
         self._alone = alone
         self.settle: Settle = _settled_by_nobody
         self._lanes: dict[str, Lane] = {}
+        self._turns = Turns()
         self._hands = Hands()
         self._settlements = Batches(self._commit, GROUP)
         self._look = asyncio.Event()
@@ -138,7 +139,14 @@ class Courier:
 
     def _wanted(self, at: int) -> Claim:
         full = [key for key, lane in self._lanes.items() if lane.full]
-        return Claim(at=at, lease_until=at + LEASE, limit=CLAIM, kept=list(self._lanes), full=full)
+        return Claim(
+            at=at,
+            lease_until=at + LEASE,
+            limit=CLAIM,
+            kept=list(self._lanes),
+            full=full,
+            turns=self._turns.put_off(at),
+        )
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -190,8 +198,8 @@ class Courier:
         delivery = parcel.delivery
         if delivery.due_at - self._clock() < _MARGIN:
             return False  # its lease ends too soon: whoever claims it next will send it
-        if parcel.not_before:
-            await asyncio.sleep(max(0, (parcel.not_before - self._clock()) / SECOND))
+        if (wait := self._turns.take(parcel, self._clock()) - self._clock()) > 0:
+            await asyncio.sleep(wait / SECOND)
         outcome = await self.post(parcel)
         jitter = random.uniform(-1, 1)  # noqa: S311 - spread, not secret
         settlement = settle(delivery, outcome, jitter, probe=parcel.probe)

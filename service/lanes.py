@@ -4,9 +4,35 @@ from collections import deque
 
 from service.deliveries import Parcel
 from service.subscriptions import Subscription
+from service.times import SECOND
 
 ROOM = 2000
 """Parcels a lane may have in hand; what is beyond stays in the store until there is room."""
+
+
+class Turns:
+    """When receivers with a rate may be sent to next.
+
+    The store gives out turns; one that is taken late, because all hands were busy, puts off those
+    that follow it.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}
+
+    def take(self, parcel: Parcel, at: int) -> int:
+        """Say when *parcel* may be sent, now being *at*."""
+        rate = parcel.subscription.rate_limit
+        if not rate:
+            return at
+        turn = max(at, parcel.not_before, self._next.get(parcel.subscription.id, 0))
+        self._next[parcel.subscription.id] = turn + SECOND // rate
+        return turn
+
+    def put_off(self, at: int) -> dict[str, int]:
+        """Name the receivers that may not be sent to *at* once, and when they may."""
+        self._next = {key: turn for key, turn in self._next.items() if turn > at}
+        return dict(self._next)
 
 
 class Lane:
@@ -27,7 +53,8 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        return self.held >= ROOM
+        rate = self.subscription.rate_limit
+        return self.held >= (rate + self.subscription.max_in_flight if rate else ROOM)
 
     @property
     def wants_hands(self) -> bool:

@@ -143,7 +143,8 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a courier asks for: up to *limit* parcels, until *lease_until*.
 
-    It has parcels of the subscriptions *kept* in hand, and enough of those that are *full*.
+    It has parcels of the subscriptions *kept* in hand, and enough of those that are *full*; those
+    in *turns* have a rate and may not be sent to before then.
     """
 
     at: int
@@ -151,6 +152,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     kept: Sequence[str] = ()
     full: Sequence[str] = ()
+    turns: Mapping[str, int] = {}
 
 
 class Claimed(msgspec.Struct, frozen=True):

@@ -23,6 +23,8 @@ async def claim(session: Session, wanted: Claim, lanes: Lanes) -> Claimed:
     """Lease what may be sent now, the oldest first, in order per job."""
     await lanes.open(session)
     await session.run("share_subscriptions")
+    for subscription, turn in sorted(wanted.turns.items()):
+        await session.run("put_off_turn", id=subscription, turn=turn)
     probes = await _probes(session, wanted, lanes)
     old = await _backlogs(session, wanted, lanes)
     turns, slots = await _turns(session, wanted, lanes)

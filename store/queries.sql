@@ -449,6 +449,10 @@ UPDATE health SET probe_at = :lease_until WHERE subscription_id = :id
 -- When the next receiver is to be tried.
 SELECT MIN(probe_at) AS at FROM health WHERE probe_at IS NOT NULL
 
+-- put_off_turn --
+-- A turn that was taken late puts off those that follow.
+UPDATE subscriptions SET rated_at = :turn WHERE id = :id AND rated_at < :turn
+
 -- next_turn --
 -- When the next subscription with a rate may be sent to.
 SELECT MIN(s.rated_at) AS at FROM subscriptions s

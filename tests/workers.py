@@ -17,7 +17,7 @@ from service.deliveries import (
     settle,
 )
 from service.jobs import Report, advance
-from service.lanes import Lane
+from service.lanes import Lane, Turns
 from service.moves import Mover, Moves
 from service.ports import Claim, NewJob, Page
 from service.receivers import judge
@@ -48,9 +48,17 @@ class Worker:
     def __init__(self, database: Database) -> None:
         self.store, self.posts = SqlStore(database), list[Post]()
         self.lanes: dict[str, Lane] = {}
+        self.turns = Turns()
 
     def wanted(self, at: int) -> Claim:
-        return Claim(at=at, lease_until=at + LEASE, limit=FEW, kept=list(self.lanes))
+        return Claim(
+            at=at,
+            lease_until=at + LEASE,
+            limit=FEW,
+            kept=list(self.lanes),
+            full=[key for key, lane in self.lanes.items() if lane.full],
+            turns=self.turns.put_off(at),
+        )
 
     def lane(self, parcel: Parcel) -> Lane:
         return self.lanes.setdefault(parcel.subscription.id, Lane(parcel.subscription))
@@ -144,7 +152,7 @@ class House:
                 if parcel.delivery.due_at - self.at < MARGIN:
                     self._release(worker, lane.done(parcel, settled=False))
                     continue
-                post = Post(parcel, max(self.at, parcel.not_before))
+                post = Post(parcel, worker.turns.take(parcel, self.at))
                 lane.active += 1
                 worker.posts.append(post)
                 yield post
