@@ -39,6 +39,17 @@ async def counted(service: Service, state: str, count: int) -> list[Json]:
     return list(await eventually(look))
 
 
+async def counted_tries(service: Service, attempts: int) -> None:
+    """Wait until so many attempts at the only delivery are on record."""
+
+    async def look() -> bool:
+        (delivery,) = await service.deliveries()
+        shown = await service.get(f"/v1/deliveries/{delivery['id']}")
+        return len(shown["attempts"]) == attempts
+
+    await eventually(look)
+
+
 async def test_a_paused_subscription_keeps_all_and_sends_it_in_order_when_resumed(
     service: Service, receiver: Receiver
 ) -> None:
@@ -87,6 +98,42 @@ async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
     await eventually(well)
     untried = [one for one in await service.deliveries() if one["job"] == later[0]["id"]]
     assert untried[0]["tries"] <= 1, "waiting used up no try"
+
+
+async def test_a_receiver_that_is_changed_while_it_is_held_is_still_tried(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(503, retry_after="2")]
+    made = await service.subscribe(receiver.url)
+    await an_ended_job(service)
+    await counted_tries(service, 1)
+
+    await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"description": "mine"})
+    rotated = await act(service, made, "rotate-secret")
+    await act(service, made, "pause")
+    resumed = await act(service, made, "resume")
+    told = await receiver.wait(2)
+
+    assert resumed["state"] == "held"
+    assert resumed["next_probe_at"] is not None
+    told[1].verify(rotated["secret"])
+
+
+async def test_a_receiver_at_another_url_is_tried_at_once(
+    service: Service, receiver: Receiver
+) -> None:
+    async with receiving() as old:
+        old.script = [status(503, retry_after="1000")]
+        made = await service.subscribe(old.url)
+        await an_ended_job(service)
+        await counted_tries(service, 1)
+
+        await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"url": receiver.url})
+        await an_ended_job(service)
+        await receiver.wait()
+
+    shown = await service.get(f"/v1/subscriptions/{made['id']}")
+    assert (shown["state"], shown["failing_since"]) == ("active", None)
 
 
 async def test_a_filter_lets_through_what_matches_and_says_why_not(
