@@ -94,6 +94,7 @@ class PostgresDatabase:
             connection.transaction(),
         ):
             yield PostgresSession(connection, self._queries)
+            await asyncio.sleep(0)  # a pipeline seldom waits: a cancel must not come after COMMIT
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[PostgresSession]:
