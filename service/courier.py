@@ -80,7 +80,7 @@ class Courier:
         taken = [parcel for parcel in changes.parcels if parcel.delivery.claims]
         if taken:
             self.hand_over(taken)
-        if len(taken) < len(changes.parcels):
+        if any(parcel.is_left for parcel in changes.parcels):
             self.look()
 
     def hand_over(self, parcels: Sequence[Parcel]) -> None:

@@ -67,6 +67,11 @@ class Parcel(msgspec.Struct, frozen=True):
     probe: bool = False
     not_before: int = 0
 
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody has it in hand though its receiver can take it now."""
+        return self.subscription.is_open and not self.delivery.claims
+
 
 class Hand(Enum):
     """Who takes a delivery that is being committed."""

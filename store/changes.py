@@ -91,8 +91,13 @@ async def write_events(session: Session, changes: Changes) -> None:
         rows = ({**asdict(one), "held": HELD} for one in changes.superseding)
         await _many(session, "supersede", rows)
     await _many(session, "add_delivery", map(parcel_row, changes.parcels))
-    parked = {p.subscription.id for p in changes.parcels if p.delivery.due_at >= HELD}
-    await _many(session, "mark_backlog", ({"id": one} for one in sorted(parked)))
+    await _many(session, "mark_backlog", ({"id": one} for one in sorted(_backlogs(changes))))
+
+
+def _backlogs(changes: Changes) -> set[str]:
+    """Who is open and has something parked; one that is not open has a backlog once it is."""
+    parked = (p for p in changes.parcels if p.delivery.due_at >= HELD)
+    return {parcel.subscription.id for parcel in parked if parcel.subscription.is_open}
 
 
 async def write_receivers(session: Session, changes: Changes) -> None:

@@ -1,7 +1,7 @@
 """Claiming deliveries: what is due, what was parked, whose turn it is, and who is to be probed."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -25,17 +25,48 @@ async def claim(session: Session, wanted: Claim, lanes: Lanes) -> Claimed:
     await session.run("share_subscriptions")
     for subscription, turn in sorted(wanted.turns.items()):
         await session.run("put_off_turn", id=subscription, turn=turn)
-    probes = await _probes(session, wanted, lanes)
-    old = await _backlogs(session, wanted, lanes)
-    turns, slots = await _turns(session, wanted, lanes)
-    due, more = await _due(session, wanted, lanes)
-    parked = await _park(session, wanted)
+    found = await _look(session, wanted, lanes.shut)
+    for subscription in sorted({row["subscription_id"] for row in found.parked}):
+        await session.run("mark_backlog", id=subscription)
+    due = await _due(session, wanted, lanes, found.due)
+    probes = await _probes(session, wanted, lanes, found.probes)
+    old = await _backlogs(session, wanted, lanes, found.backlogs)
+    turns, slots = await _turns(session, wanted, lanes, found.rated)
     await lanes.close(session)
-    found = map(delivery_of, [*probes, *old, *turns, *due])
-    parcels = await _parcels(session, sorted(found, key=lambda d: d.id))
+    leased = map(delivery_of, [*probes, *old, *turns, *due])
+    parcels = await _parcels(session, sorted(leased, key=lambda d: d.id))
     probed = {row["id"] for row in probes}
     marked = [_marked(p, probe=p.delivery.id in probed, slots=slots) for p in parcels]
-    return Claimed(marked, more=bool(old) or more or parked == PARKED)
+    full_page = len(found.due) == wanted.limit and len(due) > 0
+    return Claimed(marked, more=bool(old) or full_page or len(found.parked) == PARKED)
+
+
+class _Found(NamedTuple):
+    """What one look at the store has found."""
+
+    parked: Sequence[Row]
+    probes: Sequence[Row]
+    backlogs: Sequence[Row]
+    rated: Sequence[Row]
+    due: Sequence[Row]
+
+
+async def _look(session: Session, wanted: Claim, shut: Sequence[str]) -> _Found:
+    """Ask all there is to ask at once: each question is a way to the database and back."""
+    at, closed = wanted.at, list(shut)
+    horizon = at + SECOND
+    return _Found(
+        *await session.each(
+            (
+                "park_deliveries",
+                {"at": at, "full": list(wanted.full), "held": HELD, "limit": PARKED},
+            ),
+            ("due_probes", {"at": at, "shut": closed, "limit": PROBES}),
+            ("backlogs", {"shut": closed, "limit": BACKLOGS}),
+            ("rated", {"at": at, "held": HELD, "horizon": horizon, "shut": closed, "limit": TURNS}),
+            ("due_deliveries", {"at": at, "shut": closed, "limit": wanted.limit}),
+        )
+    )
 
 
 async def _lease(session: Session, wanted: Claim, due: Sequence[Row]) -> Sequence[Row]:
@@ -45,14 +76,9 @@ async def _lease(session: Session, wanted: Claim, due: Sequence[Row]) -> Sequenc
     return await session.rows("lease_deliveries", ids=ids, lease_until=wanted.lease_until)
 
 
-async def _due(session: Session, wanted: Claim, lanes: Lanes) -> tuple[Sequence[Row], bool]:
-    """What is due at receivers that are ours, and whether there may be more of it."""
-    due = await session.rows(
-        "due_deliveries", at=wanted.at, shut=list(lanes.shut), limit=wanted.limit
-    )
+async def _due(session: Session, wanted: Claim, lanes: Lanes, due: Sequence[Row]) -> Sequence[Row]:
     ours = lanes.take(row["subscription_id"] for row in due)
-    found = await _lease(session, wanted, [row for row in due if row["subscription_id"] in ours])
-    return found, len(due) == wanted.limit and len(found) > 0
+    return await _lease(session, wanted, [row for row in due if row["subscription_id"] in ours])
 
 
 async def _of(session: Session, wanted: Claim, subscription: str, limit: int) -> Sequence[Row]:
@@ -62,21 +88,23 @@ async def _of(session: Session, wanted: Claim, subscription: str, limit: int) ->
     return await _lease(session, wanted, due)
 
 
-async def _probes(session: Session, wanted: Claim, lanes: Lanes) -> list[Row]:
+async def _probes(
+    session: Session, wanted: Claim, lanes: Lanes, probes: Sequence[Row]
+) -> list[Row]:
     """One delivery for each receiver that is to be tried; with none it is asked for again."""
-    due = await session.rows("due_probes", at=wanted.at, shut=list(lanes.shut), limit=PROBES)
     found: list[Row] = []
-    for subscription in sorted(lanes.take(row["subscription_id"] for row in due)):
+    for subscription in sorted(lanes.take(row["subscription_id"] for row in probes)):
         await session.run("put_off_probe", id=subscription, lease_until=wanted.lease_until)
         found += await _of(session, wanted, subscription, 1)
     return found
 
 
-async def _backlogs(session: Session, wanted: Claim, lanes: Lanes) -> list[Row]:
-    rows = await session.rows("backlogs", shut=list(lanes.shut), limit=BACKLOGS)
-    ours = lanes.take(row["id"] for row in rows)
+async def _backlogs(
+    session: Session, wanted: Claim, lanes: Lanes, backlogs: Sequence[Row]
+) -> list[Row]:
+    ours = lanes.take(row["id"] for row in backlogs)
     found: list[Row] = []
-    for row in rows:
+    for row in backlogs:
         if row["id"] in ours:
             found += await _backlog(session, wanted, row)
     return found
@@ -89,35 +117,25 @@ async def _backlog(session: Session, wanted: Claim, row: Row) -> Sequence[Row]:
     return old
 
 
-async def _turns(session: Session, wanted: Claim, lanes: Lanes) -> tuple[list[Row], dict[str, int]]:
+async def _turns(
+    session: Session, wanted: Claim, lanes: Lanes, rated: Sequence[Row]
+) -> tuple[list[Row], dict[str, int]]:
     """Give out the turns of the next second; a rate holds whichever process sends."""
     found: list[Row] = []
     slots: dict[str, int] = {}
-    horizon = wanted.at + SECOND
-    rated = await session.rows(
-        "rated", at=wanted.at, held=HELD, horizon=horizon, shut=list(lanes.shut), limit=TURNS
-    )
     ours = lanes.take(row["id"] for row in rated)
     for row in rated:
         if row["id"] not in ours:
             continue
         first, pause = max(row["rated_at"], wanted.at), SECOND // row["rate"]
-        turn = await _of(session, wanted, row["id"], max(1, (horizon - first) // pause))
+        count = max(1, (wanted.at + SECOND - first) // pause)
+        turn = await _of(session, wanted, row["id"], count)
         for n, one in enumerate(sorted(turn, key=lambda r: r["id"])):
             slots[one["id"]] = first + n * pause
         if turn:
             await session.run("set_rated", id=row["id"], rated_at=first + len(turn) * pause)
         found += turn
     return found, slots
-
-
-async def _park(session: Session, wanted: Claim) -> int:
-    rows = await session.rows(
-        "park_deliveries", at=wanted.at, full=list(wanted.full), held=HELD, limit=PARKED
-    )
-    for subscription in sorted({row["subscription_id"] for row in rows}):
-        await session.run("mark_backlog", id=subscription)
-    return len(rows)
 
 
 def _marked(parcel: Parcel, *, probe: bool, slots: dict[str, int]) -> Parcel:
@@ -131,9 +149,11 @@ async def _parcels(session: Session, claimed: Sequence[Delivery]) -> list[Parcel
     if not claimed:
         return []
     ids = sorted({d.subscription_id for d in claimed})
-    rows = await session.rows("subscriptions_by_id", ids=ids)
+    rows, events = await session.each(
+        ("subscriptions_by_id", {"ids": ids}),
+        ("payloads", {"ids": sorted({d.event_id for d in claimed})}),
+    )
     receivers = {row["id"]: subscription_of(row) for row in rows}
-    events = await session.rows("payloads", ids=sorted({d.event_id for d in claimed}))
     payloads = {row["id"]: bytes(row["payload"]) for row in events}
     return [
         Parcel(d, receivers[d.subscription_id], payloads[d.event_id])

@@ -6,15 +6,21 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 Row = Mapping[str, Any]
+Ask = tuple[str, Mapping[str, object]]
+"""A query, and the values of its parameters."""
 
 
 class Session(Protocol):
     """One transaction; queries go by their names in `queries.sql`, *where* fills `{where}`.
 
-    Only `rows` waits for the database; what `run` and `run_many` send may fail at the next wait.
+    Only `rows` and `each` wait for the database; what `run` and `run_many` send may fail at the
+    next wait.
     """
 
     async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]: ...
+    async def each(self, *asked: Ask) -> Sequence[Sequence[Row]]:
+        """Ask several things that do not depend on each other, in one way there and back."""
+
     async def run(self, query: str, **values: object) -> None: ...
     async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None: ...
 

@@ -52,9 +52,9 @@ class Part:
 
 
 def topics_of(changes: Changes) -> set[Topic]:
-    """What *changes* give others to do; a delivery that is claimed is in good hands already."""
+    """What *changes* give others to do."""
     topics = {Topic.EVENTS} if changes.events else set()
-    if any(not parcel.delivery.claims for parcel in changes.parcels):
+    if any(parcel.is_left for parcel in changes.parcels):
         topics.add(Topic.DELIVERIES)
     if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
         topics.add(Topic.JOBS)

@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from service.errors import StartError, Unavailable
 from service.ports import Topic
+from store.database import Ask, Row
 from store.dialect import Dialect, Queries, read_migrations
 
 DIALECT: Final = Dialect(
@@ -52,12 +53,11 @@ _CONNECTION: Final[dict[str, Any]] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-Row = Mapping[str, Any]
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 
 class PostgresSession:
-    """One transaction on one connection; in a pipeline, only `rows` waits for the server."""
+    """One transaction on one connection; in a pipeline, `run` and `run_many` wait for nothing."""
 
     def __init__(self, connection: Connection, queries: Queries) -> None:
         self._connection, self._queries = connection, queries
@@ -65,6 +65,11 @@ class PostgresSession:
     async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
         cursor = await self._connection.execute(self._queries.text(query, where), values)
         return await cursor.fetchall()
+
+    async def each(self, *asked: Ask) -> Sequence[Sequence[Row]]:
+        texts = [(self._queries.text(query), values) for query, values in asked]
+        cursors = [await self._connection.execute(*each) for each in texts]
+        return [await cursor.fetchall() for cursor in cursors]
 
     async def run(self, query: str, **values: object) -> None:
         await self._connection.execute(self._queries.text(query), values)

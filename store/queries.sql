@@ -341,17 +341,20 @@ UPDATE deliveries SET status = 'superseded', settled_at = :at
 WHERE id = :id AND claims = :claims AND status = 'pending'
 
 -- due_deliveries --
--- What may be sent now, and never while an earlier event of the job is still owed.
+-- What may be sent now, and never while an earlier event of the job is still owed. OFFSET keeps
+-- PostgreSQL from turning what is asked of each row into a join that walks all that is owed.
 SELECT d.id, d.subscription_id FROM deliveries d
 WHERE d.status = 'pending' AND d.due_at <= :at
   AND NOT EXISTS (
       SELECT 1 FROM deliveries e
       WHERE e.status = 'pending' AND e.job_id = d.job_id
-        AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
+        AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence
+      LIMIT 1 OFFSET 0)
   AND d.subscription_id {not_in:shut}
   AND EXISTS (
       SELECT 1 FROM subscriptions s
-      WHERE s.id = d.subscription_id AND s.is_open = 1 AND s.rate = 0)
+      WHERE s.id = d.subscription_id AND s.is_open = 1 AND s.rate = 0
+      LIMIT 1 OFFSET 0)
 ORDER BY d.due_at LIMIT :limit
 {skip_locked}
 
@@ -363,7 +366,8 @@ WHERE d.subscription_id = :subscription AND d.status = 'pending'
   AND NOT EXISTS (
       SELECT 1 FROM deliveries e
       WHERE e.status = 'pending' AND e.job_id = d.job_id
-        AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence)
+        AND e.subscription_id = d.subscription_id AND e.sequence < d.sequence
+      LIMIT 1 OFFSET 0)
 ORDER BY d.id LIMIT :limit
 {skip_locked}
 
@@ -398,7 +402,7 @@ WITH due AS MATERIALIZED (
     WHERE d.status = 'pending' AND d.due_at <= :at
       AND (d.subscription_id {in:full}
            OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id
-                      AND (s.is_open = 0 OR s.rate > 0)))
+                      AND (s.is_open = 0 OR s.rate > 0) LIMIT 1 OFFSET 0))
     ORDER BY d.due_at LIMIT :limit
     {skip_locked})
 UPDATE deliveries SET due_at = :held WHERE id IN (SELECT id FROM due)

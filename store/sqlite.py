@@ -18,6 +18,7 @@ import aiosqlite
 import msgspec
 
 from service.errors import StartError, Unavailable
+from store.database import Ask, Row
 from store.dialect import LOCKS, Dialect, Queries, read_migrations
 
 DIALECT: Final = Dialect(
@@ -48,7 +49,6 @@ _READER: Final = (
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA busy_timeout = 5000",
 )
-Row = Mapping[str, Any]
 
 
 class SqliteSession:
@@ -62,6 +62,9 @@ class SqliteSession:
         sql = self._queries.text(query, where)
         found = await self._connection.execute_fetchall(sql, _bound(values))
         return list(found)  # type: ignore[arg-type]
+
+    async def each(self, *asked: Ask) -> Sequence[Sequence[Row]]:
+        return [await self.rows(query, **values) for query, values in asked]
 
     async def run(self, query: str, **values: object) -> None:
         if self._queries.needed(query):

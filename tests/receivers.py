@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -81,13 +82,26 @@ async def processing(conversation: Conversation) -> None:
         await asyncio.sleep(0.1)
 
 
+async def endless(conversation: Conversation) -> None:
+    """Send header after header."""
+    await conversation.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await conversation.send(b"x-more: and more\r\n")
+        await asyncio.sleep(0.1)
+
+
 async def reset(conversation: Conversation) -> None:
     conversation.writer.transport.abort()
 
 
+@cache
+def _packed() -> bytes:
+    return gzip.compress(bytes(100_000_000))
+
+
 async def bomb(conversation: Conversation) -> None:
     """A small answer that would be a hundred megabytes if it were unpacked."""
-    packed = gzip.compress(bytes(100_000_000))
+    packed = _packed()
     head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n"
     await conversation.send(head.encode() + packed)
 

@@ -33,6 +33,9 @@ def asked() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and str(node.value).startswith("forget_"):
                 yield str(node.value)  # asked for one after the other
+            match node:
+                case ast.Tuple(elts=[ast.Constant(value=str(query)), ast.Dict()]):
+                    yield query  # asked together with others
             if isinstance(node, ast.Call) and (name := called(node)) in PLACES:
                 match node.args[PLACES[name] : PLACES[name] + 1]:
                     case [ast.Constant(value=str(query))]:
