@@ -5,6 +5,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,33 +15,39 @@ import uvloop
 from tests.bench import report
 from tests.bench.disk import sync_ms
 from tests.bench.measure import LIMITS, Sample
-from tests.bench.phases import Bench
+from tests.bench.phases import Bench, Story
 from tests.bench.process import LOAD
 
-NAMES: Final = (
-    *("route", "intake", "post", "end_to_end_1", "end_to_end_10", "latency"),
-    *("postgres_1", "postgres_2_2"),
-)
 RETAKES: Final = 2
-PHASE_SECONDS: Final = 120
-"""A phase takes a few seconds; one that hangs must not hang the others."""
+PHASE_SECONDS: Final = 240
+"""A phase takes a few seconds, and a minute more to fill a store; one that hangs must end."""
+SPLIT: Final = ("web", "web", "worker", "worker")
+STORIES: Final = {
+    "end_to_end_1": Story(count=3000),
+    "end_to_end_10": Story(count=500, well=10),
+    "end_to_end_100": Story(count=50, well=100, warm=20),
+    "all_well": Story(count=10, well=500, warm=8),
+    "half_dead": Story(count=10, well=500, dead=500, warm=8),
+    "owed": Story(count=3000, owed=True),
+    "postgres_1": Story(count=1500, kind="postgres"),
+    "postgres_10": Story(count=300, well=10, kind="postgres"),
+    "postgres_owed": Story(count=1500, owed=True, kind="postgres"),
+    "postgres_2_2": Story(count=1500, kind="postgres", roles=SPLIT),
+}
+NAMES: Final = ("route", "intake", "post", *STORIES, "postgres_intake", "latency")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much is measured: seconds of the bare phases, callbacks of the others."""
+    """How much is measured: seconds of the bare phases, callbacks of the others, or a share."""
 
     rounds: int
     seconds: float
-    intake: int
-    end_to_end_1: int
-    end_to_end_10: int
-    latency: int
-    postgres: int
+    callbacks: int
+    share: float
 
 
-FULL: Final = Plan(3, 1.5, 6000, 3000, 500, 3000, 1500)
-QUICK: Final = Plan(1, 1.0, 4000, 2000, 300, 2000, 600)
-SPLIT: Final = ("web", "web", "worker", "worker")
+FULL: Final = Plan(3, 1.5, 6000, 1.0)
+QUICK: Final = Plan(1, 1.0, 4000, 0.5)
 
 
 def main() -> None:
@@ -63,13 +70,11 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
     samples: dict[str, list[Sample]] = {name: [] for name in wanted}
     phases: dict[str, Callable[[], Awaitable[Sample]]] = {
         "route": lambda: bench.route(plan.seconds),
-        "intake": lambda: bench.intake(plan.intake),
+        "intake": lambda: bench.intake(plan.callbacks),
         "post": lambda: bench.post(plan.seconds),
-        "end_to_end_1": lambda: bench.end_to_end(1, plan.end_to_end_1),
-        "end_to_end_10": lambda: bench.end_to_end(10, plan.end_to_end_10),
-        "postgres_1": lambda: bench.on_postgres(["all"], plan.postgres),
-        "postgres_2_2": lambda: bench.on_postgres(SPLIT, plan.postgres),
-        "latency": lambda: bench.latency(samples["end_to_end_1"][-1].rate / 2, plan.latency),
+        "postgres_intake": lambda: bench.intake(plan.callbacks, "postgres"),
+        "latency": lambda: bench.latency(samples["end_to_end_1"][-1].rate / 2, plan.callbacks // 2),
+        **{name: partial(bench.end_to_end, _part(STORIES[name], plan.share)) for name in STORIES},
     }
     async with bench:
         for _ in range(plan.rounds):
@@ -78,6 +83,10 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
                     sample = await _sample(phases[name], is_limit=name in LIMITS)
                 samples[name].append(sample)
     return samples
+
+
+def _part(story: Story, share: float) -> Story:
+    return msgspec.structs.replace(story, count=max(5, int(story.count * share)))
 
 
 async def _sample(phase: Callable[[], Awaitable[Sample]], *, is_limit: bool) -> Sample:
@@ -108,10 +117,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _wanted(only: Sequence[str] | None) -> list[str]:
-    """Latency is taken at half the rate of end to end, PostgreSQL as a ratio to it."""
+    """What is wanted, and what that is measured by."""
     chosen = set(only or NAMES)
-    if chosen & {"latency", "postgres_1", "postgres_2_2"}:
-        chosen.add("end_to_end_1")
+    needed = {**report.BESIDE, "latency": "end_to_end_1"}
+    chosen |= {needed[name] for name in chosen if name in needed}
     return [name for name in NAMES if name in chosen]
 
 

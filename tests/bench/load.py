@@ -127,11 +127,13 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-async def fetch(port: int, target: str) -> tuple[int, bytes]:
+async def fetch(
+    port: int, target: str, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     """GET once, over a connection of its own."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
-        writer.write(request("GET", target, headers={"connection": "close"}))
+        writer.write(request("GET", target, headers={"connection": "close", **(headers or {})}))
         answer = await reader.read()
     finally:
         writer.close()

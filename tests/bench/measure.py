@@ -15,18 +15,13 @@ _ALL: Final = 90 if MEASURED != LOAD else 0
 
 
 class Sample(msgspec.Struct, kw_only=True):
-    """*rate* per second; how busy the measured processes were, their main threads, the generator.
-
-    *wal_kb* and *disk_kb* are what a PostgreSQL server wrote and kept of one callback.
-    """
+    """*rate* per second; how busy the measured were, their main threads, and the generator."""
 
     rate: float = 0.0
     measured: float = 0.0
     main_thread: float = 0.0
     generator: float = 0.0
     latencies_ms: list[float] = []
-    wal_kb: float = 0.0
-    disk_kb: float = 0.0
     start_s: float = 0.0
     idle_mb: float = 0.0
 

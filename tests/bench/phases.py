@@ -2,34 +2,59 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import Final, Self
+from tempfile import TemporaryDirectory
+from typing import Final, Literal, Self
 
+import msgspec
+
+from tests.bench.disk import PLACE
 from tests.bench.load import Pool, request
 from tests.bench.measure import Measured, Sample
-from tests.bench.process import Busy, Process
+from tests.bench.process import ROOT, Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption, free_port
-from tests.bench.written import Written
 from tests.databases import fresh_database, own_server
 
+Kind = Literal["sqlite", "postgres"]
 IN_FLIGHT: Final = 64
+DELIVERED: Final = 'belfry_attempts_total{status="delivered"}'
 WARM: Final = 200
 """Callbacks before those that count: they open the connections and fill the caches."""
 _REF: Final = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
 _TARGET: Final = f"/callbacks/runware/{_REF}?t=1700000000.{'A' * 43}"
 
 
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured from callbacks to webhooks, *count* of the one, on which database.
+
+    Of those subscribed *well* take what they are sent and *dead* refuse every connection; with
+    *owed* the store holds a million jobs, and as many deliveries to other dead receivers.
+    """
+
+    count: int
+    well: int = 1
+    dead: int = 0
+    owed: bool = False
+    kind: Kind = "sqlite"
+    roles: tuple[str, ...] = ("all",)
+    warm: int = WARM
+
+
 class Bench:
-    """The generator's servers, which all phases share."""
+    """The generator's servers, which all phases share, and the stores that are filled once."""
 
     def __init__(self, folder: Path, profile: Path | None = None) -> None:
         self._folder, self._profile = folder, profile
         self.receiver, self._provider = Receiver(), Provider()
+        self._stack = ExitStack()
+        self._filled: dict[Kind, str] = {}
 
     async def __aenter__(self) -> Self:
         await self.receiver.open()
@@ -39,6 +64,7 @@ class Bench:
     async def __aexit__(self, *_: object) -> None:
         self.receiver.close()
         self._provider.close()
+        self._stack.close()
 
     async def route(self, seconds: float) -> Sample:
         """An empty route, flooded."""
@@ -73,27 +99,47 @@ class Bench:
         return Sample(rate=rate, measured=busy, main_thread=busy, generator=generator)
 
     @asynccontextmanager
-    async def _service(
-        self,
-        subscriptions: int,
-        count: int,
-        database_url: str | None = None,
-        roles: Sequence[str] = ("all",),
-    ) -> AsyncIterator[tuple[Service, Pool, list[bytes]]]:
-        """A service that waits for *count* callbacks."""
+    async def _service(self, story: Story) -> AsyncIterator[tuple[Service, Pool, list[bytes]]]:
+        """A service that waits for the callbacks of *story*."""
         self._provider.targets.clear()
-        async with Service(self._provider, self._profile, database_url, roles) as service:
-            if subscriptions:
-                await service.subscribe([self.receiver.port] * subscriptions, IN_FLIGHT)
-            callbacks = service.callbacks(await service.submit(count))
-            pool = await Pool.open(IN_FLIGHT, *service.doors)
-            yield service, pool, callbacks
-            pool.require(204)
-            pool.close()
+        with self._database(story) as url:
+            async with Service(self._provider, self._profile, url, story.roles) as service:
+                ports = [self.receiver.port] * story.well + [free_port()] * story.dead
+                hooks = await service.subscribe(ports, IN_FLIGHT)
+                refs = await service.submit(story.warm + story.count)
+                pool = await Pool.open(IN_FLIGHT, *service.doors)
+                yield service, pool, service.callbacks(refs)
+                pool.require(204)
+                pool.close()
+                await service.unsubscribe(hooks)
 
-    async def intake(self, count: int) -> Sample:
+    @contextmanager
+    def _database(self, story: Story) -> Iterator[str | None]:
+        """None is a fresh file of the service's own."""
+        if story.owed:
+            yield self._filled_database(story.kind)
+        elif story.kind == "sqlite":
+            yield None
+        else:
+            with own_server() as server, fresh_database(server.url) as url:
+                yield url
+
+    def _filled_database(self, kind: Kind) -> str:
+        if kind not in self._filled:
+            if kind == "sqlite":
+                folder = self._stack.enter_context(TemporaryDirectory(dir=PLACE))
+                url = f"sqlite:///{folder}/belfry.db"
+            else:
+                url = self._stack.enter_context(own_server()).url
+            command = [sys.executable, "-m", "tests.bench.owed", url]
+            subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 - our own module
+            self._filled[kind] = url
+        return self._filled[kind]
+
+    async def intake(self, count: int, kind: Kind = "sqlite") -> Sample:
         """Callbacks, each for another job, with nobody subscribed."""
-        async with self._service(0, WARM + count) as (service, pool, callbacks):
+        async with self._service(Story(count=count, well=0, kind=kind)) as opened:
+            service, pool, callbacks = opened
             await pool.flood(iter(callbacks[:WARM]))
             service.profile(on=True)
             with Measured(service.process.pid) as measured:
@@ -101,40 +147,28 @@ class Bench:
             service.profile(on=False)
             return measured.sample(count, service)
 
-    async def end_to_end(self, subscriptions: int, count: int) -> Sample:
+    async def end_to_end(self, story: Story) -> Sample:
         """Callbacks in until the last webhook of them is settled."""
-        async with self._service(subscriptions, WARM + count) as (service, pool, callbacks):
-            await self._through(service, pool, callbacks[:WARM], subscriptions)
+        async with self._service(story) as (service, pool, callbacks):
+            await self._through(service, pool, callbacks[: story.warm], story.well)
             service.profile(on=True)
-            with Measured(service.process.pid) as measured:
-                await self._through(service, pool, callbacks[WARM:], subscriptions)
+            with Measured(*service.pids) as measured:
+                await self._through(service, pool, callbacks[story.warm :], story.well)
             service.profile(on=False)
-            return measured.sample(count, service)
-
-    async def on_postgres(self, roles: Sequence[str], count: int) -> Sample:
-        """End to end at fan-out 1 on PostgreSQL, by a process for each of *roles*.
-
-        The server shares the generator's core, and all of the processes the measured one.
-        """
-        with own_server() as server, fresh_database(server.url) as url:
-            async with self._service(1, WARM + count, url, roles) as (service, pool, callbacks):
-                await self._through(service, pool, callbacks[:WARM], 1)
-                with Written(url) as written, Measured(*service.pids) as measured:
-                    await self._through(service, pool, callbacks[WARM:], 1)
-                return written.beside(measured.sample(count), count)
+            return measured.sample(story.count, service)
 
     async def _through(
-        self, service: Service, pool: Pool, callbacks: Sequence[bytes], subscriptions: int
+        self, service: Service, pool: Pool, callbacks: Sequence[bytes], well: int
     ) -> None:
-        settled = await service.read("belfry_attempts_total") + len(callbacks) * subscriptions
-        awaited = self.receiver.count + len(callbacks) * subscriptions
+        settled = await service.read(DELIVERED) + len(callbacks) * well
+        awaited = self.receiver.count + len(callbacks) * well
         await pool.flood(iter(callbacks))
         await self.receiver.until(awaited)
-        await service.until("belfry_attempts_total", settled)
+        await service.until(DELIVERED, settled)
 
     async def latency(self, rate: float, count: int) -> Sample:
         """Callbacks at a steady rate; each until the first byte of its webhook."""
-        async with self._service(1, WARM + count) as (service, pool, callbacks):
+        async with self._service(Story(count=count)) as (service, pool, callbacks):
             await self._through(service, pool, callbacks[:WARM], 1)
             arrivals = self.receiver.arrivals = {}
             awaited = self.receiver.count + count

@@ -12,6 +12,21 @@ from tests.bench.measure import LIMITS, Sample
 from tests.bench.process import CORES
 
 Samples = Mapping[str, Sequence[Sample]]
+BESIDE: Final = {
+    "half_dead": "all_well",
+    "owed": "end_to_end_1",
+    "postgres_owed": "postgres_1",
+    "postgres_2_2": "postgres_1",
+}
+SUBSCRIBERS: Final = {
+    "intake": 0,
+    "end_to_end_1": 1,
+    "end_to_end_10": 10,
+    "end_to_end_100": 100,
+    "postgres_intake": 0,
+    "postgres_1": 1,
+    "postgres_10": 10,
+}
 _SHOWN: Final = 40
 
 
@@ -20,22 +35,17 @@ def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
     rounds = [
         dict(zip(samples, group, strict=True)) for group in zip(*samples.values(), strict=True)
     ]
-    limits = [_limits({name: sample.rate for name, sample in one.items()}) for one in rounds]
     found: dict[str, Any] = {}
     absolute: dict[str, float] = {"sync_ms": round(sync_ms, 3)}
     for name in samples:
         absolute[name] = round(median(one[name].rate for one in rounds))
-        if name in limits[0]:
-            ratios = (
-                one[name].rate / limit[name] for one, limit in zip(rounds, limits, strict=True)
-            )
+        limits = [_limit(name, {n: sample.rate for n, sample in one.items()}) for one in rounds]
+        known = [limit for limit in limits if limit is not None]
+        if known:
+            ratios = (one[name].rate / by for one, by in zip(rounds, known, strict=True))
             found[name] = round(median(ratios), 3)
-            absolute[f"{name}_limit"] = round(median(limit[name] for limit in limits))
-        elif name.startswith("postgres"):
-            found[name] = round(
-                median(one[name].rate / one["end_to_end_1"].rate for one in rounds), 3
-            )
-    rest = _latency(samples) | _start(samples) | _written(samples) | {"cores": CORES}
+            absolute[f"{name}_limit"] = round(median(known))
+    rest = _latency(samples) | _start(samples) | {"cores": CORES}
     return found | rest | {"disturbed": _disturbed(samples), "absolute": absolute}
 
 
@@ -44,16 +54,16 @@ def _disturbed(samples: Samples) -> list[str]:
     return [name for name in LIMITS if any(not s.has_core for s in samples.get(name, ()))]
 
 
-def _limits(rates: Mapping[str, float]) -> dict[str, float]:
-    """What one core could do at most: the empty route, and a bare POST for each subscriber."""
-    found = {}
-    if "route" in rates:
-        found["intake"] = rates["route"]
-    if "route" in rates and "post" in rates:
-        for subscribers in (1, 10):
-            seconds = 1 / rates["route"] + subscribers / rates["post"]
-            found[f"end_to_end_{subscribers}"] = 1 / seconds
-    return found
+def _limit(name: str, rates: Mapping[str, float]) -> float | None:
+    """What a phase is measured by: another one, or what one core could do at most.
+
+    That is the empty route, and a bare POST for each subscriber.
+    """
+    if name in BESIDE:
+        return rates.get(BESIDE[name])
+    if name not in SUBSCRIBERS or not rates.keys() >= {"route", "post"}:
+        return None
+    return 1 / (1 / rates["route"] + SUBSCRIBERS[name] / rates["post"])
 
 
 def _latency(samples: Samples) -> dict[str, float]:
@@ -80,17 +90,6 @@ def _start(samples: Samples) -> dict[str, float]:
     }
 
 
-def _written(samples: Samples) -> dict[str, float]:
-    """What a PostgreSQL server writes ahead and keeps, of one callback and its webhook."""
-    written = [s for group in samples.values() for s in group if s.wal_kb]
-    if not written:
-        return {}
-    return {
-        "postgres_wal_kb": round(median(s.wal_kb for s in written), 1),
-        "postgres_disk_kb": round(median(s.disk_kb for s in written), 1),
-    }
-
-
 def table(samples: Samples, found: Mapping[str, Any]) -> str:
     """How busy a core was: the measured processes, of that their main threads, the generator.
 
@@ -98,7 +97,7 @@ def table(samples: Samples, found: Mapping[str, Any]) -> str:
     other with the generator. Its ratios say what more processes cost on one core, not what they
     give on machines of their own.
     """
-    head = f"{'phase':<14}{'per s':>8}{'ratio':>8}{'measured':>10}{'main':>6}{'generator':>11}"
+    head = f"{'phase':<16}{'per s':>8}{'ratio':>8}{'measured':>10}{'main':>6}{'generator':>11}"
     rows = [_row(name, group, found.get(name)) for name, group in samples.items()]
     rest = [f"{k:<16}{v}" for k, v in found.items() if k not in samples and k != "absolute"]
     return "\n".join([f"{head}  rounds", *rows, "", *rest])
@@ -112,7 +111,7 @@ def _row(name: str, group: Sequence[Sample], ratio: float | None) -> str:
     )
     rate = median(s.rate for s in group)
     rounds = " ".join(f"{s.rate:.0f}" for s in group)
-    return f"{name:<14}{rate:>8.0f}{'' if ratio is None else ratio:>8}{shares}  {rounds}"
+    return f"{name:<16}{rate:>8.0f}{'' if ratio is None else ratio:>8}{shares}  {rounds}"
 
 
 def last_line(found: Mapping[str, Any]) -> str:

@@ -103,7 +103,8 @@ class Service:
                 process.check()
                 await asyncio.sleep(0.01)
 
-    async def subscribe(self, ports: Sequence[int], in_flight: int) -> None:
+    async def subscribe(self, ports: Sequence[int], in_flight: int) -> list[str]:
+        """Subscribe each of *ports*; the ids of the subscriptions."""
         pool = await Pool.open(1, self.port)
         for number, port in enumerate(ports):
             body = {
@@ -115,6 +116,25 @@ class Service:
             pool.send(request("POST", "/v1/subscriptions", data, _HEADERS))
         await pool.idle()
         pool.require(201)
+        pool.close()
+        return await self._hooks() if ports else []
+
+    async def _hooks(self) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            target = f"/v1/subscriptions?limit=100{cursor}"
+            page = msgspec.json.decode((await fetch(self.port, target, _HEADERS))[1])
+            found += [one["id"] for one in page["data"]]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
+    async def unsubscribe(self, hooks: Sequence[str]) -> None:
+        pool = await Pool.open(1, self.port)
+        for hook in hooks:
+            pool.send(request("DELETE", f"/v1/subscriptions/{hook}", headers=_HEADERS))
+        await pool.idle()
         pool.close()
 
     async def submit(self, count: int) -> list[str]:
@@ -142,10 +162,10 @@ class Service:
             await asyncio.sleep(0.005)
 
     async def read(self, metric: str) -> int:
-        total = 0
+        total, labelled = 0, re.escape(metric) + ("" if "{" in metric else "{.*}")
         for port in self.ports:
             _, page = await fetch(port, "/metrics")
-            values = re.findall(rf"^{metric}{{.*}} (\S+)$".encode(), page, re.MULTILINE)
+            values = re.findall(rf"^{labelled} (\S+)$".encode(), page, re.MULTILINE)
             total += sum(int(float(value)) for value in values)
         return total
 
