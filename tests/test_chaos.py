@@ -22,6 +22,8 @@ pytestmark = pytest.mark.anyio
 
 EVENTS = 100
 MOST = 1.5
+SLACK_SECONDS = 0.01
+"""What processes on the same cores do to each other; `make bench` measures without it."""
 ROUNDS = 5
 PATIENCE_ROUNDS = 16
 """A machine with other things to do disturbs a round, and starvation every one of them."""
@@ -90,7 +92,7 @@ async def test_receivers_that_are_well_do_not_notice_those_that_are_not(
         without = median([await p99(service, watch) for _ in range(ROUNDS)])
         made = {name: await service.subscribe(url) for name, url in bad.items()}
         among = [await p99(service, watch)]
-        while min(among) > MOST * without:
+        while min(among) > MOST * without + SLACK_SECONDS:
             assert len(among) < PATIENCE_ROUNDS, (without, among)
             among.append(await p99(service, watch))
         shown = {name: await service.get(f"/v1/subscriptions/{made[name]['id']}") for name in made}

@@ -55,6 +55,10 @@ def alone(sqlite_url: str) -> dict[str, str]:
     return environ(sqlite_url, free_port(), BELFRY_PUBLIC_URL="", **NO_PROVIDER)
 
 
+def keys_beside(database_url: str) -> Path:
+    return Path(f"{database_url.removeprefix('sqlite:///')}.keys")
+
+
 async def test_a_service_that_is_well_has_nothing_to_mend(sqlite_url: str) -> None:
     async with bench_of(sqlite_url) as bench:
         code, printed = await examined(dict(bench.settings))
@@ -107,9 +111,9 @@ async def test_every_bad_setting_has_a_line(alone: dict[str, str]) -> None:
     ],
 )
 async def test_keys_beside_the_database_are_counted_and_ought_to_be_private(
-    alone: dict[str, str], tmp_path: Path, content: str | None, mode: int, expected: str
+    alone: dict[str, str], sqlite_url: str, content: str | None, mode: int, expected: str
 ) -> None:
-    file = tmp_path / "belfry.db.keys"
+    file = keys_beside(sqlite_url)
     if content is not None:
         file.write_text(content)
         file.chmod(mode)
@@ -122,8 +126,8 @@ async def test_keys_beside_the_database_are_counted_and_ought_to_be_private(
     assert file.exists() is (content is not None)
 
 
-async def test_keys_that_cannot_be_read_are_a_fault(alone: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "belfry.db.keys").mkdir()
+async def test_keys_that_cannot_be_read_are_a_fault(alone: dict[str, str], sqlite_url: str) -> None:
+    keys_beside(sqlite_url).mkdir()
 
     (line,) = await told(alone | {"BELFRY_SECRET_KEYS": ""}, "keys")
 
