@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: check fix demo serve bench lock clean
+.PHONY: check fix demo serve bench interop lock clean
 
 check: .venv/ready
 	$(BIN)/ruff format --check
@@ -22,6 +22,10 @@ serve: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m tests.bench
+
+interop: .venv/ready
+	npm install --silent --no-save --prefix .venv/npm standardwebhooks@1.0.0
+	$(BIN)/pytest tests/interop.py
 
 lock:
 	uv pip compile pyproject.toml --extra postgres --group dev --universal --generate-hashes \

@@ -1,7 +1,7 @@
 """Whether the service is alive, ready and what it counts; and which providers it knows."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from service.errors import Unavailable
 from service.metrics import OWED_AGE, RECEIVERS, page
 from service.ports import Paused
 from service.providers.inputs import json_schema
+from service.subscriptions import State
 from service.times import SECOND, rfc3339
 
 
@@ -81,7 +82,7 @@ async def metrics(request: Request) -> Response:
         owed = await context.store.owed()
         waited = 0 if owed.oldest is None else (context.clock() - owed.oldest) / SECOND
         OWED_AGE.set(max(0, waited))
-        for state in ("active", "waiting", "disabled"):
+        for state in get_args(State):
             RECEIVERS.labels(state).set(owed.receivers.get(state, 0))
     except Unavailable:
         OWED_AGE.set(float("nan"))

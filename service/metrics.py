@@ -59,7 +59,7 @@ OWED_AGE: Final = Gauge(
 )
 RECEIVERS: Final = Gauge(
     "belfry_subscriptions",
-    "Subscriptions: active, waiting (held or paused) or disabled.",
+    "Subscriptions: active, held, paused or disabled.",
     ("state",),
     registry=REGISTRY,
 )

@@ -651,8 +651,8 @@ FROM subscriptions s
 
 -- receiver_states --
 -- How many receivers are sent to, and how many are not.
-SELECT CASE WHEN enabled = 0 THEN 'disabled' WHEN is_open = 1 THEN 'active' ELSE 'waiting' END
-       AS state, COUNT(*) AS count
+SELECT CASE WHEN enabled = 0 THEN 'disabled' WHEN paused = 1 THEN 'paused'
+            WHEN is_open = 0 THEN 'held' ELSE 'active' END AS state, COUNT(*) AS count
 FROM subscriptions GROUP BY 1
 
 -- put_key --

@@ -360,9 +360,12 @@ async def test_what_ended_long_ago_is_forgotten_and_what_is_owed_is_not(
 async def test_metrics_say_how_long_somebody_has_waited(
     service: Service, receiver: Receiver
 ) -> None:
+    receiver.script = [status(429, retry_after="1000")]
     made = await service.subscribe(receiver.url)
-    await act(service, made, "pause")
     await an_ended_job(service)
+    await counted_tries(service, 1)
+    held = (await service.http.get("/metrics")).text
+    await act(service, made, "pause")
     metrics = (await service.http.get("/metrics")).text
 
     waited = next(
@@ -371,4 +374,5 @@ async def test_metrics_say_how_long_somebody_has_waited(
         if line.startswith("belfry_oldest_owed_seconds ")
     )
     assert waited > 0
-    assert 'belfry_subscriptions{state="waiting"} 1.0' in metrics
+    assert 'belfry_subscriptions{state="held"} 1.0' in held
+    assert 'belfry_subscriptions{state="paused"} 1.0' in metrics

@@ -34,7 +34,12 @@ STORIES: Final = {
     "postgres_owed": Story(count=1500, owed=True, kind="postgres"),
     "postgres_2_2": Story(count=1500, kind="postgres", roles=SPLIT),
 }
-NAMES: Final = ("route", "intake", "post", *STORIES, "postgres_intake", "latency")
+NAMES: Final = (
+    *("route", "intake", "post", *STORIES, "postgres_intake"),
+    *("latency", "latency_calm", "latency_among_bad"),
+)
+CALM: Final = 100
+"""Callbacks a second at which bad receivers fail to disturb, if nothing else does."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -74,6 +79,8 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
         "post": lambda: bench.post(plan.seconds),
         "postgres_intake": lambda: bench.intake(plan.callbacks, "postgres"),
         "latency": lambda: bench.latency(samples["end_to_end_1"][-1].rate / 2, plan.callbacks // 2),
+        "latency_calm": lambda: bench.latency(CALM, plan.callbacks // 12),
+        "latency_among_bad": lambda: bench.latency_among_bad(CALM, plan.callbacks // 12),
         **{name: partial(bench.end_to_end, _part(STORIES[name], plan.share)) for name in STORIES},
     }
     async with bench:
@@ -119,7 +126,7 @@ def _arguments() -> argparse.Namespace:
 def _wanted(only: Sequence[str] | None) -> list[str]:
     """What is wanted, and what that is measured by."""
     chosen = set(only or NAMES)
-    needed = {**report.BESIDE, "latency": "end_to_end_1"}
+    needed = {**report.BESIDE, "latency": "end_to_end_1", "latency_among_bad": "latency_calm"}
     chosen |= {needed[name] for name in chosen if name in needed}
     return [name for name in NAMES if name in chosen]
 

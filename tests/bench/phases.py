@@ -15,12 +15,13 @@ from typing import Final, Literal, Self
 import msgspec
 
 from tests.bench.disk import PLACE
-from tests.bench.load import Pool, request
+from tests.bench.load import HOST, Pool, request
 from tests.bench.measure import Measured, Sample
 from tests.bench.process import ROOT, Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption, free_port
 from tests.databases import fresh_database, own_server
+from tests.misbehaving import misbehaving
 
 Kind = Literal["sqlite", "postgres"]
 IN_FLIGHT: Final = 64
@@ -104,14 +105,17 @@ class Bench:
         self._provider.targets.clear()
         with self._database(story) as url:
             async with Service(self._provider, self._profile, url, story.roles) as service:
-                ports = [self.receiver.port] * story.well + [free_port()] * story.dead
-                hooks = await service.subscribe(ports, IN_FLIGHT)
+                hooks = await service.subscribe(self._urls(story), IN_FLIGHT)
                 refs = await service.submit(story.warm + story.count)
                 pool = await Pool.open(IN_FLIGHT, *service.doors)
                 yield service, pool, service.callbacks(refs)
                 pool.require(204)
                 pool.close()
                 await service.unsubscribe(hooks)
+
+    def _urls(self, story: Story) -> list[str]:
+        ports = [self.receiver.port] * story.well + [free_port()] * story.dead
+        return [f"http://{HOST}:{port}/hook/{number}" for number, port in enumerate(ports)]
 
     @contextmanager
     def _database(self, story: Story) -> Iterator[str | None]:
@@ -166,9 +170,15 @@ class Bench:
         await self.receiver.until(awaited)
         await service.until(DELIVERED, settled)
 
-    async def latency(self, rate: float, count: int) -> Sample:
+    async def latency_among_bad(self, rate: float, count: int) -> Sample:
+        """The same beside receivers with every fault there is."""
+        async with misbehaving(self._folder) as urls:
+            return await self.latency(rate, count, tuple(urls.values()))
+
+    async def latency(self, rate: float, count: int, bad: Sequence[str] = ()) -> Sample:
         """Callbacks at a steady rate; each until the first byte of its webhook."""
         async with self._service(Story(count=count)) as (service, pool, callbacks):
+            await service.subscribe(bad, 8)
             await self._through(service, pool, callbacks[:WARM], 1)
             arrivals = self.receiver.arrivals = {}
             awaited = self.receiver.count + count

@@ -67,12 +67,14 @@ def _limit(name: str, rates: Mapping[str, float]) -> float | None:
 
 
 def _latency(samples: Samples) -> dict[str, float]:
-    every = [sample.latencies_ms for sample in samples.get("latency", ())]
-    return {
-        f"latency_{name}_ms": round(median(_quantile(one, share) for one in every), 2)
+    found = {
+        f"{phase}_{name}_ms": round(median(_quantile(s.latencies_ms, share) for s in group), 2)
+        for phase, group in samples.items()
         for name, share in (("p50", 0.50), ("p99", 0.99))
-        if every
+        if group[0].latencies_ms
     }
+    calm, among = (found.get(f"latency_{name}_p99_ms") for name in ("calm", "among_bad"))
+    return found | ({"among_bad_p99": round(among / calm, 2)} if calm and among else {})
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

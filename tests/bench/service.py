@@ -103,12 +103,12 @@ class Service:
                 process.check()
                 await asyncio.sleep(0.01)
 
-    async def subscribe(self, ports: Sequence[int], in_flight: int) -> list[str]:
-        """Subscribe each of *ports*; the ids of the subscriptions."""
+    async def subscribe(self, urls: Sequence[str], in_flight: int) -> list[str]:
+        """Subscribe each of *urls*; the ids of the subscriptions."""
         pool = await Pool.open(1, self.port)
-        for number, port in enumerate(ports):
+        for url in urls:
             body = {
-                "url": f"http://{HOST}:{port}/hook/{number}",
+                "url": url,
                 "events": ["job.succeeded"],
                 "max_in_flight": in_flight,
             }
@@ -117,7 +117,7 @@ class Service:
         await pool.idle()
         pool.require(201)
         pool.close()
-        return await self._hooks() if ports else []
+        return await self._hooks() if urls else []
 
     async def _hooks(self) -> list[str]:
         found: list[str] = []
