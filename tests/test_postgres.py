@@ -195,12 +195,12 @@ async def test_a_reader_of_the_log_misses_nothing_that_commits_late(
 
     async def read() -> list[int]:
         seen: list[int] = []
-        while not (writing.is_set() and len(seen) >= 360):
+        while True:
+            over = writing.is_set()
             new = await stores[1].events_after("acme", seen[-1] if seen else 0, 50)
             seen += [event.seq for event in new]
-            if writing.is_set() and not new:
+            if over and not new:
                 return seen
-        return seen
 
     reading = asyncio.create_task(read())
     await in_time(*(write(store) for store in stores))
