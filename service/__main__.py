@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import secrets
 import sys
@@ -42,12 +43,19 @@ async def serve(settings: Settings) -> int:
     async with running(settings, feed) as context:
         server = Server(create_app(context), feed, settings.host, settings.port)
         log.info("service.started", host=settings.host, port=settings.port, role=settings.role)
+        _spare_the_collector()
         watch = asyncio.create_task(_stop_when_broken(context, server))
         await server.run_until_stopped()
         broken = watch.done()
         watch.cancel()
     log.info("service.stopped")
     return 0 if server.started and not broken else 1
+
+
+def _spare_the_collector() -> None:
+    """Leave what is there for good out of collections: each would halt all work for 60 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def _warn(settings: Settings) -> None:

@@ -247,14 +247,14 @@ class Courier:
             log.warning("delivery.unreleased", count=len(parcels))
 
     async def _release(self, parcels: Sequence[Parcel]) -> None:
-        """Give parcels back; if even that fails, their lease ends by itself."""
-        if not parcels:
-            return
-        try:
-            await self._store.release([p.delivery for p in parcels], self._clock())
-        except Unavailable:
-            log.warning("delivery.unreleased", count=len(parcels))
-        self.look()
+        """Give parcels back, a few at a time; if even that fails, their lease ends by itself."""
+        for start in range(0, len(parcels), CLAIM):
+            some = [parcel.delivery for parcel in parcels[start : start + CLAIM]]
+            try:
+                await self._store.release(some, self._clock())
+            except Unavailable:
+                log.warning("delivery.unreleased", count=len(some))
+            self.look()
 
 
 def _log(settlement: Settlement) -> None:

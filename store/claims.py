@@ -12,8 +12,8 @@ from store.database import Row, Session
 from store.lanes import Lanes
 from store.rows import delivery_of, subscription_of
 
-PARKED: Final = 1000
-"""How many deliveries that must wait are put out of the way at a time."""
+PARKED: Final = 200
+"""How many deliveries that must wait are put out of the way at a time; intake waits meanwhile."""
 BACKLOGS: Final = 20
 PROBES: Final = 20
 TURNS: Final = 50

@@ -179,7 +179,9 @@ class Bench:
         """Callbacks at a steady rate; each until the first byte of its webhook."""
         async with self._service(Story(count=count)) as (service, pool, callbacks):
             await service.subscribe(bad, 8)
-            await self._through(service, pool, callbacks[:WARM], 1)
+            warmed = self.receiver.count + WARM
+            await _pace(pool, callbacks[:WARM], rate)
+            await self.receiver.until(warmed)
             arrivals = self.receiver.arrivals = {}
             awaited = self.receiver.count + count
             with Measured(service.process.pid) as measured:

@@ -105,6 +105,8 @@ class Service:
 
     async def subscribe(self, urls: Sequence[str], in_flight: int) -> list[str]:
         """Subscribe each of *urls*; the ids of the subscriptions."""
+        if not urls:
+            return []
         pool = await Pool.open(1, self.port)
         for url in urls:
             body = {
@@ -117,7 +119,7 @@ class Service:
         await pool.idle()
         pool.require(201)
         pool.close()
-        return await self._hooks() if urls else []
+        return await self._hooks()
 
     async def _hooks(self) -> list[str]:
         found: list[str] = []
