@@ -47,7 +47,7 @@ class Poster:
         self._clock, self._allowed = clock, tuple(allowed)
         self._lookups = ThreadPoolExecutor(_LOOKUPS, "lookup")
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=0,
                 socket_factory=self._socket,
                 resolver=_Resolver(self._lookups),
@@ -59,7 +59,6 @@ class Poster:
             auto_decompress=False,
             trust_env=False,
             headers={"user-agent": _AGENT, "accept-encoding": "identity"},
-            trace_configs=[_trace()],
         )
 
     async def close(self) -> None:
@@ -70,6 +69,7 @@ class Poster:
         family, kind, protocol, _, address = info
         if refused(str(address[0]), self._allowed):
             raise RefusedAddress(f"{address[0]} is a private or reserved address")
+        lap("connecting")
         return socket.socket(family, kind, protocol)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
@@ -77,23 +77,21 @@ class Poster:
         at, laps = self._clock(), stopwatch.start()
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                outcome = await self._attempt(url, body, headers, at, laps)
+                outcome = await self._attempt(url, body, headers, at)
         except TimeoutError:
             outcome = Outcome(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             outcome = Outcome(at=at, duration_ms=0, error=_words(exc))
         return _timed(outcome, laps)
 
-    async def _attempt(
-        self, url: str, body: bytes, headers: Mapping[str, str], at: int, laps: Laps
-    ) -> Outcome:
+    async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str], at: int) -> Outcome:
         async with self._session.post(
             URL(url, encoded=True),
             data=body,
             headers=headers,
             allow_redirects=False,
         ) as response:
-            stopwatch.note(laps, "answered")
+            lap("answered")
             excerpt = await _read_some(response.content)
             return Outcome(
                 at=at,
@@ -105,24 +103,21 @@ class Poster:
             )
 
 
-def _trace() -> aiohttp.TraceConfig:
-    config = aiohttp.TraceConfig()
-    config.on_dns_resolvehost_start.append(lap("looking"))
-    config.on_dns_resolvehost_end.append(lap("found"))
-    config.on_connection_create_start.append(lap("connecting"))
-    config.on_connection_create_end.append(lap("connected"))
-    return config
+class _Connector(aiohttp.TCPConnector):
+    async def connect(self, *args: Any, **named: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*args, **named)
+        lap("connected")
+        return connection
 
 
 def _timed(outcome: Outcome, laps: Laps) -> Outcome:
-    stopwatch.note(laps, "over")
-    dialled = "found" if "found" in laps else "connecting"
+    lap("over")
     reached = "reached" if "reached" in laps else "connected"
     return msgspec.structs.replace(
         outcome,
         duration_ms=milliseconds(laps, "started", "over"),
         dns_ms=milliseconds(laps, "looking", "found"),
-        connect_ms=milliseconds(laps, dialled, reached),
+        connect_ms=milliseconds(laps, "connecting", reached),
         tls_ms=milliseconds(laps, "reached", "connected"),
         first_byte_ms=milliseconds(laps, "started", "answered"),
     )
@@ -177,8 +172,10 @@ class _Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         loop = asyncio.get_running_loop()
+        lap("looking")
         async with asyncio.timeout(LOOKUP_SECONDS):
             found = await loop.run_in_executor(self._pool, _look_up, host, port, family)
+        lap("found")
         return [_result(host, port, info) for info in found]
 
     async def close(self) -> None:
