@@ -21,19 +21,21 @@ class Retention:
 
     def __init__(self, store: Store, clock: Clock, days: int) -> None:
         self._store, self._clock, self._days = store, clock, days
+        self._after = ""
 
     async def run(self) -> None:
         while True:
-            forgotten = await self.sweep()
-            await asyncio.sleep(PAUSE_SECONDS if forgotten == BATCH else IDLE_SECONDS)
+            await self.sweep()
+            await asyncio.sleep(PAUSE_SECONDS if self._after else IDLE_SECONDS)
 
     async def sweep(self) -> int:
-        """Forget one batch, and say how many jobs it had."""
+        """Look at the next few jobs, and say how many were forgotten."""
+        before = self._clock() - self._days * DAY
         try:
-            forgotten = await self._store.forget(self._clock() - self._days * DAY, BATCH)
+            count, self._after = await self._store.forget(before, BATCH, self._after)
         except Unavailable as exc:
             log.warning("retention.waiting", reason=str(exc))
             return 0
-        if forgotten:
-            log.info("jobs.forgotten", count=forgotten)
-        return forgotten
+        if count:
+            log.info("jobs.forgotten", count=count)
+        return count

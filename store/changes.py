@@ -95,9 +95,9 @@ async def write_events(session: Session, changes: Changes) -> None:
 
 
 def _backlogs(changes: Changes) -> set[str]:
-    """Who is open and has something parked; one that is not open has a backlog once it is."""
-    parked = (p for p in changes.parcels if p.delivery.due_at >= HELD)
-    return {parcel.subscription.id for parcel in parked if parcel.subscription.is_open}
+    """Who has something parked; one that is not open has a backlog once it is, a rate never."""
+    parked = [p.subscription for p in changes.parcels if p.delivery.due_at >= HELD]
+    return {one.id for one in parked if one.is_open and not one.rate_limit}
 
 
 async def write_receivers(session: Session, changes: Changes) -> None:

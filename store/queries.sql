@@ -97,19 +97,24 @@ FROM jobs
 WHERE status IN ('submitting', 'submitted', 'running') GROUP BY account
 
 -- accounts_waiting --
--- Accounts that have work to be sent, by one step of the index each.
-SELECT account FROM jobs WHERE status = 'queued' GROUP BY account
+-- Accounts that have work to be sent. SQLite takes a partial index only for its own words, so here
+-- and below they are said beside what follows from them.
+SELECT account FROM jobs
+WHERE status = 'queued' AND status IN ('queued', 'submitting') GROUP BY account
 
 -- jobs_queued --
 -- The next jobs of one account, oldest first.
 SELECT doc FROM jobs
-WHERE status = 'queued' AND account = :account AND (due_at IS NULL OR due_at <= :at)
+WHERE status = 'queued' AND status IN ('queued', 'submitting') AND account = :account
+  AND (due_at IS NULL OR due_at <= :at)
 ORDER BY id LIMIT :limit
 {skip_locked}
 
 -- jobs_in_doubt --
 -- Found in `submitting` after the lease of whoever sent them: nobody knows whether they left.
-SELECT doc FROM jobs WHERE status = 'submitting' AND due_at <= :at ORDER BY id LIMIT :limit
+SELECT doc FROM jobs
+WHERE status = 'submitting' AND status IN ('queued', 'submitting') AND due_at <= :at
+ORDER BY id LIMIT :limit
 {skip_locked}
 
 -- claim_checks --
@@ -167,7 +172,8 @@ WHERE status = 'pending' AND due_at > :at AND due_at <= :horizon AND claims > tr
 
 -- void_job_leases --
 -- The same for jobs whose sender is gone.
-UPDATE jobs SET due_at = :at WHERE status = 'submitting' AND due_at > :at
+UPDATE jobs SET due_at = :at
+WHERE status = 'submitting' AND status IN ('queued', 'submitting') AND due_at > :at
 
 -- idempotency --
 -- Whether this key has been used, with which body, for which jobs.
@@ -576,11 +582,15 @@ SELECT seq FROM events WHERE id >= :since ORDER BY id LIMIT 1
 SELECT id, event_id, status, tries, due_at FROM deliveries
 WHERE subscription_id = :subscription AND event_id {in:ids}
 
--- jobs_outlived --
--- Ended long ago, and nobody is owed anything of them any more; ids sort by time.
-SELECT id FROM jobs j
-WHERE j.id < :before AND j.status IN ('succeeded', 'failed', 'canceled', 'expired')
-  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.status = 'pending')
+-- old_jobs --
+-- The next of those made long ago; outlived when they have ended and nobody is owed anything of
+-- them any more. However many are not, only so many are looked at; ids sort by time.
+SELECT j.id, CASE
+    WHEN j.status NOT IN ('succeeded', 'failed', 'canceled', 'expired') THEN 0
+    WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.status = 'pending') THEN 0
+    ELSE 1 END AS outlived
+FROM jobs j
+WHERE j.id > :after AND j.id < :before
 ORDER BY j.id LIMIT :limit
 {skip_locked}
 

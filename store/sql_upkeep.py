@@ -15,21 +15,22 @@ _OF_NOTICES: Final = ("forget_notice_attempts", "forget_notice_deliveries", "for
 
 
 class UpkeepStore(Part):
-    async def forget(self, before: int, limit: int) -> int:
-        """Forget up to *limit* ended jobs made before that time, with all that belongs to them.
+    async def forget(self, before: int, limit: int, after: str) -> tuple[int, str]:
+        """Look at *limit* jobs made before that time, and forget what ended, with all of it.
 
-        What is still owed to somebody is never forgotten. Returns how many jobs it were.
+        What is still owed to somebody is never forgotten. Returns how many jobs it were, and
+        *after* which one to go on; that is empty at the end.
         """
         oldest = ids.new_id("job", before, 0)
         async with self._database.writing() as session:
-            rows = await session.rows("jobs_outlived", before=oldest, limit=limit)
-            jobs = [row["id"] for row in rows]
+            rows = await session.rows("old_jobs", after=after, before=oldest, limit=limit)
+            jobs = [row["id"] for row in rows if row["outlived"]]
             for query in _OF_JOBS if jobs else ():
                 await session.run(query, jobs=jobs)
             await _forget_notices(session, before, limit)
             await session.run("forget_idempotency", at=before)
             await session.run("forget_operations", before=ids.new_id("op", before, 0))
-        return len(jobs)
+        return len(jobs), rows[-1]["id"] if len(rows) == limit else ""
 
     async def owed(self) -> Owed:
         """How long somebody has waited for a delivery, and how the receivers stand."""

@@ -357,6 +357,25 @@ async def test_what_ended_long_ago_is_forgotten_and_what_is_owed_is_not(
     assert await service.call_back("useapi", old["ref"], DONE) == 204, "late, and no error"
 
 
+async def test_what_is_owed_for_ever_does_not_hold_up_what_is_forgotten(
+    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.retention.BATCH", 1)
+    receiver.script = [hang]
+    await service.subscribe(receiver.url)
+    owed, old = [await an_ended_job(service) for _ in range(2)]
+    await counted(service, "delivered", 1)
+    clock = service.context.clock
+
+    retention = Retention(service.context.store, lambda: clock() + 31 * DAY, 30)
+    swept = [await retention.sweep() for _ in range(3)]
+    left = [job["id"] for job in (await service.get("/v1/jobs"))["data"]]
+
+    assert swept == [0, 1, 0], "one is looked at at a time"
+    assert left == [owed["id"]]
+    assert (await service.http.get(f"/v1/jobs/{old['id']}")).status_code == 404
+
+
 async def test_metrics_say_how_long_somebody_has_waited(
     service: Service, receiver: Receiver
 ) -> None:

@@ -1,6 +1,10 @@
-"""How PostgreSQL goes about the claims: by what is due, never by all that is owed."""
+"""How the databases find things: by what is due or waits, never by all there is."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -11,11 +15,23 @@ from service.times import SECOND
 from store import open_store
 from store.dialect import Queries
 from store.postgres import DIALECT
+from store.sql_jobs import narrowed
+from store.sqlite import DIALECT as SQLITE
 from tests.makers import NOON, a_delivery, a_subscription, an_event
 
-pytestmark = pytest.mark.anyio
-
-QUERIES = Queries(DIALECT)
+QUERIES, OURS = Queries(DIALECT), Queries(SQLITE)
+LOOPS = (
+    *("jobs_under_way", "accounts_waiting", "jobs_queued", "jobs_in_doubt", "next_job_due"),
+    *("next_check", "claim_checks", "old_jobs", "notices_outlived", "jobs_by_ref", "owed_pairs"),
+    *("due_deliveries", "due_of", "park_deliveries", "next_delivery_due", "next_turn", "rated"),
+    *("lease_deliveries", "settle_delivery", "release_delivery", "supersede", "end_backlog"),
+    *("void_delivery_leases", "void_job_leases", "claim_operation", "oldest_owed"),
+)
+"""What is asked again and again, however much the store has seen."""
+LARGE = re.compile(r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX)")
+    r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX (\w+))"
+)
+SCANNED = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoindex_\w+$")
 VALUES: dict[str, object] = {
     "at": NOON,
     "held": HELD,
@@ -56,6 +72,7 @@ async def a_lot_is_owed(store: Store) -> None:
     await store.change([], lambda _: Changes(events=[event], parcels=parcels))
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("known", [False, True], ids=["new", "analyzed"])
 @pytest.mark.parametrize("query", ["due_deliveries", "park_deliveries", "next_delivery_due"])
 async def test_what_is_due_is_found_by_when_it_is_due(
@@ -73,3 +90,38 @@ async def test_what_is_due_is_found_by_when_it_is_due(
     assert "Seq Scan on deliveries" not in plan
     assert "Hash" not in plan.replace("HashAggregate", "")
     assert "Merge" not in plan
+
+
+@pytest.fixture
+def file(sqlite_url: str) -> Iterator[sqlite3.Connection]:
+    """A database of SQLite with the schema and nothing in it, so nothing is known of it either."""
+    asyncio.run(_made(sqlite_url))
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        yield connection
+
+
+async def _made(url: str) -> None:
+    await (await open_store(url, NOON)).close()
+
+
+def plan_of(file: sqlite3.Connection, query: str, where: str = "") -> str:
+    sql = OURS.text(query, where)
+    values = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
+    return "\n".join(row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+
+
+@pytest.mark.parametrize("query", LOOPS)
+def test_no_loop_of_ours_walks_a_whole_table(query: str, file: sqlite3.Connection) -> None:
+    plan = plan_of(file, query)
+
+    assert not LARGE.search(plan), plan
+    assert not SCANNED.search(plan), plan
+
+
+@pytest.mark.parametrize("status", ["failed", "canceled", "expired"])
+def test_jobs_that_ended_badly_are_found_by_their_status(status: str, file: sqlite3.Connection) -> None:
+    where = "AND " + narrowed(status)["status"]
+
+    plan = plan_of(file, "list_jobs", where)
+
+    assert "jobs_unhappy" in plan
