@@ -195,10 +195,10 @@ class Courier:
 
     async def _carry(self, parcel: Parcel) -> bool:
         """POST and settle; True when the delivery is over, so that the next may follow."""
-        delivery = parcel.delivery
-        if delivery.due_at - self._clock() < _MARGIN:
+        delivery, turn = parcel.delivery, self._turns.take(parcel, self._clock())
+        if delivery.due_at - turn < _MARGIN:
             return False  # its lease ends too soon: whoever claims it next will send it
-        if (wait := self._turns.take(parcel, self._clock()) - self._clock()) > 0:
+        if (wait := turn - self._clock()) > 0:
             await asyncio.sleep(wait / SECOND)
         outcome = await self.post(parcel)
         jitter = random.uniform(-1, 1)  # noqa: S311 - spread, not secret

@@ -149,10 +149,11 @@ class House:
         """Begin as many POSTs as the lanes allow, one after the other."""
         for lane in list(worker.lanes.values()):
             while lane.wants_hands and (parcel := lane.next()):
-                if parcel.delivery.due_at - self.at < MARGIN:
+                turn = worker.turns.take(parcel, self.at)
+                if parcel.delivery.due_at - turn < MARGIN:
                     self._release(worker, lane.done(parcel, settled=False))
                     continue
-                post = Post(parcel, worker.turns.take(parcel, self.at))
+                post = Post(parcel, turn)
                 lane.active += 1
                 worker.posts.append(post)
                 yield post
