@@ -21,15 +21,18 @@ class UpkeepStore(Part):
         What is still owed to somebody is never forgotten. Returns how many jobs it were, and
         *after* which one to go on; that is empty at the end.
         """
-        oldest = ids.new_id("job", before, 0)
-        async with self._database.writing() as session:
-            rows = await session.rows("old_jobs", after=after, before=oldest, limit=limit)
-            jobs = [row["id"] for row in rows if row["outlived"]]
-            for query in _OF_JOBS if jobs else ():
-                await session.run(query, jobs=jobs)
-            await _forget_notices(session, before, limit)
-            await session.run("forget_idempotency", at=before)
-            await session.run("forget_operations", before=ids.new_id("op", before, 0))
+        asked = {"after": after, "before": ids.new_id("job", before, 0), "limit": limit}
+        async with self._database.reading() as session:
+            rows = await session.rows("old_jobs", **asked)
+        jobs: list[str] = []
+        if not after or any(row["outlived"] for row in rows):  # else nobody waits for the writer
+            async with self._database.writing() as session:
+                rows = await session.rows("old_jobs", **asked)
+                jobs = [row["id"] for row in rows if row["outlived"]]
+                for query in _OF_JOBS if jobs else ():
+                    await session.run(query, jobs=jobs)
+                if not after:
+                    await _forget_the_rest(session, before, limit)
         return len(jobs), rows[-1]["id"] if len(rows) == limit else ""
 
     async def owed(self) -> Owed:
@@ -43,7 +46,9 @@ class UpkeepStore(Part):
         )
 
 
-async def _forget_notices(session: Session, before: int, limit: int) -> None:
+async def _forget_the_rest(session: Session, before: int, limit: int) -> None:
+    await session.run("forget_idempotency", at=before)
+    await session.run("forget_operations", before=ids.new_id("op", before, 0))
     oldest = ids.new_id("evt", before, 0)
     rows = await session.rows("notices_outlived", before=oldest, limit=limit)
     events = [row["id"] for row in rows]
