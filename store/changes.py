@@ -88,8 +88,7 @@ async def write_events(session: Session, changes: Changes) -> None:
         await session.run("lock_log")
         await _many(session, "add_event", map(event_row, changes.events))
     if changes.superseding:
-        rows = ({**asdict(one), "held": HELD} for one in changes.superseding)
-        await _many(session, "supersede", rows)
+        await _many(session, "supersede", map(asdict, changes.superseding))
     await _many(session, "add_delivery", map(parcel_row, changes.parcels))
     await _many(session, "mark_backlog", ({"id": one} for one in sorted(_backlogs(changes))))
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from service.deliveries import HELD, Delivery, Parcel
+from service.deliveries import Delivery, Parcel
 from service.ports import Claim, Claimed
 from service.times import SECOND
 from store.database import Row, Session
@@ -59,11 +59,11 @@ async def _look(session: Session, wanted: Claim, shut: Sequence[str]) -> _Found:
         *await session.each(
             (
                 "park_deliveries",
-                {"at": at, "full": list(wanted.full), "held": HELD, "limit": PARKED},
+                {"at": at, "full": list(wanted.full), "limit": PARKED},
             ),
             ("due_probes", {"at": at, "shut": closed, "limit": PROBES}),
             ("backlogs", {"shut": closed, "limit": BACKLOGS}),
-            ("rated", {"at": at, "held": HELD, "horizon": horizon, "shut": closed, "limit": TURNS}),
+            ("rated", {"at": at, "horizon": horizon, "shut": closed, "limit": TURNS}),
             ("due_deliveries", {"at": at, "shut": closed, "limit": wanted.limit}),
         )
     )
@@ -82,9 +82,7 @@ async def _due(session: Session, wanted: Claim, lanes: Lanes, due: Sequence[Row]
 
 
 async def _of(session: Session, wanted: Claim, subscription: str, limit: int) -> Sequence[Row]:
-    due = await session.rows(
-        "due_of", subscription=subscription, at=wanted.at, held=HELD, limit=limit
-    )
+    due = await session.rows("due_of", subscription=subscription, at=wanted.at, limit=limit)
     return await _lease(session, wanted, due)
 
 
@@ -113,7 +111,7 @@ async def _backlogs(
 async def _backlog(session: Session, wanted: Claim, row: Row) -> Sequence[Row]:
     old = await _of(session, wanted, row["id"], wanted.limit)
     if len(old) < wanted.limit:
-        await session.run("end_backlog", id=row["id"], backlog=row["backlog"], held=HELD)
+        await session.run("end_backlog", id=row["id"], backlog=row["backlog"])
     return old
 
 

@@ -8,12 +8,19 @@ from typing import Final
 
 import msgspec
 
+from service.deliveries import HELD
+
 _BLOCK: Final = re.compile(r"^-- (\w+) --\n(?:--.*\n)+", re.MULTILINE)
 LOCKS: Final = (
     *("lock_jobs", "lock_log", "lock_claims", "lock_lanes"),
     *("lock_subscriptions", "share_subscriptions"),
 )
 """Queries that only hold off other processes."""
+WORDS: Final = {
+    "held": str(HELD),
+    "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
+}
+"""What both say alike. A partial index is taken only where its own words are in the query."""
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
 
 

@@ -71,6 +71,18 @@ SELECT doc FROM jobs WHERE tenant = :tenant AND id = :id
 -- Ids sort by time, so newest first is by id.
 SELECT doc FROM jobs WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
 
+-- list_jobs_few --
+-- Where a filter leaves few. What is joined to something has no index: SQLite, which knows no
+-- numbers, would rather walk all that the tenant has than sort a few.
+SELECT doc FROM jobs WHERE tenant || '' = :tenant AND id || '' < :cursor {where}
+ORDER BY id DESC LIMIT :limit
+
+-- list_jobs_tagged --
+-- Those with a tag, however few they are.
+SELECT j.doc FROM job_tags t JOIN jobs j ON j.id = t.job_id
+WHERE t.tenant = :tenant AND t.tag = :tag AND t.job_id < :cursor {where}
+ORDER BY t.job_id DESC LIMIT :limit
+
 -- inputs --
 -- The inputs of jobs that are about to be sent or shown.
 SELECT job_id, input FROM job_inputs WHERE job_id {in:jobs}
@@ -168,7 +180,8 @@ SELECT MIN(held_until) AS at FROM accounts WHERE held_until > :at
 -- For a process that knows it is alone: whoever held these is gone. A retry that is merely due
 -- later has used up as many tries as claims.
 UPDATE deliveries SET due_at = :at
-WHERE status = 'pending' AND due_at > :at AND due_at <= :horizon AND claims > tries
+WHERE status = 'pending' AND due_at > :at AND due_at <= :horizon AND due_at < {held}
+  AND claims > tries
 
 -- void_job_leases --
 -- The same for jobs whose sender is gone.
@@ -224,6 +237,12 @@ WHERE job_id = :job_id AND doubt IS NOT NULL AND settled_at IS NULL
 SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats,
        doubt, settled_at, settlement FROM callbacks
 WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
+
+-- list_callbacks_few --
+-- Those of one job.
+SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats,
+       doubt, settled_at, settlement FROM callbacks
+WHERE tenant || '' = :tenant AND id || '' < :cursor {where} ORDER BY id DESC LIMIT :limit
 
 -- callback --
 -- One, raw.
@@ -339,7 +358,7 @@ VALUES (:id, :tenant, :event_id, :subscription_id, :job_id, :sequence, :type, 'p
 UPDATE deliveries SET status = 'superseded', settled_at = :at
 WHERE status = 'pending' AND job_id = :job_id AND subscription_id = :subscription_id
   AND sequence < :sequence AND type = 'job.progress'
-  AND (claims = 0 OR due_at <= :at OR due_at >= :held)
+  AND (claims = 0 OR due_at <= :at OR due_at >= {held})
 
 -- supersede_claimed --
 -- The same for what a courier has in hand and has not sent.
@@ -350,7 +369,7 @@ WHERE id = :id AND claims = :claims AND status = 'pending'
 -- What may be sent now, and never while an earlier event of the job is still owed. OFFSET keeps
 -- PostgreSQL from turning what is asked of each row into a join that walks all that is owed.
 SELECT d.id, d.subscription_id FROM deliveries d
-WHERE d.status = 'pending' AND d.due_at <= :at
+WHERE d.status = 'pending' AND d.due_at <= :at AND d.due_at < {held}
   AND NOT EXISTS (
       SELECT 1 FROM deliveries e
       WHERE e.status = 'pending' AND e.job_id = d.job_id
@@ -368,7 +387,7 @@ ORDER BY d.due_at LIMIT :limit
 -- The oldest that may go of one subscription, parked or due: for probes, backlogs and rates.
 SELECT d.id FROM deliveries d
 WHERE d.subscription_id = :subscription AND d.status = 'pending'
-  AND (d.due_at <= :at OR d.due_at >= :held)
+  AND (d.due_at <= :at OR d.due_at >= {held})
   AND NOT EXISTS (
       SELECT 1 FROM deliveries e
       WHERE e.status = 'pending' AND e.job_id = d.job_id
@@ -405,13 +424,13 @@ ON CONFLICT (subscription_id) DO UPDATE SET until = excluded.until
 -- Due, and yet not to be sent now: out of the way, so that the next claim does not meet it again.
 WITH due AS MATERIALIZED (
     SELECT d.id FROM deliveries d
-    WHERE d.status = 'pending' AND d.due_at <= :at
+    WHERE d.status = 'pending' AND d.due_at <= :at AND d.due_at < {held}
       AND (d.subscription_id {in:full}
            OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id
                       AND (s.is_open = 0 OR s.rate > 0) LIMIT 1 OFFSET 0))
     ORDER BY d.due_at LIMIT :limit
     {skip_locked})
-UPDATE deliveries SET due_at = :held WHERE id IN (SELECT id FROM due)
+UPDATE deliveries SET due_at = {held} WHERE id IN (SELECT id FROM due)
 RETURNING subscription_id
 
 -- mark_backlog --
@@ -428,14 +447,14 @@ WHERE backlog > 0 AND is_open = 1 AND rate = 0 AND id {not_in:shut} ORDER BY id 
 UPDATE subscriptions SET backlog = 0
 WHERE id = :id AND backlog = :backlog AND NOT EXISTS (
     SELECT 1 FROM deliveries d
-    WHERE d.subscription_id = :id AND d.status = 'pending' AND d.due_at >= :held)
+    WHERE d.subscription_id = :id AND d.status = 'pending' AND d.due_at >= {held})
 
 -- rated --
 -- Those with a rate, whose next turn is near, and which are owed something.
 SELECT id, rate, rated_at FROM subscriptions s
 WHERE s.rate > 0 AND s.is_open = 1 AND s.rated_at < :horizon AND s.id {not_in:shut} AND EXISTS (
     SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.status = 'pending'
-      AND (d.due_at <= :at OR d.due_at >= :held))
+      AND (d.due_at <= :at OR d.due_at >= {held}))
 ORDER BY s.rated_at LIMIT :limit
 {skip_locked}
 
@@ -468,7 +487,7 @@ UPDATE subscriptions SET rated_at = :turn WHERE id = :id AND rated_at < :turn
 SELECT MIN(s.rated_at) AS at FROM subscriptions s
 WHERE s.rate > 0 AND s.is_open = 1 AND EXISTS (
     SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.status = 'pending'
-      AND d.due_at >= :held)
+      AND d.due_at >= {held})
 
 -- health --
 -- How the receivers of these subscriptions fail; none for those that are well.
@@ -506,7 +525,7 @@ SELECT id, payload FROM events WHERE id {in:ids}
 
 -- next_delivery_due --
 -- When the courier has something to do that nothing else wakes it for.
-SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending' AND due_at < :held
+SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending' AND due_at < {held}
 
 -- settle_delivery --
 -- Only whoever holds the latest lease may settle.
@@ -530,6 +549,24 @@ ON CONFLICT (delivery_id, number) DO NOTHING
 SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
        tries, claims, settled_at
 FROM deliveries WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC LIMIT :limit
+
+-- list_deliveries_of --
+-- Those of one subscription: what it is owed and what is over have an index each.
+SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
+       tries, claims, settled_at
+FROM deliveries WHERE tenant = :tenant AND id < :cursor AND status = 'pending' {where}
+UNION ALL
+SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
+       tries, claims, settled_at
+FROM deliveries WHERE tenant = :tenant AND id < :cursor AND status <> 'pending' {where}
+ORDER BY id DESC LIMIT :limit
+
+-- list_deliveries_few --
+-- Those of one job or event.
+SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
+       tries, claims, settled_at
+FROM deliveries WHERE tenant || '' = :tenant AND id || '' < :cursor {where}
+ORDER BY id DESC LIMIT :limit
 
 -- delivery --
 -- One, for its tenant.

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from service.breaker import Health
-from service.deliveries import HELD, DeadLetters, Delivery, Outcome, Settlement
+from service.deliveries import DeadLetters, Delivery, Outcome, Settlement
 from service.errors import Conflict
 from service.ports import Changes, Claim, Claimed, Decide, Page, Snapshot, Topic
 from service.subscriptions import Subscription
@@ -25,11 +25,17 @@ from store.rows import (
     subscription_row,
 )
 
-_FILTERS: Final = {
+FILTERS: Final = {
     "subscription": "subscription_id = :subscription",
     "status": "status = :status",
     "event": "event_id = :event",
     "job": "job_id = :job",
+}
+_LISTS: Final = {
+    "event": "list_deliveries_few",
+    "job": "list_deliveries_few",
+    "subscription": "list_deliveries_of",
+    "": "list_deliveries",
 }
 _SUBSCRIPTION_FILTERS: Final = {"kind": "kind = :kind", "url": "url = :url"}
 
@@ -76,7 +82,7 @@ class DeliveryStore(Part):
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Subscription]:
         rows = await self._list(
-            "list_subscriptions", _SUBSCRIPTION_FILTERS, wanted, page, tenant=tenant
+            {"": "list_subscriptions"}, _SUBSCRIPTION_FILTERS, wanted, page, tenant=tenant
         )
         return [subscription_of(row) for row in rows]
 
@@ -140,9 +146,9 @@ class DeliveryStore(Part):
     async def next_delivery_due(self) -> int | None:
         """When the courier has something to do that nothing wakes it for."""
         moments = [
-            await self._moment("next_delivery_due", held=HELD),
+            await self._moment("next_delivery_due"),
             await self._moment("next_probe"),
-            await self._moment("next_turn", held=HELD),
+            await self._moment("next_turn"),
         ]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -157,7 +163,7 @@ class DeliveryStore(Part):
     async def deliveries(
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Delivery]:
-        rows = await self._list("list_deliveries", _FILTERS, wanted, page, tenant=tenant)
+        rows = await self._list(_LISTS, FILTERS, wanted, page, tenant=tenant)
         return [delivery_of(row) for row in rows]
 
     async def dead_letters(self, tenant: str) -> list[DeadLetters]:

@@ -15,17 +15,21 @@ from store.parts import Part, topics_of
 from store.rows import job_of, job_row, subscription_of, subscription_row
 
 CLAIM_LIMIT: Final = 100
-_FILTERS: Final = {
+FILTERS: Final = {
     "status": "status = :status",
     "provider": "provider = :provider",
     "operation": "operation = :operation",
-    "tag": "id IN (SELECT job_id FROM job_tags WHERE tenant = :tenant AND tag = :tag)",
+    "tag": (
+        "EXISTS (SELECT 1 FROM job_tags t"
+        " WHERE t.tenant = :tenant AND t.tag = :tag AND t.job_id = id)"
+    ),
     "ref": (
         "id IN (SELECT job_id FROM submissions WHERE ref = :ref"
         " UNION SELECT id FROM jobs WHERE tenant = :tenant AND reply_ref = :ref"
         " UNION SELECT id FROM jobs WHERE tenant = :tenant AND provider_task_id = :ref)"
     ),
 }
+_LISTS: Final = {"ref": "list_jobs_few", "tag": "list_jobs_tagged", "": "list_jobs"}
 
 _UNHAPPY: Final = ("failed", "canceled", "expired")
 """As its partial index names them."""
@@ -118,8 +122,8 @@ class JobStore(Part):
         return job_of(await self._one("job", "job", tenant=tenant, id=job_id))
 
     async def jobs(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Job]:
-        filters = {**_FILTERS, **narrowed(wanted.get("status"))}
-        rows = await self._list("list_jobs", filters, wanted, page, tenant=tenant)
+        filters = {**FILTERS, **narrowed(wanted.get("status"))}
+        rows = await self._list(_LISTS, filters, wanted, page, tenant=tenant)
         return [job_of(row) for row in rows]
 
     async def inputs(self, job_ids: Sequence[str]) -> dict[str, bytes]:

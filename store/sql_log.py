@@ -10,11 +10,12 @@ from store.database import Row
 from store.parts import Part
 from store.rows import callback_of, event_of
 
-_CALLBACK_FILTERS: Final = {
+CALLBACK_FILTERS: Final = {
     "verdict": "verdict = :verdict",
     "job": "job_id = :job",
     "quarantined": "doubt IS NOT NULL AND :quarantined = 'true'",
 }
+_CALLBACK_LISTS: Final = {"job": "list_callbacks_few", "": "list_callbacks"}
 _EVENT_FILTERS: Final = {
     "type": "type = :type",
     "job": "job_id = :job",
@@ -30,7 +31,7 @@ class LogStore(Part):
 
     async def callbacks(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Callback]:
         """List callbacks without their bodies."""
-        rows = await self._list("list_callbacks", _CALLBACK_FILTERS, wanted, page, tenant=tenant)
+        rows = await self._list(_CALLBACK_LISTS, CALLBACK_FILTERS, wanted, page, tenant=tenant)
         return [callback_of(row) for row in rows]
 
     async def event(self, tenant: str, event_id: str) -> Event:

@@ -49,7 +49,7 @@ class OperationStore(Part):
         return _operation(row["doc"])
 
     async def operations(self, tenant: str, page: Page) -> list[Operation]:
-        rows = await self._list("list_operations", {}, {}, page, tenant=tenant)
+        rows = await self._list({"": "list_operations"}, {}, {}, page, tenant=tenant)
         return [_operation(row["doc"]) for row in rows]
 
     async def cancel_operation(self, tenant: str, operation_id: str, at: int) -> Operation:

@@ -19,15 +19,15 @@ import msgspec
 
 from service.errors import StartError, Unavailable
 from store.database import Ask, Row
-from store.dialect import LOCKS, Dialect, Queries, read_migrations
+from store.dialect import LOCKS, WORDS, Dialect, Queries, read_migrations
 
 DIALECT: Final = Dialect(
     words={
+        **WORDS,
         "auto_key": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "blob": "BLOB",
         "lock": "",
         "skip_locked": "",
-        "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
     },
     lists={
         "in": r"IN (SELECT value FROM json_each(:\1))",

@@ -12,7 +12,7 @@ import pytest
 from service.deliveries import HELD, LEASE, Parcel
 from service.ports import Changes, Store
 from service.times import SECOND
-from store import open_store
+from store import open_store, sql_deliveries, sql_jobs, sql_log
 from store.dialect import Queries
 from store.postgres import DIALECT
 from store.sql_jobs import narrowed
@@ -32,7 +32,6 @@ LARGE = re.compile(r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?!
 SCANNED = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoindex_\w+$")
 VALUES: dict[str, object] = {
     "at": NOON,
-    "held": HELD,
     "horizon": NOON + SECOND,
     "full": [],
     "shut": [],
@@ -114,6 +113,35 @@ def test_no_loop_of_ours_walks_a_whole_table(query: str, file: sqlite3.Connectio
 
     assert not LARGE.search(plan), plan
     assert not SCANNED.search(plan), plan
+
+
+@pytest.mark.parametrize(
+    ("query", "where", "index"),
+    [
+        ("list_jobs_few", sql_jobs.FILTERS["ref"], "sqlite_autoindex_jobs_1 (id=?)"),
+        (
+            "list_jobs_tagged",
+            sql_jobs.FILTERS["tag"],
+            "sqlite_autoindex_job_tags_1 (tenant=? AND tag",
+        ),
+        ("list_callbacks_few", sql_log.CALLBACK_FILTERS["job"], "callbacks_once (job_id=?)"),
+        ("list_deliveries_few", sql_deliveries.FILTERS["job"], "deliveries_of_job (job_id=?)"),
+        (
+            "list_deliveries_few",
+            sql_deliveries.FILTERS["event"],
+            "deliveries_of_event (event_id=?)",
+        ),
+        ("list_deliveries_of", sql_deliveries.FILTERS["subscription"], "deliveries_owed (subscr"),
+        ("list_deliveries_of", sql_deliveries.FILTERS["subscription"], "deliveries_over (subscr"),
+    ],
+)
+def test_a_filter_that_leaves_few_is_found_by_its_index(
+    query: str, where: str, index: str, file: sqlite3.Connection
+) -> None:
+    plan = plan_of(file, query, f"AND {where}")
+
+    assert index in plan
+    assert "of_tenant" not in plan
 
 
 @pytest.mark.parametrize("status", ["failed", "canceled", "expired"])

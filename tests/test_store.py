@@ -481,6 +481,7 @@ async def test_a_job_may_wait_a_week_for_a_slot(store: Store) -> None:
         {"ref": "the client's"},
         {"ref": "the provider's"},
         {"ref": "1dd4d0bd-4b8a-4b9f-a2ad-9a3d2d9a0a01"},
+        {"status": "running", "provider": "runware", "tag": "sky"},
         {"status": "running", "provider": "runware", "tag": "sky", "ref": "the client's"},
     ],
 )
@@ -952,6 +953,26 @@ async def test_deliveries_are_found_by_each_filter(store: Store, name: str) -> N
     assert older == replace(other, due_at=HELD), "it is parked while its lane is full"
 
 
+async def test_what_a_subscription_is_owed_and_what_is_over_are_one_list(store: Store) -> None:
+    hook = await a_stored_subscription(store)
+    deliveries = [await owed(store, hook, job_id=f"job_{n}") for n in range(6)]
+    done = {one.id for one in deliveries[::2]}
+    over = [
+        replace(parcel.delivery, status=DeliveryStatus.DELIVERED)
+        for parcel in await claimed(store)
+        if parcel.delivery.id in done
+    ]
+    await settled(store, *map(a_settlement, over))
+
+    found: list[str] = []
+    while page := await store.deliveries(
+        "acme", {"subscription": hook.id}, Page(limit=4, cursor=found[-1] if found else None)
+    ):
+        found += [one.id for one in page]
+
+    assert found == [one.id for one in deliveries[::-1]]
+
+
 # Keys
 
 
@@ -1028,8 +1049,10 @@ async def test_what_belongs_to_another_tenant_is_not_there(store: Store, ask: As
 
 async def test_no_list_shows_another_tenants_rows(store: Store) -> None:
     job = await a_stored_job(store, tags=("sea",), reply_ref="r", provider_task_id="t")
-    await owed(store, await a_stored_subscription(store))
+    hook = await a_stored_subscription(store)
+    delivery = await owed(store, hook, job_id=job.id)
     await store.change([], writing(callbacks=[a_callback(job)]))
+    about = {"subscription": hook.id, "event": delivery.event_id, "job": job.id}
 
     lists = [
         await store.jobs("other", {}, ALL),
@@ -1038,8 +1061,10 @@ async def test_no_list_shows_another_tenants_rows(store: Store) -> None:
         await store.events("other", {}, ALL),
         await store.events_after("other", 0, 9),
         await store.callbacks("other", {}, ALL),
+        await store.callbacks("other", {"job": job.id}, ALL),
         await store.subscriptions("other", {}, ALL),
         await store.deliveries("other", {}, ALL),
+        *[await store.deliveries("other", {name: about[name]}, ALL) for name in about],
     ]
 
     assert lists == [[]] * len(lists)

@@ -1,0 +1,12 @@
+-- What every event writes stands in fewer indexes: each is a page to write for every receiver.
+
+DROP INDEX deliveries_due;
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status = 'pending' AND due_at < {held};
+
+DROP INDEX deliveries_in_order;
+DROP INDEX deliveries_of_job;
+CREATE INDEX deliveries_of_job ON deliveries (job_id, status, subscription_id, sequence)
+    WHERE job_id IS NOT NULL;
+
+DROP INDEX deliveries_of_subscription;
+CREATE INDEX deliveries_over ON deliveries (subscription_id, id) WHERE status <> 'pending';
