@@ -36,6 +36,11 @@ DIALECT: Final = Dialect(
     unneeded=frozenset({*LOCKS, "notify"}),
 )
 READERS: Final = 2
+CHECKPOINT: Final = 64
+"""After so many transactions the log is copied into the file while nobody waits for it.
+
+A full log does the same inside the COMMIT that fills it, and that callback waits several ms.
+"""
 _BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -96,6 +101,8 @@ class SqliteDatabase:
         self._writer, self._opened = writer, opened
         self.broken = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._commits = 0
+        self._checkpoint: asyncio.Task[None] | None = None
         self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
             self._readers.put_nowait(reader)
@@ -121,9 +128,23 @@ class SqliteDatabase:
         try:
             await self._writer.execute("COMMIT")
         except sqlite3.Error as exc:
-            if exc.sqlite_errorcode & 0xFF in _BROKEN:
-                self.broken.set()
+            self._judge(exc)
             raise
+        self._commits += 1
+        if self._commits % CHECKPOINT == 0:
+            self._checkpoint = asyncio.create_task(self._copy_the_log(), name="checkpoint")
+
+    def _judge(self, exc: sqlite3.Error) -> None:
+        if exc.sqlite_errorcode & 0xFF in _BROKEN:
+            self.broken.set()
+
+    async def _copy_the_log(self) -> None:
+        """What cannot be copied now, because the disk is full, stays in the log."""
+        async with self._lock:
+            try:
+                await self._writer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+            except sqlite3.Error as exc:
+                self._judge(exc)
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[SqliteSession]:
@@ -140,6 +161,8 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Close the readers, then the writer, then let go of the file."""
+        if self._checkpoint:
+            await self._checkpoint
         await self._opened.aclose()
 
 

@@ -1,7 +1,10 @@
 """The contract that every store keeps, whatever its database."""
 
 import asyncio
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from service.receivers import judge
 from service.subscriptions import Subscription
 from service.times import SECOND
 from store import open_store
+from store.sqlite import CHECKPOINT
 from tests.makers import (
     CHANCE,
     NOON,
@@ -1114,6 +1118,20 @@ async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="another process"):
         await open_store(url, NOON)
     await store.close()
+
+
+async def test_the_log_is_copied_into_the_file_while_the_process_lives(tmp_path: Path) -> None:
+    file = tmp_path / "belfry.db"
+    store = await open_store(f"sqlite:///{file}", NOON)
+    for _ in range(2 * CHECKPOINT - 1):
+        await store.put_subscription(a_subscription())
+
+    alone = shutil.copy(file, tmp_path / "alone.db")  # without the log
+    with closing(sqlite3.connect(alone)) as copied:
+        ((count,),) = copied.execute("SELECT COUNT(*) FROM subscriptions")
+    await store.close()
+
+    assert count >= CHECKPOINT
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
