@@ -4,7 +4,7 @@ import msgspec
 
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
-from service.deliveries import DeliveryStatus, DeliveryView, view
+from service.deliveries import DeliveryStatus, DeliveryView, in_words, view
 from service.ids import made_at
 from service.times import rfc3339
 
@@ -44,7 +44,7 @@ async def dead_letters(visit: Visit[Nothing]) -> Listed[DeadLettersView]:
                 count=one.count,
                 oldest=rfc3339(made_at(one.oldest)),
                 newest=rfc3339(made_at(one.newest)),
-                reason=one.error or f"answered {one.status_code}",
+                reason=in_words(one.status_code, one.error),
             )
             for one in found
         ]

@@ -2,7 +2,7 @@
 
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -55,28 +55,24 @@ async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
         await _first_key(settings, store)
         poster = Poster(now, settings.allow_targets)
         stack.push_async_callback(poster.close)
-        context, loops = _build(settings, feed, store, poster, _lines(settings, stack))
+        lines = _lines(settings, stack)
+        context, submitter = _build(settings, feed, store, poster, lines)
         stack.push_async_callback(context.loops.stop)
-        for name, run in loops.items():
+        for name, run in _loops(context, lines, submitter).items():
             context.loops.start(name, run)
         yield context
 
 
 def _build(
     settings: Settings, feed: Feed, store: Store, poster: Poster, lines: dict[str, Line]
-) -> tuple[Context, dict[str, Run]]:
-    """Put the parts together; the loops are started once all of them are there."""
+) -> tuple[Context, Submitter]:
+    """Put the parts together; what runs of them is started once all of them are there."""
     vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
     courier = Courier(store, poster, vault, now, alone=settings.is_sqlite)
     mover = Mover(store, now, chance.new_id, courier.takes)
     courier.settle = partial(mover.settle, judge=judge)
-    submitter, intake = (
-        Submitter(store, mover, lines, tokens),
-        Intake(mover, providers, reconcile=settings.reconcile),
-    )
-    durations = Durations()
-    recovery = Recovery(store, now, chance.new_id, courier.look)
+    submitter, durations = Submitter(store, mover, lines, tokens), Durations()
     mover.listeners += [
         durations.committed,
         courier.committed,
@@ -90,9 +86,9 @@ def _build(
         providers=providers,
         desk=Desk(providers, settings, vault, chance, durations.deadline_seconds),
         mover=mover,
-        intake=intake,
+        intake=Intake(mover, providers, reconcile=settings.reconcile),
         courier=courier,
-        recovery=recovery,
+        recovery=Recovery(store, now, chance.new_id, courier.look),
         feed=feed,
         loops=Loops(),
         tokens=tokens,
@@ -100,29 +96,39 @@ def _build(
         clock=now,
         chance=chance,
     )
-    concerned = {
-        Topic.EVENTS: feed.wake,
-        Topic.DELIVERIES: courier.look,
-        Topic.JOBS: submitter.look,
-        Topic.SUBSCRIPTIONS: courier.withdraw,
-    }
+    return context, submitter
+
+
+def _loops(context: Context, lines: dict[str, Line], submitter: Submitter) -> dict[str, Run]:
+    """What runs beside the requests in a process of this role."""
+    settings = context.settings
     loops: dict[str, Run] = {}
     if settings.role is not Role.WEB:
-        reconciler = Reconciler(mover, lines, enabled=settings.reconcile)
-        sweeper = Sweeper(store, reconciler, now)
-        mover.listeners.append(_check(sweeper))
-        loops |= {"retention": Retention(store, now, settings.retention_days).run}
-        loops |= {
-            "recovery": recovery.run,
-            "courier": courier.run,
-            "submitter": submitter.run,
-            "sweeper": sweeper.run,
-        }
+        loops |= _work(context, lines, submitter)
     if settings.role is not Role.WORKER:
-        loops |= {"intake": intake.run}
+        loops["intake"] = context.intake.run
     if not settings.is_sqlite:
-        loops |= {"ears": Ears(store, feed, concerned).run}
-    return context, loops
+        concerned = {
+            Topic.EVENTS: context.feed.wake,
+            Topic.DELIVERIES: context.courier.look,
+            Topic.JOBS: submitter.look,
+            Topic.SUBSCRIPTIONS: context.courier.withdraw,
+        }
+        loops["ears"] = Ears(context.store, context.feed, concerned).run
+    return loops
+
+
+def _work(context: Context, lines: dict[str, Line], submitter: Submitter) -> Mapping[str, Run]:
+    settings, store, mover = context.settings, context.store, context.mover
+    sweeper = Sweeper(store, Reconciler(mover, lines, enabled=settings.reconcile), now)
+    mover.listeners.append(_check(sweeper))
+    return {
+        "retention": Retention(store, now, settings.retention_days).run,
+        "recovery": context.recovery.run,
+        "courier": context.courier.run,
+        "submitter": submitter.run,
+        "sweeper": sweeper.run,
+    }
 
 
 async def _first_key(settings: Settings, store: Store) -> None:

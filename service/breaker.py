@@ -57,7 +57,7 @@ def after(
         last_error="",
         last_error_at=at,
     )
-    now = replace(now, failures=now.failures + 1, last_error=in_words(outcome), last_error_at=at)
+    now = replace(now, failures=now.failures + 1, last_error=outcome.words, last_error_at=at)
     if (asked := pause_asked(outcome)) is not None:
         earlier = 0 if probe else now.probe_at or 0
         return replace(now, probe_at=max(at + asked, earlier))
@@ -65,10 +65,6 @@ def after(
         return now
     pause = min(FIRST_PROBE * 2 ** min(now.probes, 20), LONGEST_PROBE)
     return replace(now, probes=now.probes + 1, probe_at=at + pause)
-
-
-def in_words(outcome: Outcome) -> str:
-    return outcome.error or f"answered {outcome.status_code}"
 
 
 def should_warn(health: Health, at: int) -> bool:

@@ -20,6 +20,7 @@ from service.deliveries import (
     settle,
 )
 from service.errors import Unavailable
+from service.feed import Nudge
 from service.hands import GRACE_SECONDS, Hands
 from service.lanes import Lane, Turns
 from service.metrics import ATTEMPT_TIME, ATTEMPTS
@@ -46,7 +47,7 @@ class Courier:
     """Carries what was just committed straight away, and claims the rest when it is due."""
 
     def __init__(
-        self, store: Store, poster: Poster, vault: Vault, clock: Clock, *, alone: bool = True
+        self, store: Store, poster: Poster, vault: Vault, clock: Clock, *, alone: bool
     ) -> None:
         self._store, self._poster, self._clock = store, poster, clock
         self._alone = alone
@@ -55,7 +56,7 @@ class Courier:
         self._turns = Turns()
         self._hands = Hands()
         self._settlements = Batches(self._commit, GROUP)
-        self._look = asyncio.Event()
+        self._nudge = Nudge()
         self._running = False
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
 
@@ -96,7 +97,7 @@ class Courier:
 
     def look(self) -> None:
         """Look at the store soon: something in it may have become due."""
-        self._look.set()
+        self._nudge.give()
 
     def withdraw(self, subscription_id: str | None = None) -> None:
         """Give back what is not under way: the subscription, or one of all, has changed."""
@@ -123,7 +124,7 @@ class Courier:
 
     async def _claim(self) -> None:
         """Claim what is due, then wait for a reason to look again."""
-        self._look.clear()
+        self._nudge.forget()
         try:
             at = self._clock()
             claimed = await self._store.claim_deliveries(self._wanted(at))
@@ -135,7 +136,7 @@ class Courier:
             log.warning("courier.waiting", reason=str(exc))
             pause = IDLE_SECONDS
         if pause > 0:
-            await self._wait(pause)
+            await self._nudge.wait(pause)
 
     def _wanted(self, at: int) -> Claim:
         full = [key for key, lane in self._lanes.items() if lane.full]
@@ -147,13 +148,6 @@ class Courier:
             full=full,
             turns=self._turns.put_off(at),
         )
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._look.wait()
-        except TimeoutError:
-            return
 
     def _lane(self, parcel: Parcel) -> Lane:
         key = parcel.subscription.id

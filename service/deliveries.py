@@ -107,6 +107,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def success(self) -> bool:
         return self.status_code is not None and _OK <= self.status_code < _REDIRECT
 
+    @property
+    def words(self) -> str:
+        return in_words(self.status_code, self.error)
+
+
+def in_words(status_code: int | None, error: str | None) -> str:
+    """Say what came of an attempt that failed."""
+    return error or f"answered {status_code}"
+
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """What a delivery becomes after an attempt; *disable* says why its subscription must end."""

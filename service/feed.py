@@ -5,6 +5,28 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 
+class Nudge:
+    """Wakes a loop before its time; one that comes while it is at work is not lost."""
+
+    def __init__(self) -> None:
+        self._given = asyncio.Event()
+
+    def give(self) -> None:
+        self._given.set()
+
+    def forget(self) -> None:
+        """Call it before looking at what the nudges are about."""
+        self._given.clear()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for a nudge since it was last forgotten, *seconds* at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._given.wait()
+        except TimeoutError:
+            return
+
+
 class Feed:
     """Take a ticket, read the store, then wait on the ticket: a wake-up in between is not lost."""
 

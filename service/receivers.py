@@ -41,20 +41,14 @@ class _Bench:
             self._recovered(receiver, before)
         else:
             health = self._failing(receiver, health)
-        if health is not None and not self._is_enabled(receiver.id):
+        now = self._changes.subscriptions.get(receiver.id, receiver)
+        if health is not None and not now.enabled:
             health = replace(health, probe_at=None)
         if health != before:
             self._changes.health[receiver.id] = health
-        self._hold(receiver.id, held=health is not None and health.held)
-
-    def _is_enabled(self, subscription_id: str) -> bool:
-        receiver = self._receiver(subscription_id)
-        return receiver is not None and receiver.enabled
-
-    def _hold(self, subscription_id: str, *, held: bool) -> None:
-        receiver = self._receiver(subscription_id)
-        if receiver is not None and receiver.enabled and receiver.held != held:
-            self._changes.subscriptions[receiver.id] = replace(receiver, held=held)
+        held = health is not None and health.held
+        if now.enabled and now.held != held:
+            self._changes.subscriptions[receiver.id] = replace(now, held=held)
 
     def _failing(self, receiver: Subscription, health: Health) -> Health:
         at = self._moves.at

@@ -1,12 +1,12 @@
 """Recoveries at work: step by step through the log, each durable, until the end or a cancel."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from service.errors import Unavailable
+from service.feed import Nudge
 from service.ids import Mint
 from service.ports import Clock, Store
 from service.times import SECOND
@@ -23,17 +23,17 @@ class Recovery:
         self, store: Store, clock: Clock, mint: Mint, recovered: Callable[[], None]
     ) -> None:
         self._store, self._clock, self._mint, self._recovered = store, clock, mint, recovered
-        self._look = asyncio.Event()
+        self._nudge = Nudge()
 
     def look(self) -> None:
         """Look soon: an operation has been asked for."""
-        self._look.set()
+        self._nudge.give()
 
     async def run(self) -> None:
         while True:
-            self._look.clear()
+            self._nudge.forget()
             if not await self._step():
-                await self._wait()
+                await self._nudge.wait(IDLE_SECONDS)
 
     async def _step(self) -> bool:
         """Take one step; False when nothing is running."""
@@ -49,10 +49,3 @@ class Recovery:
         if operation.status == "done":
             log.info("recovery.done", operation=operation.id, sent_again=operation.sent_again)
         return True
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                await self._look.wait()
-        except TimeoutError:
-            return

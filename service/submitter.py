@@ -11,6 +11,7 @@ import structlog
 from service.admission import admit
 from service.answers import Answered, is_refused, take_answer
 from service.errors import Unavailable
+from service.feed import Nudge
 from service.hands import GRACE_SECONDS, Hands
 from service.jobs import Job, Status
 from service.lines import Line
@@ -37,14 +38,14 @@ class Submitter:
         self._store, self._mover, self._lines, self._tokens = store, mover, lines, tokens
         self._limits = {name: line.max_jobs for name, line in lines.items()}
         self._clock = mover.clock
-        self._look = asyncio.Event()
+        self._nudge = Nudge()
         self._sending = Hands()
         self._waiting = True
         self._paused: set[str] = set()
 
     def look(self) -> None:
         """Look at the queues soon: something in them may have changed."""
-        self._look.set()
+        self._nudge.give()
 
     def committed(self, changes: Changes) -> None:
         """Look at the queues soon if there is a new job, or a slot that somebody waits for."""
@@ -57,9 +58,9 @@ class Submitter:
         """Send until cancelled; then let what is under way end, for a few seconds at most."""
         try:
             while True:
-                self._look.clear()
+                self._nudge.forget()
                 round_ = self._sending.spawn(self._round())
-                await self._wait(await asyncio.shield(round_))
+                await self._nudge.wait(await asyncio.shield(round_))
         finally:
             await self._sending.finish(GRACE_SECONDS)
 
@@ -79,13 +80,6 @@ class Submitter:
         at = self._clock()
         due = await self._store.next_job_due(at)
         return IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.05, (due - at) / SECOND))
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._look.wait()
-        except TimeoutError:
-            return
 
     async def _claim(self) -> list[Job]:
         at = self._clock()

@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 
 from service.errors import Unavailable
+from service.feed import Nudge
 from service.hands import GRACE_SECONDS, Hands
 from service.jobs import Job
 from service.ports import Clock, Store
@@ -25,24 +26,24 @@ class Sweeper:
 
     def __init__(self, store: Store, reconciler: Reconciler, clock: Clock) -> None:
         self._store, self._reconciler, self._clock = store, reconciler, clock
-        self._look = asyncio.Event()
+        self._nudge = Nudge()
         self._hands = Hands()
         self._free = asyncio.Semaphore(AT_ONCE)
 
     def look(self) -> None:
         """Look soon: a doubt has been raised."""
-        self._look.set()
+        self._nudge.give()
 
     async def run(self) -> None:
         try:
             while True:
-                self._look.clear()
+                self._nudge.forget()
                 try:
                     pause = 0.0 if await self.sweep() == GROUP else await self._pause()
                 except Unavailable as exc:
                     log.warning("sweeper.waiting", reason=str(exc))
                     pause = IDLE_SECONDS
-                await self._wait(pause)
+                await self._nudge.wait(pause)
         finally:
             await self._hands.finish(GRACE_SECONDS)
 
@@ -50,13 +51,6 @@ class Sweeper:
         due = await self._store.next_check()
         left = IDLE_SECONDS if due is None else (due - self._clock()) / SECOND
         return min(max(left, 0.05), IDLE_SECONDS)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._look.wait()
-        except TimeoutError:
-            return
 
     async def sweep(self) -> int:
         """Claim one group of jobs, have them settled, and say how many there were."""

@@ -88,13 +88,9 @@ class DeliveryStore(Part):
 
     async def claim_deliveries(self, wanted: Claim) -> Claimed:
         """Lease what is due, in order per job, to receivers that no other process sends to."""
-        lanes = (
-            Lanes(self._origin, wanted)
-            if self._database.shared
-            else OnlyLanes(self._origin, wanted)
-        )
+        kind = Lanes if self._database.shared else OnlyLanes
         async with self._database.writing() as session:
-            return await claim(session, wanted, lanes)
+            return await claim(session, wanted, kind(self._origin, wanted))
 
     async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes:
         """Write what became of attempts; one whose lease was taken over changes nothing.

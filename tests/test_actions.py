@@ -10,21 +10,11 @@ from service.retention import Retention
 from service.times import DAY, SECOND
 from tests.receivers import Receiver, hang, held_until, receiving, status
 from tests.running import Client, Json, Service, eventually
+from tests.walks import DONE, a_busy_receiver, a_job, an_ended_job, attempted
 
 pytestmark = pytest.mark.anyio
 
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 LONG_AGO = {"since": "2026-01-01T00:00:00Z"}
-
-
-async def a_job(service: Service, **more: object) -> Json:
-    return await service.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
-
-
-async def an_ended_job(service: Service, **more: object) -> Json:
-    job = await a_job(service, **more)
-    assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
-    return job
 
 
 async def act(client: Client, subscription: Json, action: str, body: object = None) -> Json:
@@ -37,17 +27,6 @@ async def counted(service: Service, state: str, count: int) -> list[Json]:
         return found if len(found) == count else None
 
     return list(await eventually(look))
-
-
-async def counted_tries(service: Service, attempts: int) -> None:
-    """Wait until so many attempts at the only delivery are on record."""
-
-    async def look() -> bool:
-        (delivery,) = await service.deliveries()
-        shown = await service.get(f"/v1/deliveries/{delivery['id']}")
-        return len(shown["attempts"]) == attempts
-
-    await eventually(look)
 
 
 async def test_a_paused_subscription_keeps_all_and_sends_it_in_order_when_resumed(
@@ -103,10 +82,7 @@ async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
 async def test_a_receiver_that_is_changed_while_it_is_held_is_still_tried(
     service: Service, receiver: Receiver
 ) -> None:
-    receiver.script = [status(503, retry_after="2")]
-    made = await service.subscribe(receiver.url)
-    await an_ended_job(service)
-    await counted_tries(service, 1)
+    made = await a_busy_receiver(service, receiver, seconds=2)
 
     await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"description": "mine"})
     rotated = await act(service, made, "rotate-secret")
@@ -126,7 +102,7 @@ async def test_a_receiver_at_another_url_is_tried_at_once(
         old.script = [status(503, retry_after="1000")]
         made = await service.subscribe(old.url)
         await an_ended_job(service)
-        await counted_tries(service, 1)
+        await attempted(service, 1)
 
         await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"url": receiver.url})
         await an_ended_job(service)
@@ -379,10 +355,8 @@ async def test_what_is_owed_for_ever_does_not_hold_up_what_is_forgotten(
 async def test_metrics_say_how_long_somebody_has_waited(
     service: Service, receiver: Receiver
 ) -> None:
-    receiver.script = [status(429, retry_after="1000")]
-    made = await service.subscribe(receiver.url)
-    await an_ended_job(service)
-    await counted_tries(service, 1)
+    made = await a_busy_receiver(service, receiver, seconds=1000)
+
     held = (await service.http.get("/metrics")).text
     await act(service, made, "pause")
     metrics = (await service.http.get("/metrics")).text

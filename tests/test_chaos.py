@@ -17,6 +17,7 @@ from tests.running import (
     a_process,
     plain_client,
 )
+from tests.walks import DONE
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,6 @@ SLACK_SECONDS = 0.01
 ROUNDS = 5
 PATIENCE_ROUNDS = 16
 """A machine with other things to do disturbs a round, and starvation every one of them."""
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 HELD = {
     "listens to nobody": "ConnectionRefusedError",
     "resets": "ServerDisconnectedError",

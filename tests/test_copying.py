@@ -12,9 +12,9 @@ from store import open_store
 from tests.makers import NOON, a_new_job
 from tests.receivers import Receiver
 from tests.running import Service, eventually, running_service
+from tests.walks import DONE
 
 pytestmark = pytest.mark.anyio
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 
 
 def nothing(_: Snapshot) -> Changes:

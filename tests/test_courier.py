@@ -7,16 +7,9 @@ import pytest
 from service.deliveries import EXCERPT_BYTES
 from tests.receivers import Conversation, Receiver, bomb, hang, held_until, receiving, reset, status
 from tests.running import Json, Service, eventually, running_service
+from tests.walks import a_busy_receiver, an_ended_job, attempted
 
 pytestmark = pytest.mark.anyio
-
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
-
-
-async def an_ended_job(service: Service) -> Json:
-    job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
-    assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
-    return job
 
 
 async def settled(service: Service, *statuses: str) -> Json:
@@ -28,15 +21,6 @@ async def settled(service: Service, *statuses: str) -> Json:
 
     delivery = await eventually(look)
     return await service.get(f"/v1/deliveries/{delivery['id']}")
-
-
-async def attempted(service: Service, times: int = 1) -> Json:
-    async def look() -> Json | None:
-        (delivery,) = await service.deliveries()
-        shown = await service.get(f"/v1/deliveries/{delivery['id']}")
-        return shown if len(shown["attempts"]) >= times else None
-
-    return dict(await eventually(look))
 
 
 async def test_what_is_sent_is_signed_over_its_exact_bytes(
@@ -85,10 +69,7 @@ async def test_retry_after_is_obeyed_and_uses_up_no_try(
 async def test_a_receiver_that_asks_to_be_left_alone_is(
     service: Service, receiver: Receiver
 ) -> None:
-    receiver.script = [status(429, retry_after="2")]
-    made = await service.subscribe(receiver.url)
-    await an_ended_job(service)
-    await attempted(service)
+    made = await a_busy_receiver(service, receiver, seconds=2)
 
     for _ in range(5):
         await an_ended_job(service)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from service.feed import Feed
+from service.feed import Feed, Nudge
 
 pytestmark = pytest.mark.anyio
 
@@ -71,3 +71,21 @@ async def test_a_feed_without_waiters_can_be_woken() -> None:
 
     assert feed.ticket() == 2
     assert not feed.closed
+
+
+async def test_a_nudge_that_comes_before_the_wait_is_not_lost() -> None:
+    nudge = Nudge()
+    nudge.give()
+
+    await nudge.wait(3600)
+
+
+async def test_a_nudge_is_waited_for_no_longer_than_was_said() -> None:
+    nudge = Nudge()
+    nudge.give()
+    nudge.forget()
+
+    began = asyncio.get_running_loop().time()
+    await nudge.wait(0.01)
+
+    assert asyncio.get_running_loop().time() >= began + 0.01

@@ -13,11 +13,11 @@ import pytest
 
 from tests.receivers import Receiver
 from tests.running import Json, Service, eventually, plain_client, running_service
+from tests.walks import DONE
 
 pytestmark = pytest.mark.anyio
 
 Change = Callable[[str], str]
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 
 
 async def a_ref(service: Service, **more: str) -> str:

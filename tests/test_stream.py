@@ -11,10 +11,9 @@ import pytest
 
 from tests.receivers import Receiver
 from tests.running import Client, Json, Service
+from tests.walks import DONE, a_job
 
 pytestmark = pytest.mark.anyio
-
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -76,12 +75,8 @@ def follow(
     return opened()
 
 
-async def submit(client: Client, **more: object) -> Json:
-    return await client.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
-
-
 async def an_ended_job(service: Service, **more: object) -> Json:
-    job = await submit(service, **more)
+    job = await a_job(service, **more)
     running = {"replyRef": job["ref"], "status": "RUNNING", "progressRatio": 0.5}
     assert await service.call_back("useapi", job["ref"], running) == 204
     assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
@@ -100,7 +95,7 @@ async def test_without_a_place_to_resume_a_stream_begins_now(service: Service) -
     await an_ended_job(service)
 
     async with follow(service) as stream:
-        job = await submit(service)
+        job = await a_job(service)
         message = await stream.next()
 
     assert message is not None
@@ -222,7 +217,7 @@ async def test_another_tenants_events_are_in_no_stream(service: Service) -> None
 
     async with follow(stranger, after=0) as stream:
         await an_ended_job(service)
-        theirs = await submit(stranger)
+        theirs = await a_job(stranger)
         message = await stream.next()
     other = await stranger.http.get(f"/v1/jobs/{mine['id']}/stream")
     await stranger.http.aclose()
@@ -236,7 +231,7 @@ async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_
     service: Service,
 ) -> None:
     await an_ended_job(service)
-    job = await submit(service)
+    job = await a_job(service)
 
     async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
         await an_ended_job(service)
@@ -303,7 +298,7 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
 
     async with asyncio.timeout(10):
         while await open_streams(service):
-            await submit(service)
+            await a_job(service)
 
     assert during == 1
 

@@ -14,10 +14,10 @@ from service.settings import Account
 from service.times import SECOND
 from tests.receivers import Answer, Conversation, Receiver, hang, reset, said, status
 from tests.running import Json, Service, eventually, free_port, providers_at, running_service
+from tests.walks import DONE
 
 pytestmark = pytest.mark.anyio
 
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 CAPTION = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
 RUNNING_ELSEWHERE = {
     "error": "Account me@example.com is busy executing 1 tasks",

@@ -6,11 +6,11 @@ import pytest
 
 from tests.receivers import Receiver
 from tests.running import Client, Json, Service, eventually, running_service
+from tests.walks import DONE
 
 pytestmark = pytest.mark.anyio
 
 ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
-DONE = {"status": "SUCCEEDED", "artifacts": [{"id": "a", "url": "https://example.com/1.png"}]}
 WAIT = {"prefer": "wait=30"}
 
 

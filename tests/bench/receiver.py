@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ _REF: Final = b'"ref":"'
 _REF_SIZE: Final = 36
 
 
-class Server:
+class Server(ABC):
     """A loopback server that answers every whole request from `answer`."""
 
     port = 0
@@ -28,8 +29,8 @@ class Server:
     def close(self) -> None:
         self._server.close()
 
-    def answer(self, request: bytes, first_byte_at: float) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def answer(self, request: bytes, first_byte_at: float) -> bytes: ...
 
 
 class Receiver(Server):
