@@ -79,8 +79,8 @@ ORDER BY id DESC LIMIT :limit
 
 -- list_jobs_tagged --
 -- Those with a tag, however few they are.
-SELECT j.doc FROM job_tags t JOIN jobs j ON j.id = t.job_id
-WHERE t.tenant = :tenant AND t.tag = :tag AND t.job_id < :cursor {where}
+SELECT j.doc FROM job_tags t CROSS JOIN jobs j
+WHERE t.tenant = :tenant AND t.tag = :tag AND t.job_id < :cursor AND j.id = t.job_id {where}
 ORDER BY t.job_id DESC LIMIT :limit
 
 -- inputs --
@@ -554,11 +554,11 @@ FROM deliveries WHERE tenant = :tenant AND id < :cursor {where} ORDER BY id DESC
 -- Those of one subscription: what it is owed and what is over have an index each.
 SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
        tries, claims, settled_at
-FROM deliveries WHERE tenant = :tenant AND id < :cursor AND status = 'pending' {where}
+FROM deliveries WHERE tenant || '' = :tenant AND id < :cursor AND status = 'pending' {where}
 UNION ALL
 SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at, due_at,
        tries, claims, settled_at
-FROM deliveries WHERE tenant = :tenant AND id < :cursor AND status <> 'pending' {where}
+FROM deliveries WHERE tenant || '' = :tenant AND id < :cursor AND status <> 'pending' {where}
 ORDER BY id DESC LIMIT :limit
 
 -- list_deliveries_few --

@@ -1,4 +1,5 @@
--- What every event writes stands in fewer indexes: each is a page to write for every receiver.
+-- What every event writes stands in fewer indexes, for each is a page to write for every receiver;
+-- and what is asked for by its status has one.
 
 DROP INDEX deliveries_due;
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status = 'pending' AND due_at < {held};
@@ -10,3 +11,9 @@ CREATE INDEX deliveries_of_job ON deliveries (job_id, status, subscription_id, s
 
 DROP INDEX deliveries_of_subscription;
 CREATE INDEX deliveries_over ON deliveries (subscription_id, id) WHERE status <> 'pending';
+
+DROP INDEX deliveries_dead;
+CREATE INDEX deliveries_by_status ON deliveries (tenant, status, id, subscription_id);
+
+DROP INDEX jobs_unhappy;
+CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
