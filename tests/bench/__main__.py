@@ -31,12 +31,15 @@ STORIES: Final = {
     "owed": Story(count=3000, owed=True),
     "postgres_1": Story(count=1500, kind="postgres"),
     "postgres_10": Story(count=300, well=10, kind="postgres"),
+    "postgres_100": Story(count=30, well=100, warm=10, kind="postgres"),
+    "postgres_all_well": Story(count=5, well=500, warm=8, kind="postgres"),
+    "postgres_half_dead": Story(count=5, well=500, dead=500, warm=8, kind="postgres"),
     "postgres_owed": Story(count=1500, owed=True, kind="postgres"),
     "postgres_2_2": Story(count=1500, kind="postgres", roles=SPLIT),
 }
 NAMES: Final = (
     *("route", "intake", "post", *STORIES, "postgres_intake"),
-    *("latency", "latency_calm", "latency_among_bad"),
+    *("latency", "latency_calm", "latency_among_bad", "postgres_latency"),
 )
 CALM: Final = 100
 """Callbacks a second at which bad receivers fail to disturb, if nothing else does."""
@@ -79,6 +82,9 @@ async def measure(bench: Bench, plan: Plan, wanted: Sequence[str]) -> dict[str, 
         "post": lambda: bench.post(plan.seconds),
         "postgres_intake": lambda: bench.intake(plan.callbacks, "postgres"),
         "latency": lambda: bench.latency(samples["end_to_end_1"][-1].rate / 2, plan.callbacks // 2),
+        "postgres_latency": lambda: bench.latency(
+            samples["postgres_1"][-1].rate / 2, plan.callbacks // 6, kind="postgres"
+        ),
         "latency_calm": lambda: bench.latency(CALM, plan.callbacks // 12),
         "latency_among_bad": lambda: bench.latency_among_bad(CALM, plan.callbacks // 12),
         **{name: partial(bench.end_to_end, _part(STORIES[name], plan.share)) for name in STORIES},
@@ -126,7 +132,12 @@ def _arguments() -> argparse.Namespace:
 def _wanted(only: Sequence[str] | None) -> list[str]:
     """What is wanted, and what that is measured by."""
     chosen = set(only or NAMES)
-    needed = {**report.BESIDE, "latency": "end_to_end_1", "latency_among_bad": "latency_calm"}
+    needed = {
+        **report.BESIDE,
+        "latency": "end_to_end_1",
+        "latency_among_bad": "latency_calm",
+        "postgres_latency": "postgres_1",
+    }
     chosen |= {needed[name] for name in chosen if name in needed}
     return [name for name in NAMES if name in chosen]
 

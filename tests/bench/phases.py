@@ -175,9 +175,11 @@ class Bench:
         async with misbehaving(self._folder) as urls:
             return await self.latency(rate, count, tuple(urls.values()))
 
-    async def latency(self, rate: float, count: int, bad: Sequence[str] = ()) -> Sample:
+    async def latency(
+        self, rate: float, count: int, bad: Sequence[str] = (), kind: Kind = "sqlite"
+    ) -> Sample:
         """Callbacks at a steady rate; each until the first byte of its webhook."""
-        async with self._service(Story(count=count)) as (service, pool, callbacks):
+        async with self._service(Story(count=count, kind=kind)) as (service, pool, callbacks):
             await service.subscribe(bad, 8)
             warmed = self.receiver.count + WARM
             await _pace(pool, callbacks[:WARM], rate)

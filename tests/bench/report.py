@@ -14,6 +14,7 @@ from tests.bench.process import CORES
 Samples = Mapping[str, Sequence[Sample]]
 BESIDE: Final = {
     "half_dead": "all_well",
+    "postgres_half_dead": "postgres_all_well",
     "owed": "end_to_end_1",
     "postgres_owed": "postgres_1",
     "postgres_2_2": "postgres_1",
@@ -26,8 +27,10 @@ SUBSCRIBERS: Final = {
     "postgres_intake": 0,
     "postgres_1": 1,
     "postgres_10": 10,
+    "postgres_100": 100,
 }
 _SHOWN: Final = 40
+_WHOLE: Final = 100
 
 
 def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
@@ -38,13 +41,13 @@ def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
     found: dict[str, Any] = {}
     absolute: dict[str, float] = {"sync_ms": round(sync_ms, 3)}
     for name in samples:
-        absolute[name] = round(median(one[name].rate for one in rounds))
+        absolute[name] = round(median(one[name].rate for one in rounds), 1)
         limits = [_limit(name, {n: sample.rate for n, sample in one.items()}) for one in rounds]
         known = [limit for limit in limits if limit is not None]
         if known:
             ratios = (one[name].rate / by for one, by in zip(rounds, known, strict=True))
             found[name] = round(median(ratios), 3)
-            absolute[f"{name}_limit"] = round(median(known))
+            absolute[f"{name}_limit"] = round(median(known), 1)
     rest = _latency(samples) | _start(samples) | {"cores": CORES}
     return found | rest | {"disturbed": _disturbed(samples), "absolute": absolute}
 
@@ -99,9 +102,9 @@ def table(samples: Samples, found: Mapping[str, Any]) -> str:
     other with the generator. Its ratios say what more processes cost on one core, not what they
     give on machines of their own.
     """
-    head = f"{'phase':<16}{'per s':>8}{'ratio':>8}{'measured':>10}{'main':>6}{'generator':>11}"
+    head = f"{'phase':<20}{'per s':>8}{'ratio':>8}{'measured':>10}{'main':>6}{'generator':>11}"
     rows = [_row(name, group, found.get(name)) for name, group in samples.items()]
-    rest = [f"{k:<16}{v}" for k, v in found.items() if k not in samples and k != "absolute"]
+    rest = [f"{k:<28}{v}" for k, v in found.items() if k not in samples and k != "absolute"]
     return "\n".join([f"{head}  rounds", *rows, "", *rest])
 
 
@@ -112,8 +115,12 @@ def _row(name: str, group: Sequence[Sample], ratio: float | None) -> str:
         f"{median(s.generator for s in group):>9.0f} %"
     )
     rate = median(s.rate for s in group)
-    rounds = " ".join(f"{s.rate:.0f}" for s in group)
-    return f"{name:<16}{rate:>8.0f}{'' if ratio is None else ratio:>8}{shares}  {rounds}"
+    rounds = " ".join(_rate(s.rate) for s in group)
+    return f"{name:<20}{_rate(rate):>8}{'' if ratio is None else ratio:>8}{shares}  {rounds}"
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= _WHOLE else f"{rate:.1f}"
 
 
 def last_line(found: Mapping[str, Any]) -> str:
