@@ -9,17 +9,17 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import aiosqlite
-import msgspec
 
 from service.errors import StartError, Unavailable
-from store.database import Ask, Row
 from store.dialect import LOCKS, WORDS, Dialect, Queries, read_migrations
+from store.sqlite_session import BEGIN, Connection, SqliteSession, Statement
 
 DIALECT: Final = Dialect(
     words={
@@ -36,11 +36,12 @@ DIALECT: Final = Dialect(
     unneeded=frozenset({*LOCKS, "notify"}),
 )
 READERS: Final = 2
-CHECKPOINT: Final = 64
+CHECKPOINT_EVERY: Final = 64
 """After so many transactions the log is copied into the file while nobody waits for it.
 
 A full log does the same inside the COMMIT that fills it, and that callback waits several ms.
 """
+_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(PASSIVE)")
 _BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -56,37 +57,6 @@ _READER: Final = (
 )
 
 
-class SqliteSession:
-    """One connection inside one transaction; queries go by their names in `queries.sql`."""
-
-    def __init__(self, connection: aiosqlite.Connection, queries: Queries) -> None:
-        self._connection = connection
-        self._queries = queries
-
-    async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
-        sql = self._queries.text(query, where)
-        found = await self._connection.execute_fetchall(sql, _bound(values))
-        return list(found)  # type: ignore[arg-type]
-
-    async def each(self, *asked: Ask) -> Sequence[Sequence[Row]]:
-        return [await self.rows(query, **values) for query, values in asked]
-
-    async def run(self, query: str, **values: object) -> None:
-        if self._queries.needed(query):
-            await self._connection.execute(self._queries.text(query), _bound(values))
-
-    async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
-        await self._connection.executemany(self._queries.text(query), rows)
-
-
-def _bound(values: dict[str, object]) -> dict[str, object]:
-    """Lists go to SQLite as JSON, for `json_each`."""
-    return {
-        name: msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
-        for name, value in values.items()
-    }
-
-
 class SqliteDatabase:
     """The writer under its lock, and the readers."""
 
@@ -94,8 +64,8 @@ class SqliteDatabase:
 
     def __init__(
         self,
-        writer: aiosqlite.Connection,
-        readers: Iterable[aiosqlite.Connection],
+        writer: Connection,
+        readers: Iterable[Connection],
         opened: contextlib.AsyncExitStack,
     ) -> None:
         self._writer, self._opened = writer, opened
@@ -103,7 +73,7 @@ class SqliteDatabase:
         self._lock = asyncio.Lock()
         self._commits = 0
         self._checkpoint: asyncio.Task[None] | None = None
-        self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._readers: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for reader in readers:
             self._readers.put_nowait(reader)
         self._queries = Queries(DIALECT)
@@ -115,23 +85,24 @@ class SqliteDatabase:
             if self.broken.is_set():
                 raise Unavailable("The store is broken; the service must be started again.")
             with _unavailable():
+                session = SqliteSession(self._writer, self._queries, BEGIN)
                 try:
-                    await self._writer.execute("BEGIN IMMEDIATE")
-                    yield SqliteSession(self._writer, self._queries)
-                    await self._commit()
+                    yield session
+                    await asyncio.sleep(0)  # what is kept never waited: a cancel must come before
+                    await self._commit(session)
                 except BaseException:
                     await asyncio.shield(self._writer.rollback())
                     raise
 
-    async def _commit(self) -> None:
+    async def _commit(self, session: SqliteSession) -> None:
         """A COMMIT that fails on the disk leaves unknown what is there: nothing may follow it."""
         try:
-            await self._writer.execute("COMMIT")
+            await session.end()
         except sqlite3.Error as exc:
             self._judge(exc)
             raise
         self._commits += 1
-        if self._commits % CHECKPOINT == 0:
+        if self._commits % CHECKPOINT_EVERY == 0:
             self._checkpoint = asyncio.create_task(self._copy_the_log(), name="checkpoint")
 
     def _judge(self, exc: sqlite3.Error) -> None:
@@ -142,7 +113,7 @@ class SqliteDatabase:
         """What cannot be copied now, because the disk is full, stays in the log."""
         async with self._lock:
             try:
-                await self._writer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+                await self._writer.ask(_CHECKPOINT)
             except sqlite3.Error as exc:
                 self._judge(exc)
 
@@ -209,10 +180,12 @@ def _lock(path: Path) -> int:
 
 async def _connect(
     uri: str, pragmas: Sequence[str], opened: contextlib.AsyncExitStack
-) -> aiosqlite.Connection:
+) -> Connection:
     """Connect; what is not closed keeps its thread, and with it the process, alive."""
     try:
-        connection = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+        connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None)
+        connection = Connection(connect, iter_chunk_size=64)
+        await connection
         opened.push_async_callback(connection.close)
         connection.row_factory = sqlite3.Row
         for pragma in pragmas:

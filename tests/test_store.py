@@ -34,7 +34,7 @@ from service.receivers import judge
 from service.subscriptions import Subscription
 from service.times import SECOND
 from store import open_store
-from store.sqlite import CHECKPOINT
+from store.sqlite import CHECKPOINT_EVERY
 from tests.makers import (
     CHANCE,
     NOON,
@@ -1123,7 +1123,7 @@ async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
 async def test_the_log_is_copied_into_the_file_while_the_process_lives(tmp_path: Path) -> None:
     file = tmp_path / "belfry.db"
     store = await open_store(f"sqlite:///{file}", NOON)
-    for _ in range(2 * CHECKPOINT - 1):
+    for _ in range(2 * CHECKPOINT_EVERY - 1):
         await store.put_subscription(a_subscription())
 
     alone = shutil.copy(file, tmp_path / "alone.db")  # without the log
@@ -1131,7 +1131,7 @@ async def test_the_log_is_copied_into_the_file_while_the_process_lives(tmp_path:
         ((count,),) = copied.execute("SELECT COUNT(*) FROM subscriptions")
     await store.close()
 
-    assert count >= CHECKPOINT
+    assert count >= CHECKPOINT_EVERY
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
