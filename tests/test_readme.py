@@ -3,12 +3,13 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.running import ADMIN_KEY, Bench
+from tests.running import ADMIN_KEY, Bench, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,35 @@ async def test_the_demo_ends_as_it_should() -> None:
 
     assert process.returncode == 0, printed.decode()
     assert "Nobody was polled" in printed.decode()
+
+
+def within(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_the_demo_cleans_up_however_it_is_stopped(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from service.cli import main; main()",
+        "demo",
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+    async def began() -> bool:
+        return bool(within(tmp_path, "*/belfry.db*"))
+
+    await eventually(began)
+    process.send_signal(sent)
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+
+    assert process.returncode == 0
+    assert "cleaned up" in printed.decode()
+    assert not within(tmp_path, "*")
 
 
 def test_every_setting_is_in_the_readme() -> None:

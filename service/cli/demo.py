@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -40,6 +41,8 @@ def run(*, once: bool) -> int:
 
 
 async def _show(folder: Path, console: Console, *, once: bool) -> int:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     logs.configure(logging.INFO, (folder / "service.log").open("wb"))
     key = f"demo-{secrets.token_hex(14)}"
     subscriber = Subscriber()
