@@ -24,7 +24,13 @@ LOOPS = (
     *("next_check", "claim_checks", "old_jobs", "notices_outlived", "jobs_by_ref", "owed_pairs"),
     *("due_deliveries", "due_of", "park_deliveries", "next_delivery_due", "next_turn", "rated"),
     *("lease_deliveries", "settle_delivery", "release_delivery", "supersede", "end_backlog"),
-    *("void_delivery_leases", "void_job_leases", "claim_operation", "oldest_owed"),
+    *(
+        "settle_callbacks",
+        "void_delivery_leases",
+        "void_job_leases",
+        "claim_operation",
+        "oldest_owed",
+    ),
 )
 """What is asked again and again, however much the store has seen."""
 LARGE = re.compile(r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX)")
@@ -123,6 +129,7 @@ JOB, LOG, DELIVERY = sql_jobs.FILTERS, sql_log.CALLBACK_FILTERS, sql_deliveries.
         ("list_jobs", JOB["status"], "by_status (tenant=? AND status=? AND id<?)"),
         ("list_jobs_few", JOB["ref"], "sqlite_autoindex_jobs_1 (id=?)"),
         ("list_jobs_tagged", JOB["tag"], "sqlite_autoindex_job_tags_1 (tenant=? AND tag=?"),
+        ("list_callbacks", LOG["quarantined"], "callbacks_in_doubt (tenant=? AND id<?)"),
         ("list_callbacks_few", LOG["job"], "callbacks_once (job_id=?)"),
         ("list_deliveries", DELIVERY["status"], "by_status (tenant=? AND status=? AND id<?)"),
         ("list_deliveries_few", DELIVERY["job"], "deliveries_of_job (job_id=?"),

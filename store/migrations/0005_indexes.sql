@@ -1,5 +1,5 @@
 -- What every event writes stands in fewer indexes, for each is a page to write for every receiver;
--- and what is asked for by its status has one.
+-- and what is asked for by its status, or because it is in doubt, has one.
 
 DROP INDEX deliveries_due;
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status = 'pending' AND due_at < {held};
@@ -17,3 +17,6 @@ CREATE INDEX deliveries_by_status ON deliveries (tenant, status, id, subscriptio
 
 DROP INDEX jobs_unhappy;
 CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
+
+DROP INDEX callbacks_in_doubt;
+CREATE INDEX callbacks_in_doubt ON callbacks (tenant, id) WHERE doubt IS NOT NULL;
