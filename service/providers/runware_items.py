@@ -35,6 +35,7 @@ _FAILED: Final = frozenset({"error", "failed"})
 _DONE: Final = frozenset({"success", "succeeded", "completed"})
 _PASSING: Final = frozenset({"taskType", "taskUUID", "status", "cost", "progress"})
 _HUNDRED: Final = 100.0
+_NAMES: Final = tuple(stem + end for end in ("UUID", "URL") for stem in MEDIA)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,8 +154,7 @@ def _part(item: dict[str, Any]) -> str:
     index = count(item.get("resultIndex"))
     if index is not None:
         return str(index)
-    keys = [stem + end for end in ("UUID", "URL") for stem in MEDIA]
-    named = next((value for key in keys if (value := text(item.get(key)))), None)
+    named = next((value for key in _NAMES if (value := text(item.get(key)))), None)
     return named or "#" + _digest(item)
 
 
