@@ -97,7 +97,7 @@ class Poster:
                 at=at,
                 duration_ms=0,
                 status_code=response.status,
-                excerpt=excerpt.decode("utf-8", "replace").replace("\x00", "\ufffd"),
+                excerpt=_text(excerpt, response.headers.get("content-encoding", "identity")),
                 retry_after_seconds=retry_after(response.headers.get("retry-after"), at),
                 headers=_kept(response.headers),
             )
@@ -128,6 +128,13 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     named = [(name.lower(), value) for name, value in headers.items()]
     plain = [(n, v) for n, v in named if n not in _PRIVATE_HEADERS and v.isprintable()]
     return {name: value[:MAX_HEADER] for name, value in plain[:MAX_HEADERS]}
+
+
+def _text(excerpt: bytes, encoding: str) -> str:
+    """Show what can be read of an answer; of one that is compressed, unasked, that is nothing."""
+    if encoding.lower() != "identity":
+        return f"({encoding[:MAX_HEADER]}, not unpacked)"
+    return excerpt.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 async def _read_some(content: aiohttp.StreamReader) -> bytes:

@@ -152,6 +152,21 @@ async def test_a_hostile_answer_costs_one_attempt(
     assert attempt["error"] or len(attempt["excerpt"]) <= EXCERPT_BYTES
 
 
+async def test_an_answer_that_is_compressed_unasked_is_neither_unpacked_nor_kept(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [bomb]
+    await service.subscribe(receiver.url)
+
+    await an_ended_job(service)
+    delivery = await attempted(service)
+
+    (attempt,) = delivery["attempts"]
+    assert (delivery["status"], attempt["status_code"]) == ("delivered", 200)
+    assert attempt["excerpt"] == "(gzip, not unpacked)"
+    assert attempt["headers"]["content-encoding"] == "gzip"
+
+
 async def test_only_the_beginning_of_an_answer_is_kept(
     service: Service, receiver: Receiver
 ) -> None:
