@@ -18,6 +18,7 @@ from service.ears import Ears
 from service.feed import Feed
 from service.intake import Intake
 from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
+from service.lanes import SendQueues
 from service.lines import Line
 from service.loops import Loops, Run
 from service.metrics import EVENTS
@@ -69,8 +70,9 @@ def _build(
     """Put the parts together; what runs of them is started once all of them are there."""
     vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
-    courier = Courier(store, poster, vault, now, alone=settings.is_sqlite)
-    mover = Mover(store, now, chance.new_id, courier.takes)
+    queues = SendQueues(settings.max_posts, alone=settings.is_sqlite)
+    courier = Courier(store, poster, vault, now, queues)
+    mover = Mover(store, now, chance.new_id, queues)
     courier.settle = partial(mover.settle, judge=judge)
     submitter, durations = Submitter(store, mover, lines, tokens), Durations()
     mover.listeners += [

@@ -13,21 +13,21 @@ from service.deliveries import (
     ATTEMPT_SECONDS,
     LEASE,
     DeliveryStatus,
-    Hand,
     Outcome,
     Parcel,
     Settlement,
+    is_intermediate,
     settle,
 )
 from service.errors import Unavailable
 from service.feed import Nudge
 from service.hands import GRACE_SECONDS, Hands
-from service.lanes import Lane, Turns
+from service.lanes import Lane, SendQueues, Turns
 from service.metrics import ATTEMPT_TIME, ATTEMPTS
 from service.outbound import Poster
 from service.ports import Changes, Claim, Clock, Store
 from service.signing import Vault, secret_bytes, webhook_signature
-from service.subscriptions import Subscription, signing_secrets
+from service.subscriptions import signing_secrets
 from service.times import SECOND
 
 CLAIM: Final = 200
@@ -47,37 +47,20 @@ class Courier:
     """Carries what was just committed straight away, and claims the rest when it is due."""
 
     def __init__(
-        self, store: Store, poster: Poster, vault: Vault, clock: Clock, *, alone: bool
+        self, store: Store, poster: Poster, vault: Vault, clock: Clock, queues: SendQueues
     ) -> None:
         self._store, self._poster, self._clock = store, poster, clock
-        self._alone = alone
+        self._queues = queues
         self.settle: Settle = _settled_by_nobody
-        self._lanes: dict[str, Lane] = {}
         self._turns = Turns()
         self._hands = Hands()
         self._settlements = Batches(self._commit, GROUP)
         self._nudge = Nudge()
-        self._running = False
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
 
-    def takes(self, subscription: Subscription, job_id: str | None, behind: bool) -> Hand:  # noqa: FBT001
-        """Say who is to carry a delivery that is being committed.
-
-        Beside other processes nobody takes what the store has not given it: a receiver is sent to
-        by one process at a time.
-        """
-        if not subscription.is_open or subscription.rate_limit:
-            return Hand.PARKED
-        lane = self._lanes.get(subscription.id)
-        if lane is not None and lane.full:
-            lane.turned_away = True
-            return Hand.PARKED
-        in_hand = lane is not None and job_id is not None and lane.has_chain(job_id)
-        ours = self._running and self._alone
-        return Hand.TAKEN if ours and (in_hand or not behind) else Hand.LEFT
-
     def committed(self, changes: Changes) -> None:
-        """Carry what was promised by `takes`; it is on disk, under our lease."""
+        """Carry what was placed here (`SendQueues.place`); it is on disk, under our lease."""
+        self._queues.drop(changes.superseded)
         taken = [parcel for parcel in changes.parcels if parcel.delivery.claims]
         if taken:
             self.hand_over(taken)
@@ -86,14 +69,9 @@ class Courier:
 
     def hand_over(self, parcels: Sequence[Parcel]) -> None:
         """Carry parcels under their lease; what may not be sent yet goes back to the store."""
-        old = [one for parcel in parcels for one in self._lane(parcel).outdated(parcel)]
-        if old:
-            self._hands.spawn(self._supersede(old))
-        left = [parcel for parcel in parcels if not self._lane(parcel).put(parcel)]
-        for subscription_id in {parcel.subscription.id for parcel in parcels}:
-            self._staff(self._lanes[subscription_id])
-        if left:
-            self._hands.spawn(self._release(left))
+        if refused := self._queues.put(parcels):
+            self._hands.spawn(self._release(refused))
+        self._staff()
 
     def look(self) -> None:
         """Look at the store soon: something in it may have become due."""
@@ -101,25 +79,22 @@ class Courier:
 
     def withdraw(self, subscription_id: str | None = None) -> None:
         """Give back what is not under way: the subscription, or one of all, has changed."""
-        for lane in list(self._lanes.values()):
-            if subscription_id in (None, lane.subscription.id) and (left := lane.give_back()):
-                self._hands.spawn(self._release(left))
+        if left := self._queues.give_back(subscription_id):
+            self._hands.spawn(self._release(left))
         self.look()
 
     async def run(self) -> None:
         """Carry until cancelled; then finish what is under way, for a few seconds at most."""
-        self._running = True
+        self._queues.is_open = True
         settling = asyncio.create_task(self._settlements.run(), name="settlements")
         try:
             while True:
                 await self._claim()
         finally:
-            self._running = False
-            await self._release([p for lane in self._lanes.values() for p in lane.give_back()])
+            self._queues.is_open = False
+            await self._release(self._queues.give_back())
             await self._hands.finish(GRACE_SECONDS)
-            await self._release(
-                [p for lane in self._lanes.values() for p in lane.under_way.values()]
-            )
+            await self._release(self._queues.under_way)
             settling.cancel()
 
     async def _claim(self) -> None:
@@ -139,45 +114,34 @@ class Courier:
             await self._nudge.wait(pause)
 
     def _wanted(self, at: int) -> Claim:
-        full = [key for key, lane in self._lanes.items() if lane.full]
         return Claim(
             at=at,
             lease_until=at + LEASE,
             limit=CLAIM,
-            kept=list(self._lanes),
-            full=full,
+            kept=list(self._queues.lanes),
+            full=self._queues.full,
             turns=self._turns.put_off(at),
         )
 
-    def _lane(self, parcel: Parcel) -> Lane:
-        key = parcel.subscription.id
-        if key not in self._lanes:
-            self._lanes[key] = Lane(parcel.subscription)
-        return self._lanes[key]
+    def _staff(self) -> None:
+        """Begin as many POSTs as there is work and room for."""
+        while (started := self._queues.start()) is not None:
+            self._hands.spawn(self._carry_on(*started))
 
-    def _staff(self, lane: Lane) -> None:
-        """Put as many hands on a lane as it has work and room for."""
-        while lane.wants_hands and self._running:
-            parcel = lane.next()
-            if parcel is None:
-                return
-            lane.active += 1
-            self._hands.spawn(self._carry_on(lane, parcel))
-
-    async def _carry_on(self, lane: Lane, parcel: Parcel | None) -> None:
-        """Carry parcels of a lane one after the other until there are none."""
-        try:
-            while parcel is not None:
-                settled = await self._carried(parcel)
-                await self._release(lane.done(parcel, settled=settled))
-                parcel = lane.next() if self._running else None
-        finally:
-            lane.active -= 1
-        if lane.turned_away and not lane.full:
-            lane.turned_away = False
-            self.look()
-        if lane.held == 0 and lane.active == 0:
-            self._lanes.pop(lane.subscription.id, None)
+    async def _carry_on(self, lane: Lane, parcel: Parcel) -> None:
+        """Carry *parcel*, then whatever is next, until there is none."""
+        structlog.contextvars.clear_contextvars()  # of the request that happened to start this
+        started: tuple[Lane, Parcel] | None = (lane, parcel)
+        while started is not None:
+            lane, parcel = started
+            settled = await self._carried(parcel)
+            left = self._queues.done(lane, parcel, settled=settled)
+            if lane.turned_away and not lane.full:
+                lane.turned_away = False
+                self.look()
+            started = self._queues.start()
+            self._staff()
+            await self._release(left)
 
     async def _carried(self, parcel: Parcel) -> bool:
         """Whatever goes wrong with one parcel, its lane goes on; the lease brings it back."""
@@ -203,10 +167,10 @@ class Courier:
             log.warning("delivery.unsettled", delivery=delivery.id)
             return False
         _log(settlement)
-        if settlement.delivery.status is DeliveryStatus.PENDING:
+        over = settlement.delivery.status is not DeliveryStatus.PENDING
+        if not over or (parcel.claimed and is_intermediate(delivery.type)):
             self.look()
-            return False
-        return True
+        return over
 
     async def post(self, parcel: Parcel) -> Outcome:
         """Sign and POST once, whatever the state of the subscription."""
@@ -232,13 +196,6 @@ class Courier:
         for subscription_id in changes.subscriptions:
             self.withdraw(subscription_id)
         return [None] * len(settlements)
-
-    async def _supersede(self, parcels: Sequence[Parcel]) -> None:
-        """If this fails they are sent all the same, when their lease ends: late, and in order."""
-        try:
-            await self._store.supersede([p.delivery for p in parcels], self._clock())
-        except Unavailable:
-            log.warning("delivery.unreleased", count=len(parcels))
 
     async def _release(self, parcels: Sequence[Parcel]) -> None:
         """Give parcels back, a few at a time; if even that fails, their lease ends by itself."""

@@ -54,18 +54,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """All a courier needs to carry one delivery; *behind*: an earlier event was still owed.
+    """All a courier needs to carry one delivery.
 
-    A *probe* tries whether a held receiver is back, and uses up no try; *not_before* keeps to the
-    rate of the subscription.
+    *behind* is the sequence of the newest earlier event of the job that was still owed to the
+    subscription when this one was committed; 0: none was. A *probe* tries whether a held receiver
+    is back, and uses up no try; *not_before* keeps to the rate of the subscription. One that was
+    *claimed* lay in the store, where later events of its job may lie too.
     """
 
     delivery: Delivery
     subscription: Subscription
     payload: bytes
-    behind: bool = False
+    behind: int = 0
     probe: bool = False
     not_before: int = 0
+    claimed: bool = False
 
     @property
     def is_left(self) -> bool:
@@ -188,8 +191,12 @@ def pause_asked(outcome: Outcome) -> int | None:
 
 def allowed_tries(kind: str) -> int:
     """An intermediate event is tried once more at most: the next one tells more."""
-    lasting = not kind.startswith("job.") or kind.removeprefix("job.") in ENDS
-    return len(SCHEDULE) if lasting else INTERMEDIATE_TRIES
+    return INTERMEDIATE_TRIES if is_intermediate(kind) else len(SCHEDULE)
+
+
+def is_intermediate(kind: str) -> bool:
+    """Whether a later event of the same job follows one of type *kind*."""
+    return kind.startswith("job.") and kind.removeprefix("job.") not in ENDS
 
 
 def _settled(delivery: Delivery, status: DeliveryStatus, outcome: Outcome, now: int) -> Settlement:

@@ -1,28 +1,35 @@
 """The one path by which a job changes: its move, the event of it, and the deliveries owed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from service.deliveries import HELD, LEASE, Hand, Parcel, Settlement, owe, wanted_by
+from service.deliveries import HELD, LEASE, Delivery, Hand, Parcel, Settlement, owe, wanted_by
 from service.events import Event, event_for, notice, type_of
 from service.ids import Mint
 from service.jobs import Job
 from service.ports import Changes, Clock, Idempotency, NewJob, Snapshot, Store, Superseding
 from service.subscriptions import Subscription, matches
 
-Take = Callable[[Subscription, str | None, bool], Hand]
-"""Asks the courier who is to carry a delivery of a job; True: an earlier event of it is owed."""
+
+class Placement(Protocol):
+    """Says who is to carry a delivery that is being committed (`service.lanes.SendQueues`)."""
+
+    def place(self, subscription: Subscription, job_id: str | None, behind: int) -> Hand:
+        """*behind*: the newest earlier event of the job that is owed and not being taken here."""
+
+    def waiting_progress(self, subscription_id: str, job_id: str) -> list[Delivery]: ...
 
 
 class Moves:
     """Collects what one transaction changes; a job may move more than once in it."""
 
-    def __init__(self, snapshot: Snapshot, at: int, mint: Mint, take: Take) -> None:
+    def __init__(self, snapshot: Snapshot, at: int, mint: Mint, placement: Placement) -> None:
         self.changes, self.at = Changes(), at
-        self._snapshot, self._mint, self._take = snapshot, mint, take
-        self._owed = set(snapshot.owed)
+        self._snapshot, self._mint, self._placement = snapshot, mint, placement
+        self._owed = dict(snapshot.owed)
+        self._taken: dict[tuple[str, str], int] = {}
 
     def new_id(self, prefix: str) -> str:
         return self._mint(prefix, self.at)
@@ -69,44 +76,48 @@ class Moves:
             self.changes.parcels.append(self._parcel(event, subscription))
 
     def _parcel(self, event: Event, subscription: Subscription) -> Parcel:
-        behind = event.job_id is not None and self._is_behind(event, event.job_id, subscription)
+        """Owe *event* to *subscription*; it is not taken where it would overtake another."""
+        pair = (event.job_id or event.id, subscription.id)
+        behind = self._owed.get(pair, 0)
+        self._owed[pair] = event.sequence
+        if behind and subscription.delivery == "latest":
+            self._supersede(event, *pair)
+        ahead = 0 if self._taken.get(pair) == behind else behind
+        hand = self._placement.place(subscription, event.job_id, ahead)
         delivery = owe(event, subscription, self.new_id("dlv"))
-        hand = self._take(subscription, event.job_id, behind)
         if hand is Hand.TAKEN:
+            self._taken[pair] = event.sequence
             delivery = replace(delivery, claims=1, due_at=self.at + LEASE)
         elif hand is Hand.PARKED:
             delivery = replace(delivery, due_at=HELD)
         return Parcel(delivery, subscription, event.payload, behind)
 
-    def _is_behind(self, event: Event, job_id: str, subscription: Subscription) -> bool:
-        """Whether an earlier event of the job is owed; what of it is outdated is not sent."""
-        pair = (job_id, subscription.id)
-        if pair not in self._owed:
-            self._owed.add(pair)
-            return False
-        if subscription.delivery == "latest":
-            outdated = Superseding(
+    def _supersede(self, event: Event, job_id: str, subscription_id: str) -> None:
+        """End the progress events of the job that are not sent yet: *event* says more."""
+        self.changes.superseding.append(
+            Superseding(
                 job_id=job_id,
-                subscription_id=subscription.id,
+                subscription_id=subscription_id,
                 sequence=event.sequence,
                 at=self.at,
             )
-            self.changes.superseding.append(outdated)
-        return True
+        )
+        waiting = self._placement.waiting_progress(subscription_id, job_id)
+        self.changes.superseded += [replace(one, settled_at=self.at) for one in waiting]
 
 
 class Mover:
     """Changes jobs in the store, and tells those at work what was committed."""
 
-    def __init__(self, store: Store, clock: Clock, mint: Mint, take: Take) -> None:
-        self._store, self.clock, self._mint, self._take = store, clock, mint, take
+    def __init__(self, store: Store, clock: Clock, mint: Mint, placement: Placement) -> None:
+        self._store, self.clock, self._mint, self._placement = store, clock, mint, placement
         self.listeners: list[Callable[[Changes], None]] = []
 
     async def add(self, new: Sequence[NewJob], key: Idempotency | None) -> tuple[list[Job], bool]:
         """Store new jobs; False when *key* was there and these are the jobs it made before."""
 
         def decide(snapshot: Snapshot) -> Changes:
-            moves = Moves(snapshot, self.clock(), self._mint, self._take)
+            moves = Moves(snapshot, self.clock(), self._mint, self._placement)
             for job in snapshot.jobs.values():
                 moves.move(None, job)
             return moves.changes
@@ -122,7 +133,7 @@ class Mover:
         """Let *act* move the jobs of *refs* inside one transaction."""
 
         def decide(snapshot: Snapshot) -> Changes:
-            moves = Moves(snapshot, self.clock(), self._mint, self._take)
+            moves = Moves(snapshot, self.clock(), self._mint, self._placement)
             act(moves)
             return moves.changes
 
@@ -138,7 +149,7 @@ class Mover:
         """Write what became of attempts, and what *judge* says of their receivers."""
 
         def decide(snapshot: Snapshot) -> Changes:
-            moves = Moves(snapshot, self.clock(), self._mint, self._take)
+            moves = Moves(snapshot, self.clock(), self._mint, self._placement)
             judge(moves, snapshot, settlements)
             return moves.changes
 

@@ -84,7 +84,8 @@ class Superseding(msgspec.Struct, frozen=True, kw_only=True):
 class Changes(msgspec.Struct, kw_only=True):
     """What one transaction writes; *jobs* by id, as they stand at its end.
 
-    *repeated* is filled by the store: the ids of callbacks whose bytes were there already.
+    *superseding* ends what lies in the store, *superseded* what waits in this process under a
+    lease. *repeated* is filled by the store: the ids of callbacks whose bytes were there already.
     """
 
     jobs: dict[str, Job] = {}
@@ -98,6 +99,7 @@ class Changes(msgspec.Struct, kw_only=True):
     rejudged: list[Callback] = []
     settled: list[Settled] = []
     superseding: list[Superseding] = []
+    superseded: list[Delivery] = []
     health: dict[str, Health | None] = {}
     subscriptions: dict[str, Subscription] = {}
     repeated: set[str] = set()
@@ -107,7 +109,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a transaction has read: *jobs* by submission ref, locked until it ends.
 
     *standing* are the standing subscriptions by tenant, *replies* those of the jobs' own reply
-    URLs by id. *owed* are the (job, subscription) pairs that are still owed an earlier event.
+    URLs by id. *owed* has, for each (job, subscription) pair that is still owed an event, the
+    highest sequence of these.
     *paused* are the accounts that are refused, where these were asked for; *receivers* the
     subscriptions that were sent to, and *health* says which of them fail.
     """
@@ -115,7 +118,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Mapping[str, Job]
     standing: Mapping[str, Sequence[Subscription]]
     replies: Mapping[str, Subscription] = {}
-    owed: frozenset[tuple[str, str]] = frozenset()
+    owed: Mapping[tuple[str, str], int] = {}
     paused: frozenset[str] = frozenset()
     receivers: Mapping[str, Subscription] = {}
     health: Mapping[str, Health] = {}
@@ -264,7 +267,6 @@ class Store(Protocol):
 
     async def claim_deliveries(self, wanted: Claim) -> Claimed: ...
     async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes: ...
-    async def supersede(self, deliveries: Sequence[Delivery], at: int) -> None: ...
     async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]: ...
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None: ...
     async def next_delivery_due(self) -> int | None: ...

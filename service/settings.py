@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_targets: tuple[Network, ...] = ()
     reconcile: bool = True
     retention_days: int = 30
+    max_posts: int = 512
     host: str = "127.0.0.1"
     port: int = 8080
     accounts: dict[str, Account] = {}
@@ -147,6 +148,7 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
         reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
         retention_days=reader.read("BELFRY_RETENTION_DAYS", _days, Settings().retention_days),
+        max_posts=reader.read("BELFRY_MAX_POSTS", _slots, Settings().max_posts),
         host=reader.read("HOST", str, Settings().host),
         port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
         accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},

@@ -21,6 +21,7 @@ from store.rows import (
     parcel_row,
     subscription_of,
     subscription_row,
+    superseded_row,
     verdict_row,
 )
 
@@ -55,7 +56,7 @@ async def snapshot(session: Session, standing: Standing, refs: Sequence[str]) ->
         jobs=jobs,
         standing=await standing.at(session, rows[0]["revision"]) if rows else {},
         replies=await replies(session, jobs.values()),
-        owed=await _owed(session, owed) if owed else frozenset(),
+        owed=await _owed(session, owed) if owed else {},
     )
 
 
@@ -65,9 +66,9 @@ async def replies(session: Session, jobs: Iterable[Job]) -> dict[str, Subscripti
     return {row["id"]: subscription_of(row) for row in rows}
 
 
-async def _owed(session: Session, jobs: Sequence[str]) -> frozenset[tuple[str, str]]:
+async def _owed(session: Session, jobs: Sequence[str]) -> dict[tuple[str, str], int]:
     rows = await session.rows("owed_pairs", jobs=jobs)
-    return frozenset((row["job_id"], row["subscription_id"]) for row in rows)
+    return {(row["job_id"], row["subscription_id"]): row["sequence"] for row in rows}
 
 
 async def write(session: Session, changes: Changes) -> None:
@@ -89,6 +90,7 @@ async def write_events(session: Session, changes: Changes) -> None:
         await _many(session, "add_event", map(event_row, changes.events))
     if changes.superseding:
         await _many(session, "supersede", map(asdict, changes.superseding))
+    await _many(session, "supersede_claimed", map(superseded_row, changes.superseded))
     await _many(session, "add_delivery", map(parcel_row, changes.parcels))
     await _many(session, "mark_backlog", ({"id": one} for one in sorted(_backlogs(changes))))
 

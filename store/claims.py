@@ -138,9 +138,7 @@ async def _turns(
 
 def _marked(parcel: Parcel, *, probe: bool, slots: dict[str, int]) -> Parcel:
     not_before = slots.get(parcel.delivery.id, 0)
-    if not probe and not not_before:
-        return parcel
-    return msgspec.structs.replace(parcel, probe=probe, not_before=not_before)
+    return msgspec.structs.replace(parcel, probe=probe, not_before=not_before, claimed=True)
 
 
 async def _parcels(session: Session, claimed: Sequence[Delivery]) -> list[Parcel]:

@@ -50,8 +50,8 @@ ORDER BY j.id
 
 -- owed_pairs --
 -- Whoever is still owed an earlier event of these jobs must not get a later one first.
-SELECT DISTINCT job_id, subscription_id FROM deliveries
-WHERE status = 'pending' AND job_id {in:jobs}
+SELECT job_id, subscription_id, MAX(sequence) AS sequence FROM deliveries
+WHERE status = 'pending' AND job_id {in:jobs} GROUP BY job_id, subscription_id
 
 -- answer_submission --
 -- The provider's answer, raw, for those who ask what it said.

@@ -107,6 +107,10 @@ def delivery_row(delivery: Delivery) -> Values:
     }
 
 
+def superseded_row(delivery: Delivery) -> Values:
+    return {"id": delivery.id, "claims": delivery.claims, "at": delivery.settled_at}
+
+
 def settlement_row(settlement: Settlement) -> Values:
     delivery = settlement.delivery
     return {

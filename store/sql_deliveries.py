@@ -122,12 +122,6 @@ class DeliveryStore(Part):
             receivers={row["id"]: subscription_of(row) for row in rows},
         )
 
-    async def supersede(self, deliveries: Sequence[Delivery], at: int) -> None:
-        """End what a newer event of its job has made outdated before it was sent."""
-        rows = [{"id": d.id, "claims": d.claims, "at": at} for d in deliveries]
-        async with self._database.writing() as session:
-            await session.run_many("supersede_claimed", rows)
-
     async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]:
         async with self._database.reading() as session:
             return await _health(session, subscription_ids)

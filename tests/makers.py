@@ -8,6 +8,7 @@ from service.callbacks import Callback, Verdict
 from service.deliveries import LEASE, Delivery, DeliveryStatus, Outcome, Parcel, Settlement
 from service.events import Event
 from service.jobs import Job, Report
+from service.lanes import SendQueues
 from service.ports import Claim, Key, NewJob
 from service.subscriptions import Subscription
 from service.times import SECOND
@@ -49,6 +50,9 @@ class Chance:
     def noise(self, count: int) -> bytes:
         return self._next().to_bytes(count, "big")
 
+
+NOBODY = SendQueues(1, alone=False)
+"""The placement of a process that sends nothing itself."""
 
 CHANCE = Chance()
 """Shared by the makers, so that no two things they make have one id or ref."""
@@ -124,7 +128,7 @@ def a_delivery(**changes: Any) -> Delivery:
     return Delivery(**{**made, **changes})
 
 
-def a_parcel(subscription: Subscription, *, behind: bool = False, **changes: Any) -> Parcel:
+def a_parcel(subscription: Subscription, *, behind: int = 0, **changes: Any) -> Parcel:
     delivery = a_delivery(subscription_id=subscription.id, tenant=subscription.tenant, **changes)
     return Parcel(delivery, subscription, b"{}", behind)
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from service.breaker import FIRST_PROBE, GIVE_UP, LONGEST_PROBE, THRESHOLD, Health, after
-from service.deliveries import Hand, Settlement
+from service.deliveries import Settlement
 from service.moves import Moves
 from service.ports import Changes, Snapshot
 from service.receivers import judge
@@ -11,6 +11,7 @@ from service.subscriptions import Subscription
 from service.times import SECOND
 from tests.makers import (
     CHANCE,
+    NOBODY,
     NOON,
     a_delivery,
     a_settlement,
@@ -40,7 +41,7 @@ def judged(
         receivers={HOOK.id: hook},
         health={HOOK.id: health} if health else {},
     )
-    moves = Moves(snapshot, at, CHANCE.new_id, lambda *_: Hand.LEFT)
+    moves = Moves(snapshot, at, CHANCE.new_id, NOBODY)
     judge(moves, snapshot, settlements)
     return moves.changes
 

@@ -112,6 +112,32 @@ async def test_as_many_posts_as_a_subscription_allows_are_under_way_over_all_pro
     assert len(receiver.received) == 20
 
 
+async def test_a_process_makes_no_more_posts_at_once_than_it_is_told(
+    sqlite_url: str, receiver: Receiver
+) -> None:
+    gate, under_way, most = asyncio.Event(), 0, 0
+
+    async def answer(conversation: Conversation) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await gate.wait()
+        under_way -= 1
+        await status(200)(conversation)
+
+    receiver.otherwise = answer
+    async with running_service(sqlite_url, BELFRY_MAX_POSTS="4") as service:
+        for n in range(8):
+            await service.subscribe(f"{receiver.url}/{n}")
+        await an_ended_job(service)
+        await receiver.wait(4)
+        gate.set()
+        told = await receiver.wait(8)
+
+    assert most == 4
+    assert len({one.path for one in told}) == 8
+
+
 async def test_gone_disables_the_subscription(service: Service, receiver: Receiver) -> None:
     receiver.script = [status(410)]
     made = await service.subscribe(receiver.url)

@@ -45,10 +45,12 @@ def worked(house: House, bad: Callable[[Delivery], bool]) -> list[Post]:
     """Send all that may be sent now; what is *bad* fails."""
     (worker,) = house.workers
     house.claim(worker)
-    begun = list(house.start(worker))
-    for post in begun:
-        code = 500 if bad(post.parcel.delivery) else 200
-        house.settle(worker, post, Outcome(at=post.at, duration_ms=0, status_code=code))
+    begun: list[Post] = []
+    while posts := list(house.start(worker)):
+        for post in posts:
+            code = 500 if bad(post.parcel.delivery) else 200
+            house.settle(worker, post, Outcome(at=post.at, duration_ms=0, status_code=code))
+        begun += posts
     return begun
 
 

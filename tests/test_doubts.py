@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from service.answers import ANSWER_GRACE, MAX_LOST, Answered, take_answer
-from service.deliveries import Hand
 from service.doubts import LONGEST_EXTENSION, MAX_READS, NOT_ASKED, postponed, settle
 from service.jobs import Job, Reason, Report, Status
 from service.moves import Moves
@@ -13,7 +12,7 @@ from service.ports import Snapshot
 from service.providers import Answer, Busy, Doubt, Finding, Gone, Reply, Unknown
 from service.submissions import doubted
 from service.times import SECOND
-from tests.makers import CHANCE, NOON, a_job, a_report
+from tests.makers import CHANCE, NOBODY, NOON, a_job, a_report
 
 OVER = NOON + 3600 * SECOND
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
@@ -123,9 +122,7 @@ def test_a_settlement_is_said_in_words(finding: Finding) -> None:
 
 
 def taken(job: Job, answer: Answer, in_doubt: Doubt = Doubt.AWAIT, status: int = 200) -> Moves:
-    moves = Moves(
-        Snapshot(jobs={job.ref: job}, standing={}), NOON, CHANCE.new_id, lambda *_: Hand.LEFT
-    )
+    moves = Moves(Snapshot(jobs={job.ref: job}, standing={}), NOON, CHANCE.new_id, NOBODY)
     reply = Reply(status=status, headers={}, body=b"")
     given = Answered(sent=job, answer=answer, reply=reply, in_doubt=in_doubt, jitter=0.5)
     take_answer(moves, given)
@@ -179,9 +176,7 @@ def test_busy_puts_it_back_and_leaves_the_account_alone() -> None:
 @pytest.mark.parametrize("answer", [SILENT, Busy(message="late")])
 def test_an_answer_to_an_earlier_sending_decides_nothing(answer: Answer) -> None:
     job = sent(tries=2)
-    moves = Moves(
-        Snapshot(jobs={job.ref: job}, standing={}), NOON, CHANCE.new_id, lambda *_: Hand.LEFT
-    )
+    moves = Moves(Snapshot(jobs={job.ref: job}, standing={}), NOON, CHANCE.new_id, NOBODY)
     earlier = replace(job, tries=1)
 
     take_answer(

@@ -8,7 +8,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from service.answers import Answered, take_answer
 from service.callbacks import judge
-from service.deliveries import Hand
 from service.doubts import settle
 from service.jobs import ENDS, RANK, Job, Report, Status
 from service.moves import Moves
@@ -17,7 +16,7 @@ from service.ports import Snapshot
 from service.providers import Answer, Busy, Doubt, Finding, Gone, Unknown
 from service.submissions import RETRYABLE, admitted, canceled, doubted, retried
 from service.times import SECOND
-from tests.makers import NOON, Chance, a_job, a_report
+from tests.makers import NOBODY, NOON, Chance, a_job, a_report
 
 LEASE = 90 * SECOND
 MADE = Output(text="made")
@@ -70,7 +69,7 @@ class JobMachine(RuleBasedStateMachine):
     def _moves(self) -> Moves:
         self.before = self.job
         snapshot = Snapshot(jobs={self.job.ref: self.job}, standing={})
-        return Moves(snapshot, self.at, self.chance.new_id, lambda *_: Hand.LEFT)
+        return Moves(snapshot, self.at, self.chance.new_id, NOBODY)
 
     def _take(self, moves: Moves) -> None:
         self.job = moves.changes.jobs.get(self.job.id, self.job)

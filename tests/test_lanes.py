@@ -1,4 +1,4 @@
-from service.lanes import ROOM, Lane
+from service.lanes import ROOM, Lane, SendQueues
 from tests.makers import a_parcel, a_subscription
 
 RECEIVER = a_subscription(max_in_flight=2)
@@ -16,7 +16,7 @@ def test_jobs_are_carried_side_by_side() -> None:
 
 def test_the_next_event_of_a_job_waits_for_the_one_before() -> None:
     lane = Lane(RECEIVER)
-    first, second = a_parcel(RECEIVER, sequence=1), a_parcel(RECEIVER, sequence=2, behind=True)
+    first, second = a_parcel(RECEIVER, sequence=1), a_parcel(RECEIVER, sequence=2, behind=1)
     lane.put(first)
     lane.put(second)
 
@@ -32,26 +32,28 @@ def test_what_waits_behind_a_failure_is_given_back_in_order() -> None:
     first, *others = [a_parcel(RECEIVER, sequence=n) for n in (1, 2, 3)]
     for parcel in (first, *others):
         lane.put(parcel)
+    lane.next()
 
     left = lane.done(first, settled=False)
 
     assert left == others
-    assert (lane.held, lane.has_chain("job_1")) == (0, False)
+    assert (lane.held, lane.follows("job_1", 3)) == (0, False)
 
 
 def test_a_settled_chain_ends_with_its_last_parcel() -> None:
     lane, parcel = Lane(RECEIVER), a_parcel(RECEIVER)
     lane.put(parcel)
+    lane.next()
 
     left = lane.done(parcel, settled=True)
 
-    assert (left, lane.held, lane.has_chain("job_1")) == ([], 0, False)
+    assert (left, lane.held, lane.follows("job_1", 1)) == ([], 0, False)
 
 
 def test_a_parcel_behind_one_that_is_not_in_hand_is_not_taken() -> None:
     lane = Lane(RECEIVER)
 
-    taken = lane.put(a_parcel(RECEIVER, behind=True))
+    taken = lane.put(a_parcel(RECEIVER, sequence=2, behind=1))
 
     assert (taken, lane.held, lane.next()) == (False, 0, None)
 
@@ -59,12 +61,13 @@ def test_a_parcel_behind_one_that_is_not_in_hand_is_not_taken() -> None:
 def test_an_event_that_follows_no_other_may_start_a_chain_again() -> None:
     lane, first = Lane(RECEIVER), a_parcel(RECEIVER, sequence=1)
     lane.put(first)
+    lane.next()
     lane.done(first, settled=True)
 
     taken = lane.put(a_parcel(RECEIVER, sequence=2))
 
     assert taken
-    assert lane.has_chain("job_1")
+    assert lane.next() is not None
 
 
 def test_events_of_no_job_wait_for_nothing() -> None:
@@ -76,21 +79,14 @@ def test_events_of_no_job_wait_for_nothing() -> None:
     assert [lane.next(), lane.next()] == [first, second]
 
 
-def test_a_lane_wants_no_more_hands_than_its_receiver_allows() -> None:
+def test_a_lane_starts_no_more_than_its_receiver_allows() -> None:
     lane = Lane(RECEIVER)
     for n in range(3):
         lane.put(a_parcel(RECEIVER, job_id=f"job_{n}"))
 
-    wanted = []
-    for active in range(4):
-        lane.active = active
-        wanted.append(lane.wants_hands)
+    started = [lane.next() is not None for _ in range(3)]
 
-    assert wanted == [True, True, False, False]
-
-
-def test_an_empty_lane_wants_no_hands() -> None:
-    assert not Lane(RECEIVER).wants_hands
+    assert started == [True, True, False]
 
 
 def test_the_latest_form_of_a_subscription_counts() -> None:
@@ -107,6 +103,7 @@ def test_a_lane_is_full_when_it_has_no_room_and_has_room_again_later() -> None:
     lane.put(first)
     for n in range(1, ROOM):
         lane.put(a_parcel(RECEIVER, job_id=f"job_{n}"))
+    lane.next()
 
     before = lane.full
     lane.done(first, settled=True)
@@ -130,27 +127,112 @@ def test_what_is_not_under_way_can_be_given_back() -> None:
     assert (lane.under_way, lane.held) == ({}, 0)
 
 
-def test_a_newer_event_lets_go_of_progress_that_waits() -> None:
-    lane = Lane(RECEIVER)
-    first, progress, running = (
-        a_parcel(RECEIVER, sequence=n, type=kind)
-        for n, kind in enumerate(("job.progress", "job.progress", "job.running"), 1)
-    )
-    for parcel in (first, progress, running):
-        lane.put(parcel)
+def test_an_event_does_not_join_a_chain_that_lacks_the_one_before_it() -> None:
+    lane, first = Lane(RECEIVER), a_parcel(RECEIVER, sequence=1)
+    lane.put(first)
     lane.next()
 
-    old = lane.outdated(a_parcel(RECEIVER, sequence=4))
+    refused = lane.put(a_parcel(RECEIVER, sequence=3, behind=2))
+    joined = lane.put(a_parcel(RECEIVER, sequence=2, behind=1))
+    follows = lane.put(a_parcel(RECEIVER, sequence=3, behind=2))
 
-    assert (old, lane.held) == ([progress], 2)
-    lane.done(first, settled=True)
-    assert lane.next() is running
+    assert (refused, joined, follows) == (False, True, True)
 
 
-def test_a_receiver_of_every_event_loses_none() -> None:
-    every = a_subscription(delivery="every")
-    lane = Lane(every)
+def test_nothing_joins_in_front_of_what_was_given_back() -> None:
+    lane = Lane(RECEIVER)
     for n in (1, 2):
-        lane.put(a_parcel(every, sequence=n, type="job.progress"))
+        lane.put(a_parcel(RECEIVER, sequence=n, behind=n - 1))
+    lane.next()
+    lane.give_back()
 
-    assert lane.outdated(a_parcel(every, sequence=3)) == []
+    assert not lane.put(a_parcel(RECEIVER, sequence=3, behind=2))
+
+
+def test_superseded_progress_is_dropped_and_the_next_event_still_follows() -> None:
+    lane = Lane(RECEIVER)
+    first, progress = (
+        a_parcel(RECEIVER, sequence=n, type="job.progress", behind=n - 1) for n in (1, 2)
+    )
+    lane.put(first)
+    lane.put(progress)
+    lane.next()
+
+    waiting = lane.waiting_progress("job_1")
+    lane.drop(waiting)
+    newer = a_parcel(RECEIVER, sequence=3, behind=2)
+    taken = lane.put(newer)
+    lane.done(first, settled=True)
+
+    assert (waiting, taken, lane.held) == ([progress.delivery], True, 1)
+    assert lane.next() is newer
+
+
+def queues_of(limit: int) -> SendQueues:
+    queues = SendQueues(limit, alone=True)
+    queues.is_open = True
+    return queues
+
+
+def started(queues: SendQueues) -> list[str]:
+    """Start all that may be started; the subscriptions of it, in order."""
+    ids = []
+    while begun := queues.start():
+        ids.append(begun[1].subscription.id)
+    return ids
+
+
+def test_no_more_posts_are_under_way_than_the_process_allows() -> None:
+    queues = queues_of(4)
+    hooks = [a_subscription(max_in_flight=9) for _ in range(6)]
+    queues.put([a_parcel(hook, job_id=f"job_{n}") for hook in hooks for n in range(2)])
+
+    ids = started(queues)
+
+    assert ids == [hook.id for hook in hooks[:4]]
+
+
+def test_subscriptions_take_turns() -> None:
+    queues = queues_of(8)
+    many, few = a_subscription(max_in_flight=9), a_subscription(max_in_flight=9)
+    queues.put([a_parcel(many, job_id=f"job_{n}") for n in range(5)])
+    queues.put([a_parcel(few, job_id=f"job_{n}") for n in range(2)])
+
+    ids = started(queues)
+
+    assert ids == [many.id, few.id, many.id, few.id, many.id, many.id]
+
+
+def test_receivers_that_hang_leave_room_for_others() -> None:
+    queues = queues_of(8)
+    hanging = [a_subscription(max_in_flight=9) for _ in range(2)]
+    queues.put([a_parcel(hook, job_id=f"job_{n}") for hook in hanging for n in range(9)])
+    before = started(queues)
+    well = a_subscription()
+
+    queues.put([a_parcel(well, job_id=f"job_{n}") for n in range(3)])
+
+    assert len(before) == 6
+    assert started(queues) == [well.id]
+
+
+def test_a_post_that_ends_makes_room_for_the_one_that_waited_longest() -> None:
+    queues = queues_of(1)
+    first, second = a_subscription(), a_subscription()
+    queues.put([a_parcel(first, job_id=f"job_{n}") for n in range(2)])
+    queues.put([a_parcel(second)])
+    begun = queues.start()
+    assert begun is not None
+
+    queues.done(*begun, settled=True)
+
+    assert started(queues) == [second.id]
+
+
+def test_a_process_that_stops_starts_nothing() -> None:
+    queues = queues_of(4)
+    queues.put([a_parcel(RECEIVER)])
+
+    queues.is_open = False
+
+    assert queues.start() is None

@@ -1,36 +1,50 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from service.deliveries import LEASE, Hand
+from service.deliveries import LEASE
 from service.errors import NotFound
 from service.jobs import Job, Status
-from service.moves import Mover, Moves, Take
+from service.lanes import SendQueues
+from service.moves import Mover, Moves, Placement
 from service.ports import Changes, Idempotency, Page, Snapshot
 from service.subscriptions import Subscription
 from store import open_store
-from tests.makers import NOON, Chance, Clock, a_job, a_new_job, a_subscription
+from tests.makers import (
+    NOBODY,
+    NOON,
+    Chance,
+    Clock,
+    a_job,
+    a_new_job,
+    a_parcel,
+    a_subscription,
+)
 
 pytestmark = pytest.mark.anyio
 HOOK = a_subscription()
 
 
-def leave(_subscription: Subscription, _job: str | None, _behind: bool) -> Hand:  # noqa: FBT001
-    """Take nothing, as a process without a courier does."""
-    return Hand.LEFT
-
-
 def a_snapshot(
-    *jobs: Job, standing: Sequence[Subscription] = (HOOK,), owed: Sequence[tuple[str, str]] = ()
+    *jobs: Job,
+    standing: Sequence[Subscription] = (HOOK,),
+    owed: Mapping[tuple[str, str], int] | None = None,
 ) -> Snapshot:
     by_ref = {job.ref: job for job in jobs}
-    return Snapshot(jobs=by_ref, standing={"acme": standing}, owed=frozenset(owed))
+    return Snapshot(jobs=by_ref, standing={"acme": standing}, owed=owed or {})
 
 
-def the_moves(snapshot: Snapshot, take: Take = leave) -> Moves:
-    return Moves(snapshot, NOON, Chance().new_id, take)
+def sending() -> SendQueues:
+    """The placement of a process that sends, and is alone."""
+    queues = SendQueues(9, alone=True)
+    queues.is_open = True
+    return queues
+
+
+def the_moves(snapshot: Snapshot, placement: Placement = NOBODY) -> Moves:
+    return Moves(snapshot, NOON, Chance().new_id, placement)
 
 
 def to(status: Status) -> Callable[[Job], Job]:
@@ -69,7 +83,7 @@ def test_a_job_may_move_more_than_once_in_one_transaction() -> None:
 
     assert [event.type for event in moves.changes.events] == ["job.running", "job.succeeded"]
     assert [event.sequence for event in moves.changes.events] == [2, 3]
-    assert [parcel.behind for parcel in moves.changes.parcels] == [False, True]
+    assert [parcel.behind for parcel in moves.changes.parcels] == [0, 2]
     assert moves.changes.jobs[job.id].status is Status.SUCCEEDED
 
 
@@ -85,29 +99,73 @@ def test_a_job_is_seen_as_it_stands_after_its_moves() -> None:
 
 def test_an_event_behind_one_that_is_owed_says_so() -> None:
     job, other = a_job(status=Status.SUBMITTED), a_subscription()
-    moves = the_moves(a_snapshot(job, standing=(HOOK, other), owed=[(job.id, HOOK.id)]))
+    moves = the_moves(a_snapshot(job, standing=(HOOK, other), owed={(job.id, HOOK.id): 7}))
 
     moves.move(job, to(Status.RUNNING)(job))
 
-    assert [parcel.behind for parcel in moves.changes.parcels] == [True, False]
+    assert [parcel.behind for parcel in moves.changes.parcels] == [7, 0]
 
 
-def test_what_the_courier_takes_is_under_its_lease_at_once() -> None:
-    asked: list[tuple[str, str | None, bool]] = []
-
-    def take(subscription: Subscription, job: str | None, behind: bool) -> Hand:  # noqa: FBT001
-        asked.append((subscription.id, job, behind))
-        return Hand.LEFT if behind else Hand.TAKEN
-
+def test_events_that_are_committed_together_are_taken_together() -> None:
     job = a_job(status=Status.SUBMITTED)
-    moves = the_moves(a_snapshot(job), take)
+    moves = the_moves(a_snapshot(job), sending())
+
     running = moves.move(job, to(Status.RUNNING)(job))
     moves.move(running, to(Status.SUCCEEDED)(running))
 
     first, second = (parcel.delivery for parcel in moves.changes.parcels)
-    assert asked == [(HOOK.id, job.id, False), (HOOK.id, job.id, True)]
     assert (first.claims, first.due_at) == (1, NOON + LEASE)
-    assert (second.claims, second.due_at) == (0, NOON)
+    assert (second.claims, second.due_at) == (1, NOON + LEASE)
+
+
+def test_an_event_is_left_while_an_earlier_one_lies_in_the_store() -> None:
+    job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
+    queues.put([a_parcel(HOOK, job_id=job.id, sequence=1)])
+    moves = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
+
+    moves.move(job, to(Status.RUNNING)(job))
+
+    (parcel,) = moves.changes.parcels
+    assert (parcel.behind, parcel.delivery.claims) == (2, 0)
+
+
+def test_an_event_joins_the_chain_that_holds_the_one_before_it() -> None:
+    job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
+    queues.put([a_parcel(HOOK, job_id=job.id, sequence=2)])
+    moves = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
+
+    moves.move(job, to(Status.RUNNING)(job))
+
+    (parcel,) = moves.changes.parcels
+    assert (parcel.behind, parcel.delivery.claims) == (2, 1)
+
+
+def test_progress_that_waits_in_this_process_is_superseded_with_the_newer_event() -> None:
+    job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
+    under_way = a_parcel(HOOK, job_id=job.id, sequence=1, type="job.progress")
+    waiting = a_parcel(HOOK, job_id=job.id, sequence=2, type="job.progress", behind=1)
+    queues.put([under_way, waiting])
+    queues.start()
+    moves = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
+
+    moves.move(job, to(Status.RUNNING)(job))
+
+    assert [one.id for one in moves.changes.superseded] == [waiting.delivery.id]
+
+
+def test_a_receiver_of_every_event_loses_none() -> None:
+    every, job, queues = a_subscription(delivery="every"), a_job(sequence=2), sending()
+    first, second = (
+        a_parcel(every, job_id=job.id, sequence=n, type="job.progress", behind=n - 1)
+        for n in (1, 2)
+    )
+    queues.put([first, second])
+    owed = {(job.id, every.id): 2}
+    moves = the_moves(a_snapshot(job, standing=(every,), owed=owed), queues)
+
+    moves.move(job, to(Status.RUNNING)(job))
+
+    assert (moves.changes.superseding, moves.changes.superseded) == ([], [])
 
 
 def test_a_reply_url_is_owed_what_its_job_asks_for() -> None:
@@ -135,7 +193,7 @@ def test_another_tenants_subscription_is_owed_nothing() -> None:
 async def test_a_mover_tells_its_listeners_what_is_on_disk(database_url: str) -> None:
     store = await open_store(database_url, NOON)
     told: list[Changes] = []
-    mover = Mover(store, Clock(), Chance().new_id, leave)
+    mover = Mover(store, Clock(), Chance().new_id, NOBODY)
     mover.listeners.append(told.append)
     new = a_new_job()
 
@@ -159,7 +217,7 @@ async def test_a_mover_tells_its_listeners_what_is_on_disk(database_url: str) ->
 async def test_a_request_that_is_repeated_is_told_to_nobody_again(database_url: str) -> None:
     store = await open_store(database_url, NOON)
     told: list[Changes] = []
-    mover = Mover(store, Clock(), Chance().new_id, leave)
+    mover = Mover(store, Clock(), Chance().new_id, NOBODY)
     mover.listeners.append(told.append)
     key = Idempotency(name="k1", digest="d1")
 
@@ -174,7 +232,7 @@ async def test_a_request_that_is_repeated_is_told_to_nobody_again(database_url: 
 async def test_a_change_that_fails_is_told_to_nobody(database_url: str) -> None:
     store = await open_store(database_url, NOON)
     told: list[Changes] = []
-    mover = Mover(store, Clock(), Chance().new_id, leave)
+    mover = Mover(store, Clock(), Chance().new_id, NOBODY)
     (job,), _ = await mover.add([a_new_job()], None)
     mover.listeners.append(told.append)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from service.deliveries import ATTEMPT_SECONDS, DeliveryStatus, Outcome
-from service.jobs import Status
+from service.jobs import Report, Status
 from service.outputs import Output
 from service.subscriptions import Subscription, signing_secrets
 from service.times import SECOND
@@ -29,7 +29,7 @@ from tests.makers import a_new_job, a_report, a_subscription
 from tests.workers import House, Post, Worker
 
 PENDING = DeliveryStatus.PENDING
-MOODS = st.sampled_from(["well", "fails", "hangs", "busy", "gone"])
+MOODS = st.sampled_from(["well", "well", "well", "fails", "hangs", "busy", "down", "gone"])
 MOST = st.integers(1, 3)
 ANY = st.integers(0, 11)
 RATES = st.sampled_from([None, None, 2])
@@ -51,6 +51,8 @@ class ReceiverMachine(RuleBasedStateMachine):
     """Two workers (one on SQLite), a few jobs, and receivers in any mood."""
 
     house: House
+    mode: str
+    """How the subscriptions want progress: `latest` or `every`."""
 
     @initialize(hooks=st.lists(st.tuples(MOST, RATES, MOODS), min_size=1, max_size=3))
     def begin(self, hooks: list[tuple[int, int | None, str]]) -> None:
@@ -62,7 +64,7 @@ class ReceiverMachine(RuleBasedStateMachine):
         self.progress = 0.0
         self.slots: dict[str, list[int]] = defaultdict(list)
         for most, rate, mood in hooks:
-            self._subscribe(mood, max_in_flight=most, rate_limit=rate, delivery="every")
+            self._subscribe(mood, max_in_flight=most, rate_limit=rate)
         for _ in range(4):
             self.submit()
 
@@ -74,7 +76,7 @@ class ReceiverMachine(RuleBasedStateMachine):
             self._subscribe(mood, max_in_flight=most, rate_limit=rate)
 
     def _subscribe(self, mood: str, **named: Any) -> None:
-        hook = a_subscription(**named)
+        hook = a_subscription(**named, delivery=self.mode)
         self.hooks[hook.id], self.moods[hook.id] = hook, mood
         self.house.run(self.house.store.put_subscription(hook))
 
@@ -86,18 +88,42 @@ class ReceiverMachine(RuleBasedStateMachine):
         self.jobs[new.job.id] = new.job.ref
         self._owe(self.house.add(new))
 
-    @rule()
-    def callbacks(self) -> None:
-        self.progress = min(1, self.progress + 0.25)
-        said = a_report(status=Status.RUNNING, progress=self.progress)
+    @rule(together=st.booleans())
+    def callbacks(self, together: bool) -> None:  # noqa: FBT001
+        """Each job gets further, by one callback or by two that one transaction takes in."""
+        reports = [self._further() for _ in range(1 + together)]
         for ref in self.jobs.values():
-            self._owe(self.house.report(ref, said))
+            self._owe(self.house.report(ref, *reports))
 
-    @rule(which=ANY)
-    def last_callback(self, which: int) -> None:
+    @rule(which=ANY, together=st.booleans())
+    def last_callback(self, which: int, together: bool) -> None:  # noqa: FBT001
+        done = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
         for job_id in _one(self.jobs, which):
-            said = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
-            self._owe(self.house.report(self.jobs.pop(job_id), said))
+            before = [self._further()] if together else []
+            self._owe(self.house.report(self.jobs.pop(job_id), *before, done))
+
+    @rule(which=ANY, between=st.sampled_from(["change", "pause", "kill", "answer"]))
+    def events_while_one_is_under_way(self, which: int, between: str) -> None:
+        """Two events come, the first is on its way, its process lets go of the second, a third."""
+        self.callbacks(together=True)
+        self.work(0)
+        for hook_id in self.hooks:
+            if between == "change":
+                self._change(hook_id, description="of no consequence")
+            elif between == "pause":
+                self._change(hook_id, paused=True)
+                self._change(hook_id, paused=False)
+        if between == "kill":
+            self.kill(0)
+        elif between == "answer":
+            self.answer(which, 0)
+        self.callbacks(together=False)
+        self._run_out()
+        self.work(0)
+
+    def _further(self) -> Report:
+        self.progress = min(1, self.progress + 0.05)
+        return a_report(status=Status.RUNNING, progress=self.progress)
 
     def _owe(self, parcels: Any) -> None:
         for parcel in parcels:
@@ -205,7 +231,7 @@ class ReceiverMachine(RuleBasedStateMachine):
     def _count(self, post: Post, outcome: Outcome) -> None:
         known = self.owed[post.parcel.delivery.id]
         known.arrived |= outcome.success
-        spared = post.parcel.probe or outcome.status_code == 429
+        spared = post.parcel.probe or outcome.retry_after_seconds is not None
         if outcome.success or outcome.status_code == 410 or not spared:
             known.tries += 1
 
@@ -263,11 +289,16 @@ class ReceiverMachine(RuleBasedStateMachine):
         for _ in range(150):
             if not any(self.house.deliveries(hook_id, status=PENDING) for hook_id in self.hooks):
                 return
-            for n in range(len(self.house.workers)):
-                self.work(n)
-            self._run_out()
+            while self._all_work():
+                self._run_out()
             self.house.at += 3700 * SECOND
         raise AssertionError("somebody is still owed something")
+
+    def _all_work(self) -> bool:
+        """Have all workers work; whether anything is under way then."""
+        for n in range(len(self.house.workers)):
+            self.work(n)
+        return any(worker.posts for worker in self.house.workers)
 
 
 def _one(among: Collection[str], which: int) -> list[str]:
@@ -277,13 +308,13 @@ def _one(among: Collection[str], which: int) -> list[str]:
 
 def _outcome(mood: str, begun: int, now: int) -> Outcome:
     took = min(now - begun, ATTEMPT_SECONDS * SECOND) / 1000
-    codes = {"well": 200, "fails": 500, "busy": 429, "gone": 410, "hangs": None}
+    codes = {"well": 200, "fails": 500, "busy": 429, "down": 503, "gone": 410, "hangs": None}
     return Outcome(
         at=begun,
         duration_ms=took,
         status_code=codes[mood],
         error="no answer in 15 s" if mood == "hangs" else None,
-        retry_after_seconds=5 if mood == "busy" else None,
+        retry_after_seconds=5 if mood in ("busy", "down") else None,
     )
 
 
@@ -296,15 +327,17 @@ def house(request: pytest.FixtureRequest) -> Iterator[House]:
     house.close()
 
 
-def test_promises_hold_whatever_receivers_do(house: House) -> None:
-    machine = type("Machine", (ReceiverMachine,), {"house": house})
+@pytest.mark.parametrize("mode", ["latest", "every"])
+def test_promises_hold_whatever_receivers_do(house: House, mode: str) -> None:
+    machine = type("Machine", (ReceiverMachine,), {"house": house, "mode": mode})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
+            phases=[Phase.generate],  # to shrink a failure takes longer than the suite
             suppress_health_check=list(HealthCheck),
         ),
     )

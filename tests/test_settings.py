@@ -68,6 +68,7 @@ def test_everything_can_be_set() -> None:
             "BELFRY_SECRET_KEYS": f" {KEY} , {KEY}2,",
             "BELFRY_ADMIN_KEY": KEY,
             "BELFRY_ALLOW_TARGETS": "10.1.0.0/16, fd00::/8",
+            "BELFRY_MAX_POSTS": "64",
             "HOST": "0.0.0.0",  # noqa: S104 - read, not bound
             "PORT": "0",
         }
@@ -78,6 +79,7 @@ def test_everything_can_be_set() -> None:
     assert settings.secret_keys == (KEY, KEY + "2")
     assert settings.admin_key == KEY
     assert settings.allow_targets == (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
+    assert settings.max_posts == 64
     assert settings.port == 0
 
 

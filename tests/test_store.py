@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from service.callbacks import Verdict
-from service.deliveries import HELD, LEASE, Delivery, DeliveryStatus, Hand, Parcel, Settlement
+from service.deliveries import HELD, LEASE, Delivery, DeliveryStatus, Parcel, Settlement
 from service.errors import Conflict, Invalid, NotFound, StartError
 from service.events import Event
 from service.jobs import QUEUE_LIMIT, Job, Reason, Status
@@ -37,6 +37,7 @@ from store import open_store
 from store.sqlite import CHECKPOINT_EVERY
 from tests.makers import (
     CHANCE,
+    NOBODY,
     NOON,
     a_callback,
     a_claim,
@@ -126,7 +127,7 @@ async def settled(store: Store, *settlements: Settlement) -> None:
     """Settle as the courier does, with what that says of the receivers."""
 
     def decide(found: Snapshot) -> Changes:
-        moves = Moves(found, settlements[0].outcome.at, CHANCE.new_id, lambda *_: Hand.LEFT)
+        moves = Moves(found, settlements[0].outcome.at, CHANCE.new_id, NOBODY)
         judge(moves, found, settlements)
         return moves.changes
 
@@ -291,8 +292,8 @@ async def test_a_snapshot_names_who_is_still_owed_an_earlier_event(store: Store)
     after = await seen(store, job.ref)
 
     assert parcel.delivery.id == delivery.id
-    assert before.owed == {(job.id, hook.id)}
-    assert after.owed == frozenset()
+    assert before.owed == {(job.id, hook.id): delivery.sequence}
+    assert after.owed == {}
 
 
 async def test_changes_of_one_job_at_once_lose_nothing(store: Store) -> None:

@@ -11,15 +11,14 @@ from service.deliveries import (
     LEASE,
     Delivery,
     DeliveryStatus,
-    Hand,
     Outcome,
     Parcel,
     settle,
 )
 from service.jobs import Report, advance
-from service.lanes import Lane, Turns
+from service.lanes import SendQueues, Turns
 from service.moves import Mover, Moves
-from service.ports import Claim, NewJob, Page
+from service.ports import Changes, Claim, NewJob, Page
 from service.receivers import judge
 from service.subscriptions import Subscription
 from service.times import SECOND
@@ -30,8 +29,12 @@ from store.sqlite import open_sqlite
 from tests.makers import CHANCE, NOON
 
 T = TypeVar("T")
-ALL = Page(limit=100)
+ALL = Page(limit=10_000)
 FEW = 6
+MOST_POSTS = 5
+"""So few that subscriptions wait for each other."""
+ROOM = 4
+"""So little that what is beyond it is parked."""
 MARGIN = (ATTEMPT_SECONDS + 5) * SECOND
 
 
@@ -43,11 +46,12 @@ class Post(msgspec.Struct, frozen=True):
 
 
 class Worker:
-    """One process: its store, its lanes, and its POSTs under way."""
+    """One process: its store, its queues, and its POSTs under way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, alone: bool) -> None:
         self.store, self.posts = SqlStore(database), list[Post]()
-        self.lanes: dict[str, Lane] = {}
+        self.queues = SendQueues(MOST_POSTS, alone=alone, room=ROOM)
+        self.queues.is_open = True
         self.turns = Turns()
 
     def wanted(self, at: int) -> Claim:
@@ -55,13 +59,10 @@ class Worker:
             at=at,
             lease_until=at + LEASE,
             limit=FEW,
-            kept=list(self.lanes),
-            full=[key for key, lane in self.lanes.items() if lane.full],
+            kept=list(self.queues.lanes),
+            full=self.queues.full,
             turns=self.turns.put_off(at),
         )
-
-    def lane(self, parcel: Parcel) -> Lane:
-        return self.lanes.setdefault(parcel.subscription.id, Lane(parcel.subscription))
 
 
 class House:
@@ -69,8 +70,10 @@ class House:
 
     def __init__(self, database_url: str, workers: int) -> None:
         self._runner, self.at = asyncio.Runner(), 0
+        self._returned: list[tuple[Worker, Parcel]] = []
         self._databases = [self.run(_opened(database_url)) for _ in range(workers)]
-        self.workers = [Worker(database) for database in self._databases]
+        self._alone = workers == 1
+        self.workers = [Worker(database, alone=self._alone) for database in self._databases]
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
@@ -95,26 +98,38 @@ class House:
     # What is told
 
     def add(self, new: NewJob) -> Sequence[Parcel]:
-        mover, told = self._mover(self.store)
+        mover, told = self._mover(self.workers[0])
         self.run(mover.add([new], None))
         return told
 
-    def report(self, ref: str, report: Report) -> Sequence[Parcel]:
-        mover, told = self._mover(self.store)
+    def report(self, ref: str, *reports: Report) -> Sequence[Parcel]:
+        """Have one transaction apply *reports* to the job, each an event of its own."""
+        mover, told = self._mover(self.workers[0])
 
         def act(moves: Moves) -> None:
-            job = moves.job(ref)
-            if job is not None and (after := advance(job, report, self.at)):
-                moves.move(job, after)
+            for report in reports:
+                job = moves.job(ref)
+                if job is not None and (after := advance(job, report, self.at)):
+                    moves.move(job, after)
 
         self.run(mover.change([ref], act))
         return told
 
-    def _mover(self, store: SqlStore) -> tuple[Mover, list[Parcel]]:
+    def _mover(self, worker: Worker) -> tuple[Mover, list[Parcel]]:
+        """Change jobs as a process does whose queues are those of *worker*."""
         told: list[Parcel] = []
-        mover = Mover(store, lambda: self.at, CHANCE.new_id, _left)
-        mover.listeners.append(lambda changes: told.extend(changes.parcels))
+        mover = Mover(worker.store, lambda: self.at, CHANCE.new_id, worker.queues)
+
+        def committed(changes: Changes) -> None:
+            told.extend(changes.parcels)
+            worker.queues.drop(changes.superseded)
+            self._hand_over(worker, [p for p in changes.parcels if p.delivery.claims])
+
+        mover.listeners.append(committed)
         return mover, told
+
+    def _hand_over(self, worker: Worker, parcels: Sequence[Parcel]) -> None:
+        self._returned += [(worker, parcel) for parcel in worker.queues.put(parcels)]
 
     # What is asked and changed
 
@@ -137,68 +152,54 @@ class House:
     # What workers do
 
     def claim(self, worker: Worker) -> Sequence[Parcel]:
+        self.give_back()
         claimed = self.run(worker.store.claim_deliveries(worker.wanted(self.at)))
-        for parcel in claimed.parcels:
-            old = worker.lane(parcel).outdated(parcel)
-            self.run(worker.store.supersede([one.delivery for one in old], self.at))
-            if not worker.lane(parcel).put(parcel):
-                self._release(worker, [parcel])
+        self._hand_over(worker, claimed.parcels)
         return claimed.parcels
 
+    def give_back(self) -> None:
+        """Release what is not sent, which a process does some time after it has decided so."""
+        returned, self._returned = self._returned, []
+        for worker, parcel in returned:
+            self.run(worker.store.release([parcel.delivery], self.at))
+
     def start(self, worker: Worker) -> Iterator[Post]:
-        """Begin as many POSTs as the lanes allow, one after the other."""
-        for lane in list(worker.lanes.values()):
-            while lane.wants_hands and (parcel := lane.next()):
-                turn = worker.turns.take(parcel, self.at)
-                if parcel.delivery.due_at - turn < MARGIN:
-                    self._release(worker, lane.done(parcel, settled=False))
-                    continue
-                post = Post(parcel, turn)
-                lane.active += 1
-                worker.posts.append(post)
-                yield post
+        """Begin as many POSTs as the queues allow, one after the other."""
+        while started := worker.queues.start():
+            lane, parcel = started
+            turn = worker.turns.take(parcel, self.at)
+            if parcel.delivery.due_at - turn < MARGIN:
+                left = worker.queues.done(lane, parcel, settled=False)
+                self._returned += [(worker, one) for one in left]
+                continue
+            post = Post(parcel, turn)
+            worker.posts.append(post)
+            yield post
 
     def settle(self, worker: Worker, post: Post, outcome: Outcome) -> None:
-        parcel, (mover, _) = post.parcel, self._mover(worker.store)
+        parcel, (mover, _) = post.parcel, self._mover(worker)
         settlement = settle(parcel.delivery, outcome, 0, probe=parcel.probe)
         changes = self.run(mover.settle([settlement], judge))
         worker.posts.remove(post)
-        lane = worker.lane(parcel)
-        lane.active -= 1
+        lane = worker.queues.lanes[parcel.subscription.id]
         over = settlement.delivery.status is not DeliveryStatus.PENDING
-        self._release(worker, lane.done(parcel, settled=over))
-        for hook_id in {*changes.subscriptions, parcel.subscription.id}:
-            if hook_id in changes.subscriptions:
-                self._withdraw(worker, hook_id)
-            self._sweep(worker, hook_id)
+        left = worker.queues.done(lane, parcel, settled=over)
+        for hook_id in changes.subscriptions:
+            left += worker.queues.give_back(hook_id)
+        self._returned += [(worker, one) for one in left]
 
     def kill(self, worker: Worker) -> None:
         """End a process without a word; another one starts in its place."""
         n = self.workers.index(worker)
-        self.workers[n] = Worker(self._databases[n])
+        self._returned = [(one, parcel) for one, parcel in self._returned if one is not worker]
+        self.workers[n] = Worker(self._databases[n], alone=self._alone)
         self.run(self.workers[n].store.void_leases(self.at))
 
     def _withdraw(self, worker: Worker, hook_id: str) -> None:
-        if lane := worker.lanes.get(hook_id):
-            self._release(worker, lane.give_back())
-            self._sweep(worker, hook_id)
-
-    def _release(self, worker: Worker, parcels: Sequence[Parcel]) -> None:
-        self.run(worker.store.release([parcel.delivery for parcel in parcels], self.at))
-
-    def _sweep(self, worker: Worker, hook_id: str) -> None:
-        lane = worker.lanes.get(hook_id)
-        if lane is not None and lane.held == lane.active == 0:
-            del worker.lanes[hook_id]
+        self._returned += [(worker, one) for one in worker.queues.give_back(hook_id)]
 
 
 async def _opened(database_url: str) -> Database:
     if database_url.startswith("sqlite:"):
         return await open_sqlite(database_url)
     return await open_postgres(database_url)
-
-
-def _left(subscription: Subscription, *_: object) -> Hand:
-    """As the courier of a process that shares its database."""
-    closed = not subscription.is_open or subscription.rate_limit
-    return Hand.PARKED if closed else Hand.LEFT
