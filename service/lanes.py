@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from service.deliveries import Delivery, Hand, Parcel
+from service.deliveries import LEASE, Delivery, Hand, Parcel
 from service.subscriptions import Subscription
 from service.times import SECOND
 
@@ -15,7 +15,8 @@ class Turns:
     """When receivers with a rate may be sent to next.
 
     The store gives out turns; one that is taken late, because all hands were busy, puts off those
-    that follow it.
+    that follow it. A turn that lies further ahead than a lease lasts was given out before the
+    clock was set back, and does not count.
     """
 
     def __init__(self) -> None:
@@ -26,13 +27,14 @@ class Turns:
         rate = parcel.subscription.rate_limit
         if not rate:
             return at
-        turn = max(at, parcel.not_before, self._next.get(parcel.subscription.id, 0))
+        known = self._next.get(parcel.subscription.id, 0)
+        turn = max(at, parcel.not_before, known if known <= at + LEASE else 0)
         self._next[parcel.subscription.id] = turn + SECOND // rate
         return turn
 
     def put_off(self, at: int) -> dict[str, int]:
         """Name the receivers that may not be sent to *at* once, and when they may."""
-        self._next = {key: turn for key, turn in self._next.items() if turn > at}
+        self._next = {key: turn for key, turn in self._next.items() if at < turn <= at + LEASE}
         return dict(self._next)
 
 

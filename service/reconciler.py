@@ -10,7 +10,7 @@ from service.jobs import Job
 from service.lines import Line
 from service.metrics import READS
 from service.moves import Mover, Moves
-from service.ports import Settled
+from service.ports import CheckLease, Settled
 from service.providers import Finding, Reply, Unknown
 
 READ_SECONDS: Final = 20.0
@@ -24,10 +24,16 @@ class Reconciler:
     def __init__(self, mover: Mover, lines: Mapping[str, Line], *, enabled: bool) -> None:
         self._mover, self._lines, self._enabled = mover, lines, enabled
 
-    async def settle(self, job: Job) -> None:
-        """Ask about *job* if that can help, and write what follows."""
+    async def settle(self, lease: CheckLease) -> None:
+        """Ask about a job if that can help, write what follows, and end its lease."""
+        job = lease.job
         finding = await self._ask(job) if self._enabled else NOT_ASKED
-        changes = await self._mover.change([job.ref], lambda moves: _apply(moves, job, finding))
+
+        def act(moves: Moves) -> None:
+            moves.changes.checked.append(lease)
+            _apply(moves, job, finding)
+
+        changes = await self._mover.change([job.ref], act)
         after = changes.jobs.get(job.id, job)
         log.info(
             "job.checked",

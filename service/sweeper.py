@@ -8,8 +8,7 @@ import structlog
 from service.errors import Unavailable
 from service.feed import Nudge
 from service.hands import GRACE_SECONDS, Hands
-from service.jobs import Job
-from service.ports import Clock, Store
+from service.ports import CheckLease, Clock, Store
 from service.reconciler import Reconciler
 from service.times import SECOND
 
@@ -48,7 +47,7 @@ class Sweeper:
             await self._hands.finish(GRACE_SECONDS)
 
     async def _pause(self) -> float:
-        due = await self._store.next_check()
+        due = await self._store.next_check(self._clock())
         left = IDLE_SECONDS if due is None else (due - self._clock()) / SECOND
         return min(max(left, 0.05), IDLE_SECONDS)
 
@@ -56,14 +55,14 @@ class Sweeper:
         """Claim one group of jobs, have them settled, and say how many there were."""
         at = self._clock()
         due = await self._store.claim_checks(at, at + LEASE, GROUP)
-        for job in due:
-            self._hands.spawn(self._settle(job))
+        for lease in due:
+            self._hands.spawn(self._settle(lease))
         return len(due)
 
-    async def _settle(self, job: Job) -> None:
+    async def _settle(self, lease: CheckLease) -> None:
         """A store that is away only makes it late: the lease brings the job back."""
         async with self._free:
             try:
-                await self._reconciler.settle(job)
+                await self._reconciler.settle(lease)
             except Unavailable as exc:
                 log.warning("sweeper.waiting", reason=str(exc))

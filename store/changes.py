@@ -79,6 +79,8 @@ async def write(session: Session, changes: Changes) -> None:
     await _many(session, "add_submission", map(asdict, changes.submissions))
     await _many(session, "rejudge_callback", map(verdict_row, changes.rejudged))
     await _many(session, "settle_callbacks", map(asdict, changes.settled))
+    checked = ({"id": one.job.id, "lease_until": one.lease_until} for one in changes.checked)
+    await _many(session, "end_check", checked)
     await write_events(session, changes)
     await _many(session, "hold_account", (hold_row(*each) for each in changes.holds.items()))
     await _many(session, "resume_account", ({"account": one} for one in sorted(changes.resumed)))
@@ -125,6 +127,6 @@ async def _write_callbacks(session: Session, changes: Changes) -> None:
                 changes.repeated.add(callback.id)
 
 
-async def _many(session: Session, query: str, rows: Iterable[dict[str, object]]) -> None:
+async def _many(session: Session, query: str, rows: Iterable[Mapping[str, object]]) -> None:
     if batch := list(rows):
         await session.run_many(query, batch)

@@ -54,7 +54,7 @@ class _Found(NamedTuple):
 async def _look(session: Session, wanted: Claim, shut: Sequence[str]) -> _Found:
     """Ask all there is to ask at once: each question is a way to the database and back."""
     at, closed = wanted.at, list(shut)
-    horizon = at + SECOND
+    turns = {"horizon": at + SECOND, "too_far": wanted.lease_until, "limit": TURNS}
     return _Found(
         *await session.each(
             (
@@ -63,7 +63,7 @@ async def _look(session: Session, wanted: Claim, shut: Sequence[str]) -> _Found:
             ),
             ("due_probes", {"at": at, "shut": closed, "limit": PROBES}),
             ("backlogs", {"shut": closed, "limit": BACKLOGS}),
-            ("rated", {"at": at, "horizon": horizon, "shut": closed, "limit": TURNS}),
+            ("rated", {"at": at, "shut": closed, **turns}),
             ("due_deliveries", {"at": at, "shut": closed, "limit": wanted.limit}),
         )
     )

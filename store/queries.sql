@@ -130,12 +130,20 @@ ORDER BY id LIMIT :limit
 {skip_locked}
 
 -- claim_checks --
--- Jobs to be looked at, taken in hand until `:lease_until`, so that no provider is asked twice.
+-- Jobs to be looked at, leased until `:lease_until`, so that no provider is asked twice. The lease
+-- has a column of its own: a callback that moves the job in the meantime leaves it alone.
 WITH due AS MATERIALIZED (
-    SELECT id FROM jobs WHERE check_at <= :at ORDER BY check_at LIMIT :limit
+    SELECT id FROM jobs
+    WHERE check_at <= :at AND (check_leased_until IS NULL OR check_leased_until <= :at)
+    ORDER BY check_at LIMIT :limit
     {skip_locked})
-UPDATE jobs SET check_at = :lease_until WHERE id IN (SELECT id FROM due)
+UPDATE jobs SET check_leased_until = :lease_until WHERE id IN (SELECT id FROM due)
 RETURNING doc
+
+-- end_check --
+-- It has been looked at; a lease that was taken over since belongs to somebody else.
+UPDATE jobs SET check_leased_until = NULL
+WHERE id = :id AND check_leased_until = :lease_until
 
 -- next_job_due --
 -- When the submitter has something to do that nothing else wakes it for.
@@ -143,7 +151,8 @@ SELECT MIN(due_at) AS at FROM jobs WHERE status IN ('queued', 'submitting') AND 
 
 -- next_check --
 -- When the sweeper has something to do.
-SELECT MIN(check_at) AS at FROM jobs WHERE check_at IS NOT NULL
+SELECT MIN(check_at) AS at FROM jobs
+WHERE check_at IS NOT NULL AND (check_leased_until IS NULL OR check_leased_until <= :at)
 
 -- accounts_held --
 -- A provider that said it is busy is left alone until then, or until fewer jobs are under way; one
@@ -177,16 +186,19 @@ SELECT account, paused_for, paused_at FROM accounts WHERE paused_for IS NOT NULL
 SELECT MIN(held_until) AS at FROM accounts WHERE held_until > :at
 
 -- void_delivery_leases --
--- For a process that knows it is alone: whoever held these is gone. A retry that is merely due
--- later has used up as many tries as claims.
-UPDATE deliveries SET due_at = :at
-WHERE status = 'pending' AND due_at > :at AND due_at <= :horizon AND due_at < {held}
-  AND claims > tries
+-- For a process that knows it is alone: whoever held these is gone, whatever the clock says.
+UPDATE deliveries SET due_at = :at, leased = 0
+WHERE status = 'pending' AND due_at < {held} AND leased = 1
 
 -- void_job_leases --
 -- The same for jobs whose sender is gone.
 UPDATE jobs SET due_at = :at
 WHERE status = 'submitting' AND status IN ('queued', 'submitting') AND due_at > :at
+
+-- void_check_leases --
+-- The same for jobs whose provider was being asked.
+UPDATE jobs SET check_leased_until = NULL
+WHERE check_at IS NOT NULL AND check_leased_until IS NOT NULL
 
 -- idempotency --
 -- Whether this key has been used, with which body, for which jobs.
@@ -349,9 +361,9 @@ UPDATE revisions SET value = value + 1 WHERE name = 'subscriptions'
 -- add_delivery --
 -- Owed in the same transaction as the event; claims 1 when a courier has it in hand already.
 INSERT INTO deliveries (id, tenant, event_id, subscription_id, job_id, sequence, type, status,
-                        created_at, due_at, tries, claims)
+                        created_at, due_at, tries, claims, leased)
 VALUES (:id, :tenant, :event_id, :subscription_id, :job_id, :sequence, :type, 'pending',
-        :created_at, :due_at, 0, :claims)
+        :created_at, :due_at, 0, :claims, :leased)
 
 -- supersede --
 -- A newer snapshot of the job is there; what has been sent, or may be under way, stays.
@@ -398,7 +410,7 @@ ORDER BY d.id LIMIT :limit
 
 -- lease_deliveries --
 -- In one process's hands until then; the count of claims fences out whoever had them before.
-UPDATE deliveries SET claims = claims + 1, due_at = :lease_until
+UPDATE deliveries SET claims = claims + 1, due_at = :lease_until, leased = 1
 WHERE id {in:ids}
 RETURNING id, tenant, event_id, subscription_id, job_id, sequence, type, status, created_at,
           due_at, tries, claims, settled_at
@@ -430,7 +442,7 @@ WITH due AS MATERIALIZED (
                       AND (s.is_open = 0 OR s.rate > 0) LIMIT 1 OFFSET 0))
     ORDER BY d.due_at LIMIT :limit
     {skip_locked})
-UPDATE deliveries SET due_at = {held} WHERE id IN (SELECT id FROM due)
+UPDATE deliveries SET due_at = {held}, leased = 0 WHERE id IN (SELECT id FROM due)
 RETURNING subscription_id
 
 -- mark_backlog --
@@ -450,9 +462,12 @@ WHERE id = :id AND backlog = :backlog AND NOT EXISTS (
     WHERE d.subscription_id = :id AND d.status = 'pending' AND d.due_at >= {held})
 
 -- rated --
--- Those with a rate, whose next turn is near, and which are owed something.
-SELECT id, rate, rated_at FROM subscriptions s
-WHERE s.rate > 0 AND s.is_open = 1 AND s.rated_at < :horizon AND s.id {not_in:shut} AND EXISTS (
+-- Those with a rate, whose next turn is near, and which are owed something. A turn that lies too
+-- far ahead was given out before the clock was set back.
+SELECT id, rate, CASE WHEN s.rated_at > :too_far THEN 0 ELSE s.rated_at END AS rated_at
+FROM subscriptions s
+WHERE s.rate > 0 AND s.is_open = 1 AND (s.rated_at < :horizon OR s.rated_at > :too_far)
+  AND s.id {not_in:shut} AND EXISTS (
     SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.status = 'pending'
       AND (d.due_at <= :at OR d.due_at >= {held}))
 ORDER BY s.rated_at LIMIT :limit
@@ -529,12 +544,14 @@ SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending' AND due_at < {
 
 -- settle_delivery --
 -- Only whoever holds the latest lease may settle.
-UPDATE deliveries SET status = :status, due_at = :due_at, tries = :tries, settled_at = :settled_at
+UPDATE deliveries
+SET status = :status, due_at = :due_at, tries = :tries, settled_at = :settled_at, leased = 0
 WHERE id = :id AND claims = :claims AND status = 'pending'
 
 -- release_delivery --
 -- Given back unsent, and due at once.
-UPDATE deliveries SET due_at = :at WHERE id = :id AND claims = :claims AND status = 'pending'
+UPDATE deliveries SET due_at = :at, leased = 0
+WHERE id = :id AND claims = :claims AND status = 'pending'
 
 -- add_attempt --
 -- One row a POST; a claim makes at most one.
@@ -583,7 +600,7 @@ WHERE delivery_id = :delivery_id ORDER BY number
 
 -- redeliver --
 -- Owed again, from the first try.
-UPDATE deliveries SET status = 'pending', due_at = :at, tries = 0, settled_at = NULL
+UPDATE deliveries SET status = 'pending', due_at = :at, tries = 0, settled_at = NULL, leased = 0
 WHERE tenant = :tenant AND id = :id
 
 -- put_operation --

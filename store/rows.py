@@ -104,6 +104,7 @@ def delivery_row(delivery: Delivery) -> Values:
         "created_at": delivery.created_at,
         "due_at": delivery.due_at,
         "claims": delivery.claims,
+        "leased": int(delivery.claims > 0),
     }
 
 

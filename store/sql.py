@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 
-from service.deliveries import LEASE
 from service.errors import Unavailable
 from service.ports import Heard, Topic
 from store.database import Database
@@ -34,8 +33,9 @@ class SqlStore(JobStore, LogStore, DeliveryStore, OperationStore, UpkeepStore, D
         if self._database.shared:
             return
         async with self._database.writing() as session:
-            await session.run("void_delivery_leases", at=at, horizon=at + LEASE)
+            await session.run("void_delivery_leases", at=at)
             await session.run("void_job_leases", at=at)
+            await session.run("void_check_leases")
 
     async def follow(self, heard: Heard) -> None:
         """Hints of our own are left out; an empty one follows a gap, in which all may be lost."""

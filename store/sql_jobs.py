@@ -8,7 +8,17 @@ from msgspec.structs import replace
 
 from service.errors import Fault, Invalid
 from service.jobs import Job
-from service.ports import Changes, Decide, Idempotency, NewJob, Page, Paused, Queue, Snapshot
+from service.ports import (
+    Changes,
+    CheckLease,
+    Decide,
+    Idempotency,
+    NewJob,
+    Page,
+    Paused,
+    Queue,
+    Snapshot,
+)
 from store.changes import replies, snapshot, write, write_events
 from store.database import Row, Session
 from store.parts import Part, topics_of
@@ -93,11 +103,11 @@ class JobStore(Part):
             await session.run_many("move_job", [job_row(job) for job in jobs])
         return jobs
 
-    async def claim_checks(self, at: int, lease_until: int, limit: int) -> list[Job]:
-        """Take jobs in hand that must be looked at; they are due again when the lease ends."""
+    async def claim_checks(self, at: int, lease_until: int, limit: int) -> list[CheckLease]:
+        """Lease jobs that must be looked at; they are due again when the lease ends."""
         async with self._database.writing() as session:
             rows = await session.rows("claim_checks", at=at, lease_until=lease_until, limit=limit)
-        return [job_of(row) for row in rows]
+        return [CheckLease(job=job_of(row), lease_until=lease_until) for row in rows]
 
     async def paused(self) -> list[Paused]:
         async with self._database.reading() as session:
@@ -108,8 +118,8 @@ class JobStore(Part):
         moments = [await self._moment("next_job_due"), await self._moment("next_hold_end", at=at)]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    async def next_check(self) -> int | None:
-        return await self._moment("next_check")
+    async def next_check(self, at: int) -> int | None:
+        return await self._moment("next_check", at=at)
 
     async def ended_among(self, job_ids: Sequence[str]) -> list[str]:
         async with self._database.reading() as session:

@@ -1,5 +1,6 @@
-from service.lanes import ROOM, Lane, SendQueues
-from tests.makers import a_parcel, a_subscription
+from service.lanes import ROOM, Lane, SendQueues, Turns
+from service.times import SECOND
+from tests.makers import NOON, a_parcel, a_subscription
 
 RECEIVER = a_subscription(max_in_flight=2)
 
@@ -166,6 +167,22 @@ def test_superseded_progress_is_dropped_and_the_next_event_still_follows() -> No
 
     assert (waiting, taken, lane.held) == ([progress.delivery], True, 1)
     assert lane.next() is newer
+
+
+def test_turns_keep_their_distance() -> None:
+    turns, parcel = Turns(), a_parcel(a_subscription(rate_limit=2))
+
+    taken = [turns.take(parcel, NOON) for _ in range(3)]
+
+    assert taken == [NOON, NOON + SECOND // 2, NOON + SECOND]
+
+
+def test_a_turn_from_before_the_clock_was_set_back_is_forgotten() -> None:
+    turns, hook = Turns(), a_subscription(rate_limit=2)
+    turns.take(a_parcel(hook), NOON + 3600 * SECOND)
+
+    assert turns.put_off(NOON) == {}
+    assert turns.take(a_parcel(hook), NOON) == NOON
 
 
 def queues_of(limit: int) -> SendQueues:

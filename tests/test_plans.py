@@ -28,6 +28,7 @@ LOOPS = (
         "settle_callbacks",
         "void_delivery_leases",
         "void_job_leases",
+        "void_check_leases",
         "claim_operation",
         "oldest_owed",
     ),
@@ -38,6 +39,7 @@ SCANNED = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoinde
 VALUES: dict[str, object] = {
     "at": NOON,
     "horizon": NOON + SECOND,
+    "too_far": NOON + LEASE,
     "full": [],
     "shut": [],
     "limit": 200,

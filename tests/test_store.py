@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from service.callbacks import Verdict
-from service.deliveries import HELD, LEASE, Delivery, DeliveryStatus, Parcel, Settlement
+from service.deliveries import HELD, LEASE, Delivery, DeliveryStatus, Parcel, Settlement, settle
 from service.errors import Conflict, Invalid, NotFound, StartError
 from service.events import Event
 from service.jobs import QUEUE_LIMIT, Job, Reason, Status
@@ -459,17 +459,58 @@ async def test_jobs_are_claimed_for_a_look_when_it_is_time_and_by_one_only(store
     )
     await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER + LEASE)
 
-    assert await store.next_check() == LATER - 2
-    assert await store.claim_checks(LATER - 2, LATER + LEASE, 9) == jobs[2:]
-    assert await store.claim_checks(LATER, LATER + LEASE, 1) == jobs[1:2]
-    assert await store.claim_checks(LATER + 1, LATER + LEASE, 9) == [jobs[0], doubted]
-    assert await store.next_check() == LATER + LEASE
+    assert await store.next_check(LATER) == LATER - 2
+    assert await checked(store, LATER - 2) == jobs[2:]
+    assert await checked(store, LATER, 1) == jobs[1:2]
+    assert await checked(store, LATER + 1) == [jobs[0], doubted]
+    assert await store.next_check(LATER) == LATER + LEASE
+
+
+async def checked(store: Store, at: int, limit: int = 9) -> list[Job]:
+    """Lease what must be looked at, until LATER and a lease."""
+    return [one.job for one in await store.claim_checks(at, LATER + LEASE, limit)]
+
+
+async def test_a_job_that_a_callback_moves_while_its_provider_is_asked_is_not_asked_about_twice(
+    store: Store,
+) -> None:
+    job = await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER)
+    (lease,) = await store.claim_checks(LATER, LATER + LEASE, 9)
+
+    running = replace(job, status=Status.RUNNING)
+    await store.change([job.ref], lambda _: Changes(jobs={job.id: running}))
+    during = await store.claim_checks(LATER + 1, LATER + LEASE, 9)
+    waiting = await store.next_check(LATER + 1)
+    after = await checked(store, LATER + LEASE)
+
+    assert lease.job == job
+    assert (during, waiting) == ([], None)
+    assert [one.id for one in after] == [job.id]
+
+
+async def test_a_look_that_is_over_makes_room_for_the_next_one(store: Store) -> None:
+    job = await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER)
+    (lease,) = await store.claim_checks(LATER, LATER + LEASE, 9)
+
+    await store.change([job.ref], lambda _: Changes(checked=[lease]))
+
+    assert await checked(store, LATER + 1) == [job]
+
+
+async def test_a_look_that_was_taken_over_is_not_ended_by_the_first_one(store: Store) -> None:
+    job = await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER)
+    (first,) = await store.claim_checks(LATER, LATER + LEASE, 9)
+    await store.claim_checks(LATER + LEASE, LATER + 2 * LEASE, 9)
+
+    await store.change([job.ref], lambda _: Changes(checked=[first]))
+
+    assert await checked(store, LATER + LEASE + 1) == []
 
 
 async def test_a_job_may_wait_a_week_for_a_slot(store: Store) -> None:
     job = await a_stored_job(store)
 
-    assert await store.next_check() == job.created_at + QUEUE_LIMIT
+    assert await store.next_check(LATER) == job.created_at + QUEUE_LIMIT
     assert await store.next_job_due(NOON) is None
 
 
@@ -1110,6 +1151,55 @@ async def test_a_process_that_is_alone_takes_over_what_an_earlier_one_held(tmp_p
 
     assert deliveries == [held.id]
     assert [doubt.id for doubt in doubts] == [job.id]
+
+
+async def test_leases_of_a_process_that_is_gone_are_void_though_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/belfry.db"
+    store = await open_store(url, LATER)
+    hook = await a_stored_subscription(store)
+    held = await owed(store, hook)
+    await claimed(store, LATER)
+    job = await a_stored_job(store, status=Status.SUBMITTED, deadline_at=NOON)
+    await store.claim_checks(LATER, LATER + LEASE, 9)
+    await store.close()
+
+    store = await open_store(url, NOON)
+    deliveries, jobs = await ids_claimed(store, NOON), await checked(store, NOON)
+    await store.close()
+
+    assert deliveries == [held.id]
+    assert jobs == [job]
+
+
+async def test_a_receiver_that_asked_for_time_gets_it_though_the_process_starts_again(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/belfry.db"
+    store = await open_store(url, NOON)
+    hook = await a_stored_subscription(store)
+    await owed(store, hook)
+    (parcel,) = await claimed(store)
+    busy = an_outcome(429, retry_after_seconds=30)
+    await settled(store, settle(parcel.delivery, busy, 0))
+    await store.close()
+
+    store = await open_store(url, NOON + SECOND)
+    early = await ids_claimed(store, NOON + SECOND)
+    due = await ids_claimed(store, NOON + 30 * SECOND)
+    await store.close()
+
+    assert (early, due) == ([], [parcel.delivery.id])
+
+
+async def test_a_turn_from_before_the_clock_was_set_back_does_not_count(store: Store) -> None:
+    hook = await a_stored_subscription(store, rate_limit=1)
+    for n in range(2):
+        await owed(store, hook, job_id=f"job_{n}")
+    await ids_claimed(store, LATER)
+
+    assert len(await ids_claimed(store, NOON)) == 1
 
 
 async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
