@@ -67,7 +67,8 @@ class Desk:
         """Check all *orders* and make their jobs, in their order in time."""
         batch = _Batch(id=self._chance.new_id("bat", at), tenant=tenant, at=at)
         refused: list[Invalid] = []
-        new: dict[str, NewJob] = {}
+        new: list[NewJob] = []
+        uuids: set[str] = set()
         for n, order in enumerate(orders):
             prefix = f"[{n}]." if len(orders) > 1 else ""
             try:
@@ -75,11 +76,14 @@ class Desk:
             except Invalid as exc:
                 refused.append(_placed(exc, prefix))
                 continue
-            if new.setdefault(one.job.ref, one) is not one:
+            if one.task_uuid in uuids:
                 refused.append(_placed(_repeated(), prefix))
+            if one.task_uuid is not None:
+                uuids.add(one.task_uuid)
+            new.append(one)
         if refused:
             raise _together(refused)
-        return list(new.values())
+        return new
 
     def _one(self, order: Order, batch: _Batch) -> NewJob:
         own = _own_faults(order) + self._url_faults(order)
@@ -93,7 +97,12 @@ class Desk:
         reply_url = order.reply_url or prepared.reply_url
         reply = self.reply_to(reply_url, batch.tenant, batch.at) if reply_url else None
         job = self._job(order, operation, prepared, batch)
-        return NewJob(job=job, input=msgspec.json.encode(prepared.input), reply=reply)
+        return NewJob(
+            job=job,
+            input=msgspec.json.encode(prepared.input),
+            reply=reply,
+            task_uuid=prepared.task_uuid,
+        )
 
     def _url_faults(self, order: Order) -> list[Fault]:
         """Where the job's events should go, by whichever name it was said."""
@@ -130,7 +139,7 @@ class Desk:
             provider=order.provider,
             operation=operation.name,
             account=account,
-            ref=prepared.ref or self._chance.new_ref(),
+            ref=self._chance.new_ref(),
             created_at=batch.at,
             deadline_seconds=order.deadline_seconds
             or self._deadline_seconds(order.provider, operation),

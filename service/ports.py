@@ -137,11 +137,15 @@ Decide = Callable[[Snapshot], Changes]
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to be stored, its *input* as JSON, and the subscription its reply URL needs."""
+    """A job to be stored, its *input* as JSON, and the subscription its reply URL needs.
+
+    *task_uuid* is the client's own, in lower case: no two jobs of a tenant may have the same.
+    """
 
     job: Job
     input: bytes
     reply: Subscription | None = None
+    task_uuid: str | None = None
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):

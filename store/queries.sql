@@ -20,11 +20,15 @@ ON CONFLICT (tenant, tag, job_id) DO NOTHING
 -- add_submission --
 -- The ref exists before the request that bears it.
 INSERT INTO submissions (ref, job_id, created_at) VALUES (:ref, :job_id, :created_at)
-ON CONFLICT (ref) DO NOTHING
 
--- refs_taken --
--- A client may choose a ref itself (Runware's taskUUID), but not one that another job has.
-SELECT ref FROM submissions WHERE ref {in:refs} AND job_id {not_in:jobs}
+-- add_task_uuid --
+-- A client's own reference: the first job of a tenant has it.
+INSERT INTO task_uuids (tenant, uuid, job_id) VALUES (:tenant, :uuid, :job_id)
+ON CONFLICT (tenant, uuid) DO NOTHING
+
+-- conflicting_task_uuids --
+-- Those that another job of the tenant has.
+SELECT uuid FROM task_uuids WHERE tenant = :tenant AND uuid {in:uuids} AND job_id {not_in:jobs}
 
 -- move_job --
 -- The columns beside the document follow it.
@@ -671,6 +675,10 @@ DELETE FROM submissions WHERE job_id {in:jobs}
 -- forget_tags --
 -- With the job.
 DELETE FROM job_tags WHERE job_id {in:jobs}
+
+-- forget_task_uuids --
+-- Its client may use it again.
+DELETE FROM task_uuids WHERE job_id {in:jobs}
 
 -- forget_inputs --
 -- With the job.

@@ -36,7 +36,8 @@ FILTERS: Final = {
     "ref": (
         "id IN (SELECT job_id FROM submissions WHERE ref = :ref"
         " UNION SELECT id FROM jobs WHERE tenant = :tenant AND reply_ref = :ref"
-        " UNION SELECT id FROM jobs WHERE tenant = :tenant AND provider_task_id = :ref)"
+        " UNION SELECT id FROM jobs WHERE tenant = :tenant AND provider_task_id = :ref"
+        " UNION SELECT job_id FROM task_uuids WHERE tenant = :tenant AND uuid = LOWER(:ref))"
     ),
 }
 _LISTS: Final = {"ref": "list_jobs_few", "tag": "list_jobs_tagged", "": "list_jobs"}
@@ -48,12 +49,12 @@ class JobStore(Part):
     ) -> tuple[list[Job], Changes | None]:
         """Store *new* with what *decide* makes of them; None for changes if *key* was there.
 
-        Invalid when *key* was used with another body, or when a ref is in use already.
+        Invalid when *key* was used with another body, or a taskUUID by another job.
         """
         async with self._database.writing() as session:
             if key is not None and not await _first_use(session, key, new):
                 return await _replayed(session, key, new[0].job.tenant), None
-            await _submissions(session, new)
+            await _claim_task_uuids(session, new)
             await session.run("share_subscriptions")
             jobs = [await _with_reply(session, one) for one in new]
             revision = await session.rows("revision")
@@ -171,22 +172,24 @@ async def _replayed(session: Session, key: Idempotency, tenant: str) -> list[Job
     return [found[job_id] for job_id in ids if job_id in found]
 
 
-async def _submissions(session: Session, new: Sequence[NewJob]) -> None:
-    """Add the first submission of each; Invalid when another job has one of the refs."""
-    jobs = [one.job for one in new]
-    await session.run_many(
-        "add_submission",
-        [{"ref": job.ref, "job_id": job.id, "created_at": job.created_at} for job in jobs],
-    )
-    refs, ids = [job.ref for job in jobs], [job.id for job in jobs]
-    taken = {row["ref"] for row in await session.rows("refs_taken", refs=refs, jobs=ids)}
-    if taken:
-        faults = [
-            Fault(_at(n, len(refs), "input.taskUUID"), "has been used before; make a new UUIDv4")
-            for n, ref in enumerate(refs)
-            if ref in taken
-        ]
-        raise Invalid(faults)
+async def _claim_task_uuids(session: Session, new: Sequence[NewJob]) -> None:
+    """Keep the clients' taskUUIDs; Invalid names each that another job of the tenant has."""
+    tenant, ids = new[0].job.tenant, [one.job.id for one in new]
+    given = [(n, one.job.id, one.task_uuid) for n, one in enumerate(new) if one.task_uuid]
+    if not given:
+        return
+    rows = [{"tenant": tenant, "uuid": uuid, "job_id": job_id} for _, job_id, uuid in given]
+    await session.run_many("add_task_uuid", rows)
+    uuids = [uuid for _, _, uuid in given]
+    found = await session.rows("conflicting_task_uuids", tenant=tenant, uuids=uuids, jobs=ids)
+    if taken := {row["uuid"] for row in found}:
+        raise Invalid(
+            [
+                Fault(_at(n, len(new), "input.taskUUID"), "has been used before; make a new UUIDv4")
+                for n, _, uuid in given
+                if uuid in taken
+            ]
+        )
 
 
 def _at(position: int, count: int, path: str) -> str:
@@ -207,6 +210,10 @@ async def _with_reply(session: Session, one: NewJob) -> Job:
 
 async def _insert(session: Session, jobs: Sequence[Job], new: Sequence[NewJob]) -> None:
     await session.run_many("add_job", [job_row(job) for job in jobs])
+    await session.run_many(
+        "add_submission",
+        [{"ref": job.ref, "job_id": job.id, "created_at": job.created_at} for job in jobs],
+    )
     await session.run_many(
         "add_input", [{"job_id": one.job.id, "input": one.input.decode()} for one in new]
     )

@@ -9,7 +9,7 @@ from store.parts import Part
 
 _OF_JOBS: Final = (
     *("forget_attempts", "forget_deliveries", "forget_events", "forget_callbacks"),
-    *("forget_submissions", "forget_tags", "forget_inputs", "forget_jobs"),
+    *("forget_submissions", "forget_tags", "forget_task_uuids", "forget_inputs", "forget_jobs"),
 )
 _OF_NOTICES: Final = ("forget_notice_attempts", "forget_notice_deliveries", "forget_notices")
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.receivers import Receiver
-from tests.running import Json, Service
+from tests.running import Client, Json, Service
 
 pytestmark = pytest.mark.anyio
 
@@ -102,11 +102,26 @@ async def test_a_task_uuid_is_taken_once(service: Service) -> None:
     second = await service.http.post("/v1/jobs", json=order)
     beside = await service.http.post("/v1/jobs", json=[ORDER, order])
     kept = (await service.get("/v1/jobs"))["data"]
+    found = (await service.get("/v1/jobs", ref=uuid))["data"]
 
-    assert (first.status_code, first.json()["ref"]) == (202, uuid.lower())
-    assert (first.json()["reply_ref"], len(kept)) == (uuid, 1)
+    assert (first.status_code, first.json()["reply_ref"]) == (202, uuid)
+    assert first.json()["ref"] != uuid.lower()
+    assert [job["id"] for job in kept] == [job["id"] for job in found] == [first.json()["id"]]
     paths = [answer.json()["errors"][0]["path"] for answer in (twice, second, beside)]
     assert paths == ["[1].input.taskUUID", "input.taskUUID", "[1].input.taskUUID"]
+
+
+async def test_a_task_uuid_of_another_tenant_is_no_obstacle(service: Service) -> None:
+    uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
+    given = {**CAPTION, "taskUUID": uuid}
+    ours = await service.submit("runware", "imageCaption", given)
+    other = Client(service.url, await service.another_key("jobs:write", "jobs:read", tenant="b"))
+
+    theirs = await other.submit("runware", "imageCaption", given)
+    await other.http.aclose()
+
+    assert ours["reply_ref"] == theirs["reply_ref"] == uuid
+    assert len({ours["ref"], theirs["ref"], uuid}) == 3
 
 
 async def test_secrets_of_an_input_are_stored_for_the_provider_and_shown_to_nobody(

@@ -171,7 +171,8 @@ def test_the_webhook_url_and_uuid_of_runware_are_ours_to_answer() -> None:
 
     assert new.reply is not None
     assert new.reply.url == HOOK
-    assert (new.job.ref, new.job.reply_ref) == (UPPER_UUID.lower(), UPPER_UUID)
+    assert (new.task_uuid, new.job.reply_ref) == (UPPER_UUID.lower(), UPPER_UUID)
+    assert new.job.ref != UPPER_UUID.lower()
     assert b"webhookURL" not in new.input
     assert b"taskUUID" not in new.input
 

@@ -25,7 +25,6 @@ from tests.makers import (
     a_claim,
     a_delivery,
     a_new_job,
-    a_ref,
     a_subscription,
     an_event,
 )
@@ -377,13 +376,13 @@ async def test_a_request_repeated_at_another_process_makes_no_second_job(
     assert sum(changes is not None for _, changes in made) == 1
 
 
-async def test_a_ref_is_given_to_one_job_whichever_process_takes_it(
+async def test_a_task_uuid_is_given_to_one_job_whichever_process_takes_it(
     stores: tuple[Store, Store],
 ) -> None:
-    ref = a_ref(7)
+    new = [replace(a_new_job(), task_uuid="u1") for _ in range(6)]
 
     made = await asyncio.gather(
-        *(stores[n % 2].add_jobs([a_new_job(ref=ref)], None, nothing) for n in range(6)),
+        *(stores[n % 2].add_jobs([one], None, nothing) for n, one in enumerate(new)),
         return_exceptions=True,
     )
 

@@ -272,7 +272,7 @@ def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
     prepared = RUNWARE.prepare(operation, given)
 
     assert prepared.input == {"numberResults": 4, "positivePrompt": "a lighthouse"}
-    assert prepared.ref == REF
+    assert prepared.task_uuid == REF
     assert prepared.reply_ref == REF.upper()
     assert prepared.reply_url == "https://example.com/cb?token=x"
     assert prepared.parts == 4
@@ -281,7 +281,7 @@ def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
 def test_an_input_that_names_nothing_of_ours_is_one_result() -> None:
     prepared = RUNWARE.prepare(CAPTION, {"inputImage": IMAGE, "model": "runware:150@2"})
 
-    assert (prepared.ref, prepared.reply_ref, prepared.reply_url) == (None, None, None)
+    assert (prepared.task_uuid, prepared.reply_ref, prepared.reply_url) == (None, None, None)
     assert prepared.parts == 1
 
 

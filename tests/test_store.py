@@ -202,6 +202,14 @@ async def test_two_requests_with_one_key_at_once_make_one_job(store: Store) -> N
     assert [changes is None for _, changes in answers].count(False) == 1
 
 
+async def test_two_tenants_may_use_one_task_uuid(store: Store) -> None:
+    await added(store, replace(a_new_job(), task_uuid="u1"))
+
+    (other,) = await added(store, replace(a_new_job(tenant="other"), task_uuid="u1"))
+
+    assert await store.jobs("other", {"ref": "U1"}, ALL) == [other]
+
+
 async def test_a_repeated_request_shows_its_jobs_as_they_stand_now(store: Store) -> None:
     (job,), _ = await store.add_jobs([a_new_job()], KEY, nothing)
     await store.change([job.ref], becoming(status=Status.RUNNING))
@@ -211,11 +219,12 @@ async def test_a_repeated_request_shows_its_jobs_as_they_stand_now(store: Store)
     assert again.status is Status.RUNNING
 
 
-async def test_a_ref_that_is_in_use_is_refused_and_nothing_is_stored(store: Store) -> None:
-    job = await a_stored_job(store)
+async def test_a_task_uuid_that_is_in_use_is_refused_and_nothing_is_stored(store: Store) -> None:
+    (job,) = await added(store, replace(a_new_job(), task_uuid="u1"))
+    again = replace(a_new_job(), task_uuid="u1")
 
     with pytest.raises(Invalid) as caught:
-        await store.add_jobs([a_new_job(), a_new_job(ref=job.ref)], KEY, nothing)
+        await store.add_jobs([a_new_job(), again], KEY, nothing)
 
     assert [fault.path for fault in caught.value.faults] == ["[1].input.taskUUID"]
     assert await store.jobs("acme", {}, ALL) == [job]

@@ -172,7 +172,7 @@ def test_the_vendors_own_example_is_a_valid_input() -> None:
     assert prepared.max_jobs == prepared.input["maxJobs"] == 5
     assert prepared.input["email"] == "Me+1@Mail.com"
     assert not {"replyUrl", "replyRef"} & prepared.input.keys()
-    assert prepared.ref is None
+    assert prepared.task_uuid is None
     assert prepared.parts == 1
 
 

@@ -151,14 +151,17 @@ async def test_a_reply_url_in_the_input_becomes_the_jobs_own_bell(
     told.verify(secret)
 
 
-async def test_a_task_uuid_in_the_input_is_the_ref_and_comes_back(bench: Bench) -> None:
+async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(bench: Bench) -> None:
     uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
 
     job = await bench.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
     ended = await bench.ended(job["id"])
     found = await bench.get("/v1/jobs", ref=uuid)
 
-    assert (ended["ref"], ended["reply_ref"], ended["status"]) == (uuid, uuid, "succeeded")
+    sent = [task["ref"] for task in (await bench.ledger())["tasks"]]
+
+    assert (ended["reply_ref"], ended["status"]) == (uuid, "succeeded")
+    assert sent == [ended["ref"]] != [uuid]
     assert [one["id"] for one in found["data"]] == [job["id"]]
 
 

@@ -46,14 +46,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A checked input: what is sent, and what it asked of us rather than of the provider.
 
-    *account* is a suffix (an e-mail) that pins one of several accounts; *ref* the submission ref
-    that the client chose itself; *parts* how many results will end the job.
+    *account* is a suffix (an e-mail) that pins one of several accounts; *task_uuid* a reference of
+    the client that must be unique within its tenant, in lower case; *parts* how many results will
+    end the job.
     """
 
     input: dict[str, Any]
     reply_url: str | None = None
     reply_ref: str | None = None
-    ref: str | None = None
+    task_uuid: str | None = None
     account: str | None = None
     max_jobs: int | None = None
     parts: int = 1

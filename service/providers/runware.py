@@ -75,7 +75,7 @@ class Runware:
             input={key: value for key, value in given.items() if key not in _OURS},
             reply_url=given.get("webhookURL"),
             reply_ref=uuid,
-            ref=uuid.lower() if uuid else None,
+            task_uuid=uuid.lower() if uuid else None,
             parts=given.get("numberResults", 1),
         )
 

@@ -24,7 +24,7 @@ COMMON: Final = (
     Input(
         name="taskUUID",
         kind="string",
-        summary="Your own reference; it becomes the ref of the first submission.",
+        summary="Your own reference, unique among your jobs; the task itself gets another.",
         pattern=UUID,
         form="a UUID",
     ),
