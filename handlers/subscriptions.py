@@ -82,7 +82,7 @@ async def create(visit: Visit[Nothing]) -> SubscriptionView:
         secret=context.vault.seal(secret, at),
         events=tuple(given.events or DEFAULT),
         description=given.description,
-        headers=given.headers or {},
+        headers=_sealed(context, given.headers or {}, at),
         filter=given.filter,
         rate_limit=given.rate_limit,
         max_in_flight=given.max_in_flight or MAX_IN_FLIGHT,
@@ -122,6 +122,8 @@ async def change(visit: Visit[Nothing]) -> SubscriptionView:
     given = await visit.body(Change)
     at = visit.context.clock()
     _check(visit.context, given)
+    if given.headers:
+        given = replace(given, headers=_sealed(visit.context, given.headers, at))
     changed = await visit.context.store.change_subscription(
         visit.tenant, visit.id("sub"), lambda before: _changed(before, given, at)
     )
@@ -166,6 +168,11 @@ def _changed(before: Subscription, given: Change, at: int) -> Subscription:
     if named.get("url", before.url) != before.url:
         named["held"] = False
     return replace(before, **named, updated_at=at)
+
+
+def _sealed(context: Context, headers: dict[str, str], at: int) -> dict[str, str]:
+    """Seal the values of a subscription's own headers: they may be credentials."""
+    return {name: context.vault.seal(value, at) for name, value in headers.items()}
 
 
 def _check(context: Context, given: NewSubscription | Change) -> None:

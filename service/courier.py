@@ -56,6 +56,7 @@ class Courier:
         self._hands = Hands()
         self._settlements = Batches(self._commit, GROUP)
         self._nudge = Nudge()
+        self._open = lru_cache(maxsize=10_000)(vault.open)
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(vault.open(sealed)))
 
     def committed(self, changes: Changes) -> None:
@@ -177,11 +178,12 @@ class Courier:
         at, subscription = self._clock(), parcel.subscription
         try:
             keys = [self._key(sealed) for sealed in signing_secrets(subscription, at)]
+            own = {name: self._open(sealed) for name, sealed in subscription.headers.items()}
         except ValueError as exc:
             return Outcome(at=at, duration_ms=0, error=str(exc))
         event_id, timestamp = parcel.delivery.event_id, at // SECOND
         headers = {
-            **subscription.headers,
+            **own,
             "content-type": "application/json",
             "webhook-id": event_id,
             "webhook-timestamp": str(timestamp),

@@ -44,7 +44,9 @@ class Failing(Protocol):
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """*secret* is sealed; *kind* is `standing`, or `reply` for the reply URL of jobs.
+    """*secret* and the values of *headers* are sealed.
+
+    *kind* is `standing`, or `reply` for the reply URL of jobs.
 
     *rate_limit* is per second. *delivery* `every` sends each progress event; `latest` lets a newer
     event of the job replace one that is not sent yet. The *previous_secret* signs too, until then.

@@ -1,6 +1,7 @@
 """Webhooks over real sockets: signed, retried, in order, and never where they must not go."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,29 @@ async def test_what_is_sent_is_signed_over_its_exact_bytes(
     assert logged.content == told.body
     assert told.headers["x-mine"] == "yes"
     assert told.headers["webhook-id"] == told.event["id"]
+
+
+def all_bytes(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_header_values_are_sent_and_stand_sealed_in_the_database(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with running_service(f"sqlite:///{tmp_path}/belfry.db") as service:
+        made = await service.subscribe(receiver.url, headers={"authorization": "Bearer hush"})
+        await an_ended_job(service)
+        (first,) = await receiver.wait()
+        changed = {"headers": {"authorization": "Bearer quiet"}}
+        await service.http.patch(f"/v1/subscriptions/{made['id']}", json=changed)
+        await an_ended_job(service)
+        _, second = await receiver.wait(2)
+    stored = all_bytes(tmp_path)
+
+    assert first.headers["authorization"] == "Bearer hush"
+    assert second.headers["authorization"] == "Bearer quiet"
+    assert b"Bearer hush" not in stored
+    assert b"Bearer quiet" not in stored
 
 
 async def test_a_failure_is_tried_again_with_the_same_id(
