@@ -57,12 +57,13 @@ def _named(request: Request) -> tuple[str, str]:
 
 def _authentic(context: Context, provider: str, ref: str, request: Request) -> bool:
     """Judge by the URL alone: no database, no body, for those who do not belong here."""
-    token = request.query_params.get("t", "")
+    tokens = request.query_params.getlist("t")
     return (
         provider in context.providers
         and _REF.fullmatch(ref) is not None
-        and 0 < len(token) <= _MAX_TOKEN
-        and context.tokens.verify(provider, ref, token)
+        and len(tokens) == 1
+        and 0 < len(tokens[0]) <= _MAX_TOKEN
+        and context.tokens.verify(provider, ref, tokens[0])
     )
 
 

@@ -104,6 +104,9 @@ FORGERIES: dict[str, Change] = {
     "another provider": lambda url: url.replace("/useapi/", "/runware/"),
     "no provider": lambda url: url.replace("/useapi/", "/nobody/"),
     "a longer path": lambda url: url.replace("/useapi/", f"/useapi/{uuid4()}/"),
+    "a second signature": lambda url: f"{url}&t=x",
+    "the signature twice": lambda url: f"{url}&{url.split('?')[1]}",
+    "another signature first": lambda url: url.replace("?t=", "?t=x&t="),
     "another ref": lambda url: url.split("/useapi/")[0] + f"/useapi/{uuid4()}?" + url.split("?")[1],
 }
 
