@@ -20,7 +20,7 @@ T = TypeVar("T")
 async def read_body(request: Request) -> bytes:
     """Read the whole body: 413 over 8 MiB, 408 after 10 s, 415 when it is compressed."""
     headers = request.headers
-    if headers.get("content-encoding", "identity") != "identity":
+    if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise HTTPException(415, "Compressed bodies are not taken; send it as it is.")
     length = headers.get("content-length")
     if length is not None and "transfer-encoding" in headers:

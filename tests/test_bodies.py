@@ -69,6 +69,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "a form": (b"a=b", {"content-type": "application/x-www-form-urlencoded"}, "415"),
     "text": (b"{}", {"content-type": "text/plain"}, "415"),
     "compressed": (b"{}", {"content-encoding": "gzip"}, "415"),
+    "compressed twice": (b"{}", {"content-encoding": "identity, gzip"}, "415"),
     "one byte too many": (b" " * (MAX_BODY + 1), {}, "413 too_large"),
 }
 
@@ -92,6 +93,19 @@ async def test_json_is_taken_by_any_of_its_names(kind: str, steady: Service) -> 
     answer = await steady.http.post("/v1/jobs", content=content, headers={"content-type": kind})
 
     assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "IDENTITY", " identity\t", ""])
+async def test_identity_is_no_compression_however_it_is_written(
+    encoding: str, steady: Service
+) -> None:
+    answer = await raw(
+        steady,
+        f"content-type: application/json\r\ncontent-encoding:{encoding}\r\ncontent-length: 2",
+        b"{}",
+    )
+
+    assert b" 422 " in answer, "it was read: it lacks a provider"
 
 
 async def raw(service: Service, header: str, body: bytes) -> bytes:
