@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 from typing import (
     Any,
@@ -143,7 +144,16 @@ def _asked(request: Request, query: type[msgspec.Struct]) -> msgspec.Struct:
         known = ", ".join(query.__struct_fields__) or "none"
         message = f"is not known here; known: {known}"
         raise Invalid([Fault(f"?{name}", message) for name in sorted(unknown)])
-    return convert(given, query, "?", strict=False)
+    absent = {name for name in _texts(query) if given.get(name) == ""}
+    asked = {name: value for name, value in given.items() if name not in absent}
+    return convert(asked, query, "?", strict=False)
+
+
+@cache
+def _texts(query: type[msgspec.Struct]) -> frozenset[str]:
+    """Name the parameters that may be any text: given empty, as a form does, they are absent."""
+    fields = msgspec.structs.fields(query)
+    return frozenset(field.name for field in fields if str in (field.type, *get_args(field.type)))
 
 
 def reply(

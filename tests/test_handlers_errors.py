@@ -1,5 +1,6 @@
 """What the doors refuse: who may pass which, other tenants' ids, and faults named by their path."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -186,6 +187,66 @@ async def test_a_fault_in_the_query_is_named(path: str, steady: Service) -> None
 
     assert answer.status_code == 422, answer.text
     assert [fault["path"] for fault in answer.json()["errors"]] == [QUERIES[path]]
+
+
+EMPTY_VALUES = {
+    "/v1/jobs?provider=": "/v1/jobs",
+    "/v1/jobs?operation=&tag=&ref=": "/v1/jobs",
+    "/v1/jobs?cursor=&limit=1": "/v1/jobs?limit=1",
+    "/v1/events?type=&job=&provider=": "/v1/events",
+    "/v1/events?cursor=": "/v1/events",
+    "/v1/deliveries?subscription=&event=&job=": "/v1/deliveries",
+    "/v1/callbacks?job=": "/v1/callbacks",
+    "/v1/subscriptions?kind=&url=": "/v1/subscriptions",
+    "/v1/keys?cursor=": "/v1/keys",
+}
+
+
+@pytest.mark.parametrize("path", EMPTY_VALUES)
+async def test_an_empty_value_in_the_query_is_as_if_absent(path: str, service: Service) -> None:
+    await service.subscribe("http://127.0.0.1:9/", "job.queued")
+    job = await service.post("/v1/jobs", {**ORDER, "tags": ["t"], "reply_ref": "r"})
+    await service.call_back("useapi", job["ref"], b"{")
+    await service.another_key("jobs:read")
+
+    with_empty = await service.http.get(path)
+    without = await service.http.get(EMPTY_VALUES[path])
+
+    assert with_empty.status_code == 200, with_empty.text
+    assert len(with_empty.json()["data"]) == len(without.json()["data"]) > 0
+
+
+async def test_a_stream_with_empty_values_follows_everything(steady: Service) -> None:
+    await steady.post("/v1/jobs", ORDER)
+
+    async with (
+        asyncio.timeout(10),
+        steady.http.stream("GET", "/v1/stream?types=&provider=&tag=&after=0") as stream,
+    ):
+        first = await anext(line async for line in stream.aiter_lines() if line[:3] == "id:")
+
+    assert (stream.status_code, first) == (200, "id: 1")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/jobs?status=", "?status"),
+        ("/v1/jobs?limit=", "?limit"),
+        ("/v1/deliveries?status=", "?status"),
+        ("/v1/callbacks?verdict=", "?verdict"),
+        ("/v1/callbacks?quarantined=", "?quarantined"),
+        ("/v1/stream?after=", "?after"),
+        ("/v1/jobs?colour=", "?colour"),
+    ],
+)
+async def test_an_empty_value_that_the_schema_does_not_allow_is_refused(
+    path: str, name: str, steady: Service
+) -> None:
+    answer = await steady.http.get(path)
+
+    assert answer.status_code == 422, answer.text
+    assert [fault["path"] for fault in answer.json()["errors"]] == [name]
 
 
 async def test_the_events_of_a_job_refuse_the_cursor_of_another_list(service: Service) -> None:
