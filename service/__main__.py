@@ -18,6 +18,7 @@ from service.app import create_app, running
 from service.context import Context
 from service.errors import StartError
 from service.feed import Feed
+from service.file_limits import raise_open_file_limit
 from service.providers import callers
 from service.server import Server
 from service.settings import Role, Settings, from_env
@@ -30,6 +31,7 @@ def main(role: Role = Role.ALL, environ: Mapping[str, str] = os.environ) -> int:
     logs.configure()
     try:
         settings = with_keys(from_env(environ, role))
+        raise_open_file_limit()
         return uvloop.run(serve(settings))
     except StartError as exc:
         print(f"Belfry cannot start.\n{exc}", file=sys.stderr)  # noqa: T201 - for a person

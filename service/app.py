@@ -16,6 +16,7 @@ from service.courier import Courier
 from service.durations import Durations
 from service.ears import Ears
 from service.feed import Feed
+from service.file_limits import file_shares
 from service.intake import Intake
 from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
 from service.lanes import SendQueues
@@ -54,7 +55,7 @@ async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)
         await _first_key(settings, store)
-        poster = Poster(now, settings.allow_targets)
+        poster = Poster(now, settings.allow_targets, file_shares().webhook_sockets)
         stack.push_async_callback(poster.close)
         lines = _lines(settings, stack)
         context, submitter = _build(settings, feed, store, poster, lines)

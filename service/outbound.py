@@ -12,6 +12,7 @@ import aiohttp
 import httpx
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from service import stopwatch
@@ -41,14 +42,17 @@ class RefusedAddress(OSError):
 
 
 class Poster:
-    """POSTs to receivers. The socket factory sees each final address: the one choke point."""
+    """POSTs to receivers. The socket factory sees each final address: the one choke point.
 
-    def __init__(self, clock: Clock, allowed: Sequence[Network]) -> None:
+    It never has more than *max_sockets* open, and half as many POSTs under way.
+    """
+
+    def __init__(self, clock: Clock, allowed: Sequence[Network], max_sockets: int) -> None:
         self._clock, self._allowed = clock, tuple(allowed)
         self._lookups = ThreadPoolExecutor(_LOOKUPS, "lookup")
         self._session = aiohttp.ClientSession(
             connector=_Connector(
-                limit=0,
+                max_sockets,
                 socket_factory=self._socket,
                 resolver=_Resolver(self._lookups),
                 ttl_dns_cache=30,
@@ -104,10 +108,41 @@ class Poster:
 
 
 class _Connector(aiohttp.TCPConnector):
+    """Keeps idle connections as long as *max_sockets* leaves room; its own limit ignores them."""
+
+    def __init__(self, max_sockets: int, **named: Any) -> None:
+        super().__init__(limit=max_sockets // 2, **named)
+        self._max_sockets = max_sockets
+
     async def connect(self, *args: Any, **named: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*args, **named)
         lap("connected")
         return connection
+
+    async def _create_connection(self, *args: Any) -> ResponseHandler:
+        """Close the oldest idle connections first: each new one may take two sockets."""
+        idle = sum(len(connections) for connections in self._conns.values())
+        for _ in range(idle + 2 * len(self._acquired) - self._max_sockets):
+            if not self._conns:
+                break
+            key, connections = next(iter(self._conns.items()))
+            connections.popleft()[0].abort()
+            if not connections:
+                del self._conns[key]
+        return await super()._create_connection(*args)
+
+    async def _resolve_host(self, *args: Any, **named: Any) -> list[ResolveResult]:
+        return two_addresses(await super()._resolve_host(*args, **named))
+
+
+def two_addresses(found: list[ResolveResult]) -> list[ResolveResult]:
+    """Choose what to connect to, from both families if there are both.
+
+    All that are chosen are tried at once, 0.25 s apart (RFC 8305), each with a socket of its own.
+    The next attempt tries others: aiohttp turns the list round with every use.
+    """
+    others = [one for one in found if one["family"] != found[0]["family"]]
+    return [*found[:1], *others[:1]] if others else found[:2]
 
 
 def _timed(outcome: Outcome, laps: Laps) -> Outcome:

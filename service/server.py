@@ -5,14 +5,18 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.connections import Connections, Limits
 from service.errors import StartError
 from service.feed import Feed
+from service.file_limits import file_shares
+from service.http_protocol import HttpConnection
 
 GRACE_SECONDS: Final = 4
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -32,14 +36,29 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Server(uvicorn.Server):
-    """Closes *feed* when it is told to stop, because uvicorn first waits for open streams."""
+def _limits() -> Limits:
+    shares = file_shares()
+    return Limits(connections=shares.connections, spare=shares.spare, backlog=shares.backlog)
 
-    def __init__(self, app: ASGIApp, feed: Feed, host: str, port: int) -> None:
+
+class Server(uvicorn.Server):
+    """Closes *feed* when it is told to stop, because uvicorn first waits for open streams.
+
+    Without *limits* it takes as many connections as the limit of open files leaves room for.
+    """
+
+    def __init__(
+        self, app: ASGIApp, feed: Feed, host: str, port: int, limits: Limits | None = None
+    ) -> None:
+        limits = limits or _limits()
+        self._connections = Connections[HttpConnection](limits)
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
+            backlog=limits.backlog,
+            http=cast("Any", partial(HttpConnection, connections=self._connections)),
+            ws="none",
             lifespan="off",
             access_log=False,  # it would print callback URLs with their signatures
             log_config=None,
@@ -58,6 +77,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """End what has waited too long, ten times a second."""
+        self._connections.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     def stop(self) -> None:
         """Stop accepting, end streams, let requests finish."""

@@ -214,16 +214,23 @@ class ServiceProcess(Client):
         super().__init__(f"http://127.0.0.1:{self.port}")
         self.log = folder / f"{role}-{self.port}.log"
         self._env = environ(database_url, self.port, **env)
+        self._limit: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
 
     def set_environment(self, **env: str) -> None:
         """Change the settings of the next start."""
         self._env |= env
 
+    def limit_open_files(self, soft: int, hard: int) -> None:
+        """Let the next start have no more; a limit below the one of the tests needs a shell."""
+        script = f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"'
+        self._limit = ["sh", "-c", script, "sh"]
+
     async def start(self) -> None:
         """Start it and wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *self._limit,
                 sys.executable,
                 "-m",
                 "service",
@@ -242,6 +249,11 @@ class ServiceProcess(Client):
             return (await self.http.get("/readyz")).status_code == 200
         except httpx.TransportError:
             return False
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     async def is_gone(self) -> bool:
         assert self._process is not None

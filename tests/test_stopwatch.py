@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def posting() -> AsyncIterator[Poster]:
-    poster = Poster(now, [ip_network("127.0.0.0/8")])
+    poster = Poster(now, [ip_network("127.0.0.0/8")], 100)
     yield poster
     await poster.close()
 
