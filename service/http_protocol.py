@@ -39,6 +39,9 @@ HEAD_TOO_SLOW: Final = Refusal(
 UNREADABLE: Final = Refusal(
     status=HTTPStatus.BAD_REQUEST, code="bad_request", detail="This is not valid HTTP/1.1."
 )
+HOST_MISSING: Final = Refusal(
+    status=HTTPStatus.BAD_REQUEST, code="bad_request", detail="Send one Host header, and only one."
+)
 UPGRADE_WITH_BODY: Final = Refusal(
     status=HTTPStatus.BAD_REQUEST,
     code="bad_request",
@@ -168,6 +171,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def _fault_of_head(self) -> Refusal | None:
         names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            return HOST_MISSING  # RFC 9112, section 3.2
         if self.parser.should_upgrade() and (
             b"content-length" in names or b"transfer-encoding" in names
         ):

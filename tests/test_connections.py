@@ -1,4 +1,4 @@
-"""Connections on raw sockets: heads, waiting, pipelining, the cap."""
+"""Connections on raw sockets: heads, Host, waiting, pipelining, the cap."""
 
 import asyncio
 import json
@@ -321,6 +321,30 @@ async def test_a_connection_whose_body_ends_after_its_answer_is_idle_from_then_o
         peer.send(GET)
 
         assert (await peer.answer())[2] == b"short"
+
+
+HOSTS: dict[str, tuple[bytes, int]] = {
+    "1.1 without": (b"GET /short HTTP/1.1\r\n\r\n", 400),
+    "1.1 with two": (b"GET /short HTTP/1.1\r\nhost: x\r\nHost: x\r\n\r\n", 400),
+    "1.0 with two": (b"GET /short HTTP/1.0\r\nhost: x\r\nHost: y\r\n\r\n", 400),
+    "1.1 with one": (b"GET /short HTTP/1.1\r\nHOST: x\r\n\r\n", 200),
+    "1.1 with an empty one": (b"GET /short HTTP/1.1\r\nhost:\r\n\r\n", 200),
+    "1.0 without": (b"GET /short HTTP/1.0\r\n\r\n", 200),
+}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+async def test_http_1_1_needs_one_host(name: str) -> None:
+    sent, expected = HOSTS[name]
+    async with place() as at:
+        peer = await at.peer()
+        peer.send(sent)
+
+        status, _, body = await peer.answer()
+        closed = status == 200 or await peer.rest() == b""
+
+    assert (status, closed) == (expected, True)
+    assert status == 200 or "Host" in json.loads(body)["detail"]
 
 
 UNREADABLE = {
