@@ -10,13 +10,17 @@ from service.file_limits import MAX_BACKLOG, MAX_CONNECTIONS
 HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 75.0
+SEND_SECONDS: Final = 15.0
 LINGER_SECONDS: Final = 1.0
 _REPORT_SECONDS: Final = 60.0
 log = structlog.get_logger()
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """*linger_seconds* is how long a refused client may read why, *spare* how many of them may."""
+    """*send_seconds* is how long a client may take nothing of its answer.
+
+    *linger_seconds* is how long a refused client may read why, *spare* how many of them may.
+    """
 
     connections: int = MAX_CONNECTIONS
     spare: int = MAX_BACKLOG // 4
@@ -24,6 +28,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     head_bytes: int = HEAD_BYTES
     head_seconds: float = HEAD_SECONDS
     idle_seconds: float = IDLE_SECONDS
+    send_seconds: float = SEND_SECONDS
     linger_seconds: float = LINGER_SECONDS
 
 
@@ -32,6 +37,7 @@ class Connection(Protocol):
 
     def head_expired(self) -> None: ...
     def idle_expired(self) -> None: ...
+    def send_expired(self, now: float) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -76,12 +82,13 @@ class Deadlines(Generic[C]):
 
 
 class Connections(Generic[C]):
-    """Keeps *limits*; one that does nothing is in one of three queues, one at work in none."""
+    """Keeps *limits*; one that does nothing is in one of four queues, one at work in none."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.heads = Deadlines[C](limits.head_seconds)
         self.idle = Deadlines[C](limits.idle_seconds)
+        self.sending = Deadlines[C](limits.send_seconds)
         self.lingering = Deadlines[C](limits.linger_seconds)
         self._open: set[C] = set()
         self._reported = float("-inf")
@@ -109,6 +116,7 @@ class Connections(Generic[C]):
         self._open.discard(connection)
         self.heads.stop(connection)
         self.idle.stop(connection)
+        self.sending.stop(connection)
         self.lingering.stop(connection)
 
     def sweep(self, now: float) -> None:
@@ -117,6 +125,8 @@ class Connections(Generic[C]):
             connection.head_expired()
         for connection in self.idle.expired(now):
             connection.idle_expired()
+        for connection in self.sending.expired(now):
+            connection.send_expired(now)
         for connection in self.lingering.expired(now):
             connection.abort()
 

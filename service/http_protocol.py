@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with limits on heads, waiting and pipelining."""
+"""HTTP/1.1 as uvicorn speaks it, with limits on heads, waiting, sending and pipelining."""
 
 import asyncio
 from http import HTTPStatus
@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import httptools
 import msgspec
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.chance import SystemChance, now
@@ -15,6 +16,8 @@ from service.connections import Connections
 
 MAX_PIPELINED: Final = 64
 MAX_DISCARDED: Final = 1024 * 1024
+LEAST_SENT: Final = 64 * 1024
+"""What a client must take of its answer in each span of the send timeout."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +81,7 @@ class HttpConnection(HttpToolsProtocol):
         self._in_head, self._head_begun, self._head_size = True, False, 0
         self._fault = UNREADABLE
         self._refusal: Refusal | None = None
-        self._discarded = 0
+        self._discarded = self._unsent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -151,6 +154,15 @@ class HttpConnection(HttpToolsProtocol):
         else:
             self._all.heads.start(self, self.loop.time())
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._all.sending.stop(self)
+
     def head_expired(self) -> None:
         """Refuse the rest of a head; without one close: nothing came, or a body does not end."""
         if self._head_begun:
@@ -160,10 +172,36 @@ class HttpConnection(HttpToolsProtocol):
 
     def idle_expired(self) -> None:
         self.transport.close()
+        self._watch_sending()
+
+    def send_expired(self, now: float) -> None:
+        """Give a client that reads slowly more time, and one that has stopped reading none."""
+        unsent = self.transport.get_write_buffer_size()
+        if self._unsent - unsent < LEAST_SENT:
+            self.abort()
+        else:
+            self._unsent = unsent
+            self._all.sending.start(self, now)
 
     def abort(self) -> None:
         self._all.leave(self)
         self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self._request_done)
+        self.tasks.add(task)
+
+    def _request_done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if self.transport.is_closing() and self not in self._all.sending:
+            self._watch_sending()  # the answer was the last, or failed midway; it may not be read
+
+    def _watch_sending(self) -> None:
+        """Give the client the send timeout from now on, unless it has gone."""
+        if self in self.connections:
+            self._unsent = self.transport.get_write_buffer_size()
+            self._all.sending.start(self, self.loop.time())
 
     def _at_work(self) -> bool:
         # uvicorn declares its cycle as never None, which it is until the first request

@@ -1,7 +1,8 @@
-"""Connections on raw sockets: heads, Host, waiting, pipelining, the cap."""
+"""Connections on raw sockets: heads, Host, waiting, pipelining, unread answers, the cap."""
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service.connections import HEAD_BYTES, Limits
@@ -21,6 +22,7 @@ from tests.running import eventually
 pytestmark = pytest.mark.anyio
 
 GET = b"GET /short HTTP/1.1\r\nhost: x\r\n\r\n"
+MEDIUM, BIG = 60 * 1024, 32 * 1024 * 1024
 LONG, SHORT = 60.0, 0.3
 
 
@@ -39,7 +41,11 @@ class App:
             routes=[
                 Route("/short", self.short, methods=["GET", "POST"]),
                 Route("/length", self.length, methods=["POST"]),
+                Route("/medium", self.medium),
+                Route("/big", self.big),
                 Route("/held", self.held),
+                Route("/stream", self.stream),
+                Route("/fail", self.fail),
             ]
         )
 
@@ -50,10 +56,35 @@ class App:
         self.at_work += 1
         return PlainTextResponse(str(len(await request.body())))
 
+    async def medium(self, _: Request) -> Response:
+        return Response(bytes(MEDIUM))
+
+    async def big(self, _: Request) -> Response:
+        return Response(bytes(BIG))
+
     async def held(self, _: Request) -> Response:
         self.at_work += 1
         await self.gate.wait()
         return PlainTextResponse("held")
+
+    async def stream(self, _: Request) -> Response:
+        return StreamingResponse(self._endless())
+
+    async def fail(self, _: Request) -> Response:
+        return StreamingResponse(self._broken())
+
+    async def _endless(self) -> AsyncIterator[bytes]:
+        self.at_work += 1
+        try:
+            while True:
+                yield bytes(16 * 1024)
+                await asyncio.sleep(0)
+        finally:
+            self.at_work -= 1
+
+    async def _broken(self) -> AsyncIterator[bytes]:
+        yield bytes(MEDIUM)
+        raise ConnectionError("while it was sent")
 
     async def works(self, count: int) -> None:
         """Wait until as many requests have reached the application."""
@@ -107,14 +138,24 @@ class Place:
     """A server, and as many clients as a test needs."""
 
     def __init__(self, app: App, server: Server, stack: AsyncExitStack) -> None:
-        self.app, self._stack = app, stack
+        self.app, self._server, self._stack = app, server, stack
         host, port = server.url.removeprefix("http://").split(":")
         self._address = (host, int(port))
 
-    async def peer(self) -> Peer:
-        reader, writer = await asyncio.open_connection(*self._address, limit=2**17)
+    async def peer(self, *, narrow: bool = False) -> Peer:
+        """Connect; little is under way to a *narrow* one, the rest waits in the server."""
+        plain = socket.socket()
+        if narrow:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        plain.settimeout(0)
+        await asyncio.get_running_loop().sock_connect(plain, self._address)
+        reader, writer = await asyncio.open_connection(sock=plain, limit=2**17)
         self._stack.push_async_callback(_abort, writer)
         return Peer(reader, writer)
+
+    async def none_is_open(self) -> bool:
+        return not self._server.server_state.connections
 
 
 async def _abort(writer: asyncio.StreamWriter) -> None:
@@ -126,7 +167,7 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def place(**limits: Any) -> AsyncIterator[Place]:
     """Serve with long limits but for those that are given."""
-    long = {f"{name}_seconds": LONG for name in ("head", "idle", "linger")}
+    long = {f"{name}_seconds": LONG for name in ("head", "idle", "send", "linger")}
     app = App()
     server = Server(app.starlette, Feed(), "127.0.0.1", 0, Limits(**{**long, **limits}))
     task = asyncio.create_task(server.run_until_stopped())
@@ -421,6 +462,47 @@ async def test_more_pipelined_requests_than_may_wait_are_refused_after_the_other
 
     assert answers == [200] * (1 + MAX_PIPELINED)
     assert (status, str(MAX_PIPELINED) in problem["detail"]) == (400, True)
+
+
+async def test_a_stream_whose_client_stops_reading_is_cut_off() -> None:
+    async with place(send_seconds=SHORT) as at:
+        await unread(at, "stream")
+        await at.app.works(1)
+
+        await at.app.works(0)
+
+        assert await eventually(at.none_is_open)
+
+
+async def unread(at: Place, path: str, header: str = "") -> None:
+    """Ask for something and read no more than the beginning of it."""
+    peer = await at.peer(narrow=True)
+    peer.send(f"GET /{path} HTTP/1.1\r\nhost: x\r\n{header}\r\n".encode())
+    await peer.reader.readexactly(10)
+    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", ["big", "medium", "fail"])
+@pytest.mark.parametrize("header", ["", "connection: close\r\n"], ids=["open", "last"])
+async def test_a_client_that_stops_reading_its_answer_is_cut_off(path: str, header: str) -> None:
+    async with place(send_seconds=SHORT, idle_seconds=SHORT) as at:
+        await unread(at, path, header)
+
+        assert await eventually(at.none_is_open)
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
+    async with place(send_seconds=SHORT) as at:
+        peer = await at.peer()
+        peer.send(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
+        await peer.reader.readuntil(b"\r\n\r\n")
+        received = 0
+        while received < BIG:
+            received += len(await peer.reader.readexactly(min(512 * 1024, BIG - received)))
+            await asyncio.sleep(0.02)
+
+        peer.send(GET)
+        assert (await peer.answer())[2] == b"short"
 
 
 async def test_at_the_cap_a_new_connection_takes_the_place_of_the_longest_waiting() -> None:
