@@ -51,16 +51,16 @@ async def ready(request: Request) -> Response:
     """503 while the store cannot be written or a loop is dead."""
     context = cast("Context", request.app.state.context)
     accounts: dict[str, str] = {}
-    try:
-        await context.store.check()
-        accounts = _refusals(await context.store.paused())
-        store = "ok"
-    except Unavailable as exc:
-        store = str(exc)
+    problem = await context.readiness.problem()
+    if problem is None:
+        try:
+            accounts = _refusals(await context.store.paused())
+        except Unavailable as exc:
+            problem = str(exc)
     dead = ", ".join(sorted(context.loops.dead))
     answer = Readiness(
-        ready=store == "ok" and not dead,
-        store=store,
+        ready=problem is None and not dead,
+        store=problem or "ok",
         loops=f"dead: {dead}" if dead else "ok",
         accounts=accounts,
     )

@@ -28,6 +28,7 @@ from service.orders import Desk
 from service.outbound import Poster, ProviderClient
 from service.ports import Changes, Key, Store, Topic
 from service.providers import registry
+from service.readiness import WriteCheck
 from service.receivers import judge
 from service.reconciler import Reconciler
 from service.recovery import Recovery
@@ -94,6 +95,7 @@ def _build(
         recovery=Recovery(store, now, chance.new_id, courier.look),
         feed=feed,
         loops=Loops(),
+        readiness=WriteCheck(store.check),
         tokens=tokens,
         vault=vault,
         clock=now,

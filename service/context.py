@@ -12,6 +12,7 @@ from service.moves import Mover
 from service.orders import Desk
 from service.ports import Chance, Clock, Store
 from service.providers import Provider
+from service.readiness import WriteCheck
 from service.recovery import Recovery
 from service.settings import Settings
 from service.signing import CallbackTokens, Vault
@@ -30,6 +31,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     recovery: Recovery
     feed: Feed
     loops: Loops
+    readiness: WriteCheck
     tokens: CallbackTokens
     vault: Vault
     clock: Clock

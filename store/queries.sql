@@ -751,5 +751,6 @@ DELETE FROM keys WHERE id = :id RETURNING id
 SELECT 1 AS found FROM keys LIMIT 1
 
 -- touch --
--- Proves that the database can be written.
-UPDATE revisions SET value = value WHERE name = 'subscriptions'
+-- Proves that the database can be written: the value changes, or SQLite would write no page.
+INSERT INTO revisions (name, value) VALUES ('readiness', 1)
+ON CONFLICT (name) DO UPDATE SET value = revisions.value + 1

@@ -1,10 +1,12 @@
 """What all tests share."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.databases import fresh_database, postgres_server, sqlite_file
+from tests.disk_faults import Disk
 from tests.receivers import Receiver, receiving
 from tests.running import Bench, Service, bench_of, running_service
 
@@ -25,6 +27,14 @@ def postgres() -> Iterator[str]:
 def sqlite_url() -> Iterator[str]:
     with sqlite_file() as url:
         yield url
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    """A disk under the SQLite file of a process, which can be made to fail."""
+    disk = Disk(tmp_path)
+    disk.compile()
+    return disk
 
 
 @pytest.fixture

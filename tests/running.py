@@ -119,6 +119,17 @@ class Client:
 
         return dict(await eventually(look))
 
+    async def unready(self) -> httpx.Response:
+        """What `/readyz` says once it says no: a good answer holds for two seconds."""
+
+        async def look() -> httpx.Response | None:
+            answer = await self.http.get("/readyz")
+            return None if answer.is_success else answer
+
+        answer = await eventually(look)
+        assert isinstance(answer, httpx.Response)
+        return answer
+
     async def deliveries(self, **query: str) -> list[Json]:
         return list((await self.get("/v1/deliveries", **query))["data"])
 

@@ -230,7 +230,7 @@ async def test_while_the_database_is_away_all_is_told_and_then_made_good(
         server.stop()
         order = {**ORDER, "input": {"text_prompt": "x"}}
         refused = await web.http.post("/v1/jobs", json=order)
-        ready = [await one.http.get("/readyz") for one in (web, cluster.workers[0])]
+        ready = [await one.unready() for one in (web, cluster.workers[0])]
         server.start()
         await eventually(lambda: well(web), PATIENCE)
         await eventually(lambda: well(cluster.workers[0]), PATIENCE)
