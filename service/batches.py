@@ -13,12 +13,14 @@ R = TypeVar("R")
 class Batches(Generic[T, R]):
     """Hands items in groups to *commit*, which answers them in order; one group at a time.
 
-    A group that fails is tried item by item, so that a bad one harms no other.
+    A group that fails is tried item by item, so that a bad one harms no other. When the store is
+    Unavailable all are told, also those that wait behind: each group of them would wait as long.
     """
 
     def __init__(self, commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
         self._commit, self._limit = commit, limit
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._singly = 0  # how many of the first belong to a group that failed
         self._some = asyncio.Event()
 
     async def put(self, item: T) -> R:
@@ -31,9 +33,7 @@ class Batches(Generic[T, R]):
     async def run(self) -> None:
         while True:
             await self._some.wait()
-            group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
-            if not self._waiting:
-                self._some.clear()
+            group = self._take(1 if self._singly else self._limit)
             try:
                 await self._serve(group)
             except BaseException:
@@ -41,23 +41,31 @@ class Batches(Generic[T, R]):
                     future.cancel()
                 raise
 
-    async def _serve(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+    def _take(self, count: int) -> list[tuple[T, asyncio.Future[R]]]:
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._singly = max(0, self._singly - count)
+        if not self._waiting:
+            self._some.clear()
+        return taken
+
+    async def _serve(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._commit([item for item, _ in group])
-        except Exception as exc:  # noqa: BLE001 - every waiter is told, or tried alone
-            await self._serve_singly(group, exc)
-            return
-        for (_, future), result in zip(group, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        except Unavailable as exc:
+            _fail([*group, *self._take(len(self._waiting))], exc)
+        except Exception as exc:  # noqa: BLE001 - its waiter is told
+            if len(group) == 1:
+                _fail(group, exc)
+                return
+            self._waiting[:0], self._singly = group, len(group)
+            self._some.set()
+        else:
+            for (_, future), result in zip(group, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
-    async def _serve_singly(
-        self, group: Sequence[tuple[T, asyncio.Future[R]]], exc: Exception
-    ) -> None:
-        if len(group) > 1 and not isinstance(exc, Unavailable):
-            for waiter in group:
-                await self._serve([waiter])
-            return
-        for _, future in group:
-            if not future.done():
-                future.set_exception(exc)
+
+def _fail(group: Sequence[tuple[T, asyncio.Future[R]]], exc: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(exc)

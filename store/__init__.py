@@ -1,6 +1,6 @@
 """Belfry remembers here: one store over SQLite or PostgreSQL."""
 
-from service.errors import StartError
+from service.errors import StartError, Unavailable
 from service.ports import Store
 from store.database import Database
 
@@ -14,7 +14,11 @@ async def open_store(database_url: str, at: int) -> Store:
     from store.sql import SqlStore
 
     store = SqlStore(await _open(database_url))
-    await store.void_leases(at)
+    try:
+        await store.void_leases(at)
+    except Unavailable as exc:
+        await store.close()
+        raise StartError(f"BELFRY_DATABASE_URL: {exc}") from exc
     return store
 
 

@@ -26,14 +26,18 @@ class Session(Protocol):
 
 
 class Database(Protocol):
-    """Raises Unavailable when it cannot be reached or written; *broken* is beyond repair."""
+    """Raises Unavailable when it cannot be reached or written; *broken* is beyond repair.
+
+    Nobody waits longer than about four seconds for it, less than a provider waits for an answer.
+    Only what is *long*, because it touches any number of rows, may itself take longer.
+    """
 
     broken: asyncio.Event
     shared: bool
     """Whether other processes work on it too."""
 
-    def reading(self) -> AbstractAsyncContextManager[Session]: ...
-    def writing(self) -> AbstractAsyncContextManager[Session]: ...
+    def reading(self, *, long: bool = False) -> AbstractAsyncContextManager[Session]: ...
+    def writing(self, *, long: bool = False) -> AbstractAsyncContextManager[Session]: ...
     async def listen(self, heard: Callable[[str], None], /) -> None:
         """Tell what `notify` queries of any process say, until cancelled."""
 

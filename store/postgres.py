@@ -31,8 +31,10 @@ POOL: Final = 10
 WAIT_SECONDS: Final = 3.0
 """How long a request may wait for a connection before it is told to come back."""
 CONNECT_SECONDS: Final = 5
-TRANSACTION_SECONDS: Final = 10
-"""Every transaction is short; one that takes longer has a server that does not answer."""
+TRANSACTION_SECONDS: Final = 4.0
+"""The wait for a connection and the transaction together: a provider gives up at about five."""
+LONG_TRANSACTION_SECONDS: Final = 10.0
+"""The same for one that touches any number of rows."""
 PAUSE_SECONDS: Final = 1.0
 _EVERYTHING: Final = " ".join(("-", *Topic))
 _DISCONNECTED: Final = (None, "57P01", "57P02", "57P03")
@@ -91,10 +93,10 @@ class PostgresDatabase:
         self._looking: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def writing(self) -> AsyncIterator[PostgresSession]:
+    async def writing(self, *, long: bool = False) -> AsyncIterator[PostgresSession]:
         """One transaction; whatever leaves it early, even a cancel, rolls back."""
         async with (
-            self._connection() as connection,
+            self._connection(long=long) as connection,
             connection.pipeline(),
             connection.transaction(),
         ):
@@ -102,15 +104,16 @@ class PostgresDatabase:
             await asyncio.sleep(0)  # a pipeline seldom waits: a cancel must not come after COMMIT
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[PostgresSession]:
-        async with self._connection() as connection:
+    async def reading(self, *, long: bool = False) -> AsyncIterator[PostgresSession]:
+        async with self._connection(long=long) as connection:
             yield PostgresSession(connection, self._queries)
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _connection(self, *, long: bool) -> AsyncIterator[Connection]:
         """Lend a connection; when one turns out to be dead, the others are looked at too."""
+        seconds = LONG_TRANSACTION_SECONDS if long else TRANSACTION_SECONDS
         try:
-            async with asyncio.timeout(TRANSACTION_SECONDS), self._pool.connection() as connection:
+            async with asyncio.timeout(seconds), self._pool.connection() as connection:
                 yield connection
         except TimeoutError as exc:
             raise Unavailable("The store cannot be used just now: it does not answer") from exc

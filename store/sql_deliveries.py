@@ -64,7 +64,7 @@ class DeliveryStore(Part):
 
     async def delete_subscription(self, tenant: str, subscription_id: str, at: int) -> None:
         """Delete it and cancel what it was still owed."""
-        async with self._database.writing() as session:
+        async with self._database.writing(long=True) as session:
             await session.run("lock_subscriptions")
             await one(
                 session, "delete_subscription", "subscription", tenant=tenant, id=subscription_id
@@ -157,7 +157,7 @@ class DeliveryStore(Part):
         return [delivery_of(row) for row in rows]
 
     async def dead_letters(self, tenant: str) -> list[DeadLetters]:
-        async with self._database.reading() as session:
+        async with self._database.reading(long=True) as session:
             return [DeadLetters(**row) for row in await session.rows("dead_letters", tenant=tenant)]
 
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery:

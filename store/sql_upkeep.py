@@ -26,7 +26,7 @@ class UpkeepStore(Part):
             rows = await session.rows("old_jobs", **asked)
         jobs: list[str] = []
         if not after or any(row["outlived"] for row in rows):  # else nobody waits for the writer
-            async with self._database.writing() as session:
+            async with self._database.writing(long=True) as session:
                 rows = await session.rows("old_jobs", **asked)
                 jobs = [row["id"] for row in rows if row["outlived"]]
                 for query in _OF_JOBS if jobs else ():

@@ -7,9 +7,10 @@ Two connections that write and checkpoint at once can corrupt a WAL database bef
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,8 @@ DIALECT: Final = Dialect(
     unneeded=frozenset({*LOCKS, "notify"}),
 )
 READERS: Final = 2
+WAIT_SECONDS: Final = 3.0
+"""How long a transaction may wait for the writer and for another program's lock together."""
 CHECKPOINT_EVERY: Final = 64
 """After so many transactions the log is copied into the file while nobody waits for it.
 
@@ -48,12 +51,12 @@ _WRITER: Final = (
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -65536",
     "PRAGMA wal_autocheckpoint = 4000",
-    "PRAGMA busy_timeout = 5000",
+    f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000:.0f}",
 )
 _READER: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA wal_autocheckpoint = 0",
-    "PRAGMA busy_timeout = 5000",
+    "PRAGMA busy_timeout = 500",
 )
 
 
@@ -71,6 +74,7 @@ class SqliteDatabase:
         self._writer, self._opened = writer, opened
         self.broken = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._busy_timeout = round(WAIT_SECONDS * 1000)
         self._commits = 0
         self._checkpoint: asyncio.Task[None] | None = None
         self._readers: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
@@ -79,11 +83,9 @@ class SqliteDatabase:
         self._queries = Queries(DIALECT)
 
     @contextlib.asynccontextmanager
-    async def writing(self) -> AsyncIterator[SqliteSession]:
+    async def writing(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
         """One transaction of the writer; whatever leaves it early, even a cancel, rolls back."""
-        async with self._lock:
-            if self.broken.is_set():
-                raise Unavailable("The store is broken; the service must be started again.")
+        async with self._turn():
             with _unavailable():
                 session = SqliteSession(self._writer, self._queries, BEGIN)
                 try:
@@ -93,6 +95,32 @@ class SqliteDatabase:
                 except BaseException:
                     await asyncio.shield(self._writer.rollback())
                     raise
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for the writer; BEGIN may wait for another program's lock for what is left.
+
+        So each is told after WAIT_SECONDS, however many wait: their waits do not add up.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + WAIT_SECONDS
+        with _in_time():
+            async with asyncio.timeout_at(deadline):
+                await self._lock.acquire()
+        try:
+            if self.broken.is_set():
+                raise Unavailable("The store is broken; the service must be started again.")
+            await self._limit_busy_wait(deadline - loop.time())
+            yield
+        finally:
+            self._lock.release()
+
+    async def _limit_busy_wait(self, seconds: float) -> None:
+        """Let BEGIN wait for *seconds*, in quarters, so that it seldom has to be set."""
+        timeout = math.ceil(max(0, seconds) * 4) * 250
+        if timeout != self._busy_timeout:
+            self._busy_timeout = timeout
+            await self._writer.ask(Statement(f"PRAGMA busy_timeout = {timeout}"))
 
     async def _commit(self, session: SqliteSession) -> None:
         """A COMMIT that fails on the disk leaves unknown what is there: nothing may follow it."""
@@ -118,8 +146,10 @@ class SqliteDatabase:
                 self._judge(exc)
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[SqliteSession]:
-        reader = await self._readers.get()
+    async def reading(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
+        with _in_time():
+            async with asyncio.timeout(WAIT_SECONDS):
+                reader = await self._readers.get()
         try:
             with _unavailable():
                 yield SqliteSession(reader, self._queries)
@@ -135,6 +165,14 @@ class SqliteDatabase:
         if self._checkpoint:
             await self._checkpoint
         await self._opened.aclose()
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as exc:
+        raise Unavailable("The store cannot be used just now: it is too busy") from exc
 
 
 @contextlib.contextmanager
@@ -156,7 +194,10 @@ async def open_sqlite(database_url: str) -> SqliteDatabase:
         opened.callback(os.close, lock_file)
         uri = f"file:{quote(str(path))}"
         writer = await _connect(f"{uri}?mode=rwc", _WRITER, opened)
-        await _migrate(writer)
+        try:
+            await _migrate(writer)
+        except sqlite3.Error as exc:
+            raise StartError(f"BELFRY_DATABASE_URL: cannot prepare the database ({exc})") from exc
         readers = [await _connect(f"{uri}?mode=ro", _READER, opened) for _ in range(READERS)]
         return SqliteDatabase(writer, readers, opened.pop_all())
 

@@ -11,16 +11,21 @@ pytestmark = pytest.mark.anyio
 
 
 class Ledger:
-    """Commits numbers once *open* is set; refuses negative ones, and all while *away*."""
+    """Commits numbers once *open* is set; refuses negative ones, and all while *away*.
+
+    It goes *away* by itself after the group *last*.
+    """
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
         self.open = asyncio.Event()
         self.away = False
+        self.last: list[int] = []
 
     async def commit(self, group: Sequence[int]) -> Sequence[str]:
         await self.open.wait()
         self.groups.append(list(group))
+        self.away = self.away or self.groups[-2:-1] == [self.last]
         if self.away:
             raise Unavailable
         if any(number < 0 for number in group):
@@ -103,6 +108,28 @@ async def test_a_store_that_is_away_is_told_to_all_without_trying_each_alone() -
 
     assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
     assert ledger.groups == [[1, 2]]
+
+
+async def test_what_waits_behind_a_store_that_is_away_is_told_at_once() -> None:
+    ledger = Ledger()
+    ledger.away = True
+    batches = Batches(ledger.commit, limit=2)
+
+    answers = await put_all(batches, ledger, 1, 2, 3, 4, 5)
+
+    assert [type(answer) for answer in answers] == [Unavailable] * 5
+    assert ledger.groups == [[1, 2]]
+
+
+async def test_a_store_that_goes_away_between_single_tries_is_told_to_the_rest_at_once() -> None:
+    ledger = Ledger()
+    ledger.last = [-2]
+    batches = Batches(ledger.commit, limit=4)
+
+    answers = await put_all(batches, ledger, 1, -2, 3, 4, 5)
+
+    assert [type(answer) for answer in answers] == [str, ValueError, *[Unavailable] * 3]
+    assert ledger.groups == [[1, -2, 3, 4], [1], [-2], [3]]
 
 
 async def test_it_goes_on_after_a_failure() -> None:
