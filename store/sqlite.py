@@ -17,9 +17,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import aiosqlite
+import structlog
 
 from service.errors import StartError, Unavailable
 from store.dialect import LOCKS, WORDS, Dialect, Queries, read_migrations
+from store.sqlite_files import DatabaseFiles
 from store.sqlite_session import BEGIN, Connection, SqliteSession, Statement
 
 DIALECT: Final = Dialect(
@@ -45,6 +47,7 @@ CHECKPOINT_EVERY: Final = 64
 A full log does the same inside the COMMIT that fills it, and that callback waits several ms.
 """
 _CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(PASSIVE)")
+_FULL_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(FULL)")
 _BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -58,6 +61,7 @@ _READER: Final = (
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA busy_timeout = 500",
 )
+log = structlog.get_logger()
 
 
 class SqliteDatabase:
@@ -69,9 +73,11 @@ class SqliteDatabase:
         self,
         writer: Connection,
         readers: Iterable[Connection],
+        files: DatabaseFiles,
         opened: contextlib.AsyncExitStack,
     ) -> None:
-        self._writer, self._opened = writer, opened
+        self._writer, self._files, self._opened = writer, files, opened
+        self._files_problem: str | None = None
         self.broken = asyncio.Event()
         self._lock = asyncio.Lock()
         self._busy_timeout = round(WAIT_SECONDS * 1000)
@@ -110,6 +116,7 @@ class SqliteDatabase:
         try:
             if self.broken.is_set():
                 raise Unavailable("The store is broken; the service must be started again.")
+            await self._refuse_lost_files()
             await self._limit_busy_wait(deadline - loop.time())
             yield
         finally:
@@ -129,9 +136,21 @@ class SqliteDatabase:
         except sqlite3.Error as exc:
             self._judge(exc)
             raise
+        await self._refuse_lost_files()
         self._commits += 1
         if self._commits % CHECKPOINT_EVERY == 0:
             self._checkpoint = asyncio.create_task(self._copy_the_log(), name="checkpoint")
+
+    async def _refuse_lost_files(self) -> None:
+        """Acknowledge nothing that is written to a deleted file; save what is in the log."""
+        problem = self._files.problem()
+        if problem is not None and self._files_problem is None:
+            log.critical("store.file_lost", problem=problem)
+            with contextlib.suppress(sqlite3.Error):
+                await self._writer.ask(_FULL_CHECKPOINT)
+        self._files_problem = problem
+        if problem is not None:
+            raise Unavailable(problem)
 
     def _judge(self, exc: sqlite3.Error) -> None:
         if exc.sqlite_errorcode & 0xFF in _BROKEN:
@@ -199,7 +218,7 @@ async def open_sqlite(database_url: str) -> SqliteDatabase:
         except sqlite3.Error as exc:
             raise StartError(f"BELFRY_DATABASE_URL: cannot prepare the database ({exc})") from exc
         readers = [await _connect(f"{uri}?mode=ro", _READER, opened) for _ in range(READERS)]
-        return SqliteDatabase(writer, readers, opened.pop_all())
+        return SqliteDatabase(writer, readers, DatabaseFiles(path), opened.pop_all())
 
 
 def _lock(path: Path) -> int:

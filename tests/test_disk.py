@@ -5,13 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import Unavailable
+from store import open_store
 from tests.disk_faults import Disk
+from tests.makers import NOON
 from tests.running import ServiceProcess, a_process, eventually
 from tests.test_crash import call_back
 
 pytestmark = pytest.mark.anyio
 ORDER = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 WRITES = ("write", "pwrite", "ftruncate")
+
+
+def delete(path: str) -> None:
+    Path(path).unlink()
+
+
+def link(path: str, other: str) -> None:
+    Path(other).hardlink_to(path)
 
 
 async def is_ready(service: ServiceProcess) -> bool:
@@ -38,3 +49,61 @@ async def test_a_full_disk_is_told_and_all_is_well_once_there_is_room(
     assert (submit.status_code, callback, again) == (503, 503, 204)
     assert int(submit.headers["retry-after"]) >= 1
     assert read["id"] == job["id"]
+
+
+async def test_a_deleted_log_is_told_and_nothing_acknowledged_is_lost(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = sqlite_url.removeprefix("sqlite:///")
+    async with a_process(sqlite_url, tmp_path) as service:
+        jobs = [await service.post("/v1/jobs", ORDER) for _ in range(3)]
+
+        delete(f"{path}-wal")
+        refused = await service.http.post("/v1/jobs", json=ORDER)
+        callback = await call_back(service, jobs[0]["id"])
+        probe = await service.unready()
+        lines = service.log.read_text().count("store.file_lost")
+        await service.kill()
+        await service.start()
+        kept = [job["id"] for job in (await service.get("/v1/jobs"))["data"]]
+        await service.post("/v1/jobs", ORDER)
+
+    assert (refused.status_code, callback, lines) == (503, 503, 1)
+    assert probe.json()["store"].startswith("belfry.db-wal was deleted or replaced")
+    assert kept[::-1] == [job["id"] for job in jobs]
+
+
+async def test_a_deleted_database_is_told_until_it_is_put_back(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = sqlite_url.removeprefix("sqlite:///")
+    async with a_process(sqlite_url, tmp_path) as service:
+        job = await service.post("/v1/jobs", ORDER)
+        link(path, f"{path}.kept")
+
+        delete(path)
+        refused = await service.http.post("/v1/jobs", json=ORDER)
+        callback = await call_back(service, job["id"])
+        probe = await service.unready()
+        lines = service.log.read_text().count("store.file_lost")
+        link(f"{path}.kept", path)
+        await eventually(lambda: is_ready(service))
+        again = await call_back(service, job["id"])
+
+    assert (refused.status_code, callback, lines, again) == (503, 503, 1, 204)
+    assert probe.json()["store"].startswith("belfry.db was deleted or replaced")
+
+
+async def test_a_database_behind_a_link_is_watched_where_it_is(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    store = await open_store(f"sqlite:///{link}", NOON)
+
+    await store.check()
+    delete(f"{path}-wal")
+    with pytest.raises(Unavailable, match=r"belfry\.db-wal was deleted"):
+        await store.check()
+    await store.close()
