@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from service.errors import Fault
 
 Row = Mapping[str, Any]
 Ask = tuple[str, Mapping[str, object]]
 """A query, and the values of its parameters."""
+UNSTORABLE: Final = Fault("", "has a value that the database cannot store, probably too long")
+"""What is wrong with an input alone, and not with the database: to try again is of no use."""
 
 
 class Session(Protocol):
@@ -27,6 +31,8 @@ class Session(Protocol):
 
 class Database(Protocol):
     """Raises Unavailable when it cannot be reached or written; *broken* is beyond repair.
+
+    It raises Invalid for a value that it cannot store, whoever else is served.
 
     Nobody waits longer than about four seconds for it, less than a provider waits for an answer.
     Only what is *long*, because it touches any number of rows, may itself take longer.

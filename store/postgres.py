@@ -10,9 +10,9 @@ from psycopg import errors
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from service.errors import StartError, Unavailable
+from service.errors import Invalid, StartError, Unavailable
 from service.ports import Topic
-from store.database import Ask, Row
+from store.database import UNSTORABLE, Ask, Row
 from store.dialect import WORDS, Dialect, Queries, read_migrations
 
 DIALECT: Final = Dialect(
@@ -46,6 +46,7 @@ _AWAY: Final = (
     PoolClosed,
     TooManyRequests,
 )
+_UNSTORABLE: Final = (psycopg.DataError, errors.ProgramLimitExceeded)
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
     "row_factory": dict_row,
@@ -117,6 +118,8 @@ class PostgresDatabase:
                 yield connection
         except TimeoutError as exc:
             raise Unavailable("The store cannot be used just now: it does not answer") from exc
+        except _UNSTORABLE as exc:
+            raise Invalid([UNSTORABLE]) from exc
         except _AWAY as exc:
             if isinstance(exc, psycopg.OperationalError) and exc.sqlstate in _DISCONNECTED:
                 self._looking = asyncio.create_task(self._pool.check())

@@ -19,7 +19,8 @@ from urllib.parse import quote
 import aiosqlite
 import structlog
 
-from service.errors import StartError, Unavailable
+from service.errors import Invalid, StartError, Unavailable
+from store.database import UNSTORABLE
 from store.dialect import LOCKS, WORDS, Dialect, Queries, read_migrations
 from store.sqlite_files import DatabaseFiles
 from store.sqlite_session import BEGIN, Connection, SqliteSession, Statement
@@ -199,7 +200,9 @@ def _unavailable() -> Any:
     """Turn the driver's word for disk full, locked and the like into ours."""
     try:
         yield
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as exc:
+    except sqlite3.DataError as exc:
+        raise Invalid([UNSTORABLE]) from exc
+    except sqlite3.DatabaseError as exc:
         if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             raise
         raise Unavailable(f"The store cannot be used just now: {exc}") from exc

@@ -6,11 +6,15 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from service.errors import Invalid
+from service.intake import Judged
+from store.sql import SqlStore
 from tests.receivers import Receiver
 from tests.running import Json, Service, eventually, plain_client, running_service
 from tests.walks import DONE
@@ -301,3 +305,31 @@ async def test_every_result_of_a_job_with_several_counts_once_in_any_order(
     assert (before["status"] in ("queued", "submitted", "running"), before["cost_usd"]) == (True, 1)
     assert (after["status"], after["cost_usd"]) == ("succeeded", 1.5)
     assert len(after["output"]["artifacts"]) == 3
+
+
+async def test_a_callback_that_cannot_be_stored_harms_no_other(sqlite_url: str) -> None:
+    async with running_service(sqlite_url) as service:
+        refs = [await a_ref(service) for _ in range(5)]
+        await limit_values(service, 50_000)
+        bodies = [b'{"status": "RUNNING"}'] * 4 + [
+            b'{"status": "RUNNING", "x": "%s"}' % (b"x" * 60_000)
+        ]
+
+        intake = service.context.intake
+        found = await asyncio.gather(
+            *(intake.receive("useapi", *each) for each in zip(refs, bodies, strict=True)),
+            return_exceptions=True,
+        )
+        answer = await service.call_back("useapi", refs[4], bodies[4])
+
+    assert [type(one) for one in found] == [*[Judged] * 4, Invalid]
+    assert answer == 422
+
+
+async def limit_values(service: Service, length: int) -> None:
+    """Lower what SQLite takes for a value from a gigabyte to *length* bytes."""
+    store = service.context.store
+    assert isinstance(store, SqlStore)
+    writer = store._database._writer  # type: ignore[attr-defined] # noqa: SLF001 - no setting
+    limit = partial(writer._conn.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, length)  # noqa: SLF001
+    await writer._execute(limit)  # noqa: SLF001 - it has to run in the connection's thread

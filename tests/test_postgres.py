@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -529,6 +530,15 @@ async def test_a_server_that_does_not_answer_is_told_in_time(
             await stores[0].check()
 
     assert await is_well(stores[0])
+
+
+async def test_a_value_that_cannot_be_stored_is_no_fault_of_the_database(
+    stores: tuple[Store, Store],
+) -> None:
+    long = "".join(sha256(bytes([n])).hexdigest() for n in range(200))
+
+    with pytest.raises(Invalid):
+        await stores[0].add_jobs([a_new_job(tags=(long,))], None, nothing)
 
 
 async def test_a_change_that_fails_leaves_nothing_behind(stores: tuple[Store, Store]) -> None:
