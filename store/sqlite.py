@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import aiosqlite
@@ -93,15 +93,16 @@ class SqliteDatabase:
     async def writing(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
         """One transaction of the writer; whatever leaves it early, even a cancel, rolls back."""
         async with self._turn():
-            with _unavailable():
-                session = SqliteSession(self._writer, self._queries, BEGIN)
-                try:
+            session = SqliteSession(self._writer, self._queries, BEGIN)
+            try:
+                with self._translated():
                     yield session
                     await asyncio.sleep(0)  # what is kept never waited: a cancel must come before
                     await self._commit(session)
-                except BaseException:
+            except BaseException:
+                with self._translated():
                     await asyncio.shield(self._writer.rollback())
-                    raise
+                raise
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -131,12 +132,7 @@ class SqliteDatabase:
             await self._writer.ask(Statement(f"PRAGMA busy_timeout = {timeout}"))
 
     async def _commit(self, session: SqliteSession) -> None:
-        """A COMMIT that fails on the disk leaves unknown what is there: nothing may follow it."""
-        try:
-            await session.end()
-        except sqlite3.Error as exc:
-            self._judge(exc)
-            raise
+        await session.end()
         await self._refuse_lost_files()
         self._commits += 1
         if self._commits % CHECKPOINT_EVERY == 0:
@@ -147,14 +143,34 @@ class SqliteDatabase:
         problem = self._files.problem()
         if problem is not None and self._files_problem is None:
             log.critical("store.file_lost", problem=problem)
-            with contextlib.suppress(sqlite3.Error):
+            try:
                 await self._writer.ask(_FULL_CHECKPOINT)
+            except sqlite3.Error as exc:
+                self._judge(exc)
         self._files_problem = problem
         if problem is not None:
             raise Unavailable(problem)
 
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the driver's word for disk full, locked and the like into ours."""
+        try:
+            yield
+        except sqlite3.DataError as exc:
+            raise Invalid([UNSTORABLE]) from exc
+        except sqlite3.DatabaseError as exc:
+            self._judge(exc)
+            if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            raise Unavailable(f"The store cannot be used just now: {exc}") from exc
+
     def _judge(self, exc: sqlite3.Error) -> None:
-        if exc.sqlite_errorcode & 0xFF in _BROKEN:
+        """After an error of the disk, at whatever statement, nothing may follow.
+
+        What was to be written may be there or not, also when the COMMIT was said to have failed.
+        """
+        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_OK)  # the driver's own have none
+        if code & 0xFF in _BROKEN:
             self.broken.set()
 
     async def _copy_the_log(self) -> None:
@@ -171,7 +187,7 @@ class SqliteDatabase:
             async with asyncio.timeout(WAIT_SECONDS):
                 reader = await self._readers.get()
         try:
-            with _unavailable():
+            with self._translated():
                 yield SqliteSession(reader, self._queries)
         finally:
             self._readers.put_nowait(reader)
@@ -193,19 +209,6 @@ def _in_time() -> Iterator[None]:
         yield
     except TimeoutError as exc:
         raise Unavailable("The store cannot be used just now: it is too busy") from exc
-
-
-@contextlib.contextmanager
-def _unavailable() -> Any:
-    """Turn the driver's word for disk full, locked and the like into ours."""
-    try:
-        yield
-    except sqlite3.DataError as exc:
-        raise Invalid([UNSTORABLE]) from exc
-    except sqlite3.DatabaseError as exc:
-        if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            raise
-        raise Unavailable(f"The store cannot be used just now: {exc}") from exc
 
 
 async def open_sqlite(database_url: str) -> SqliteDatabase:

@@ -270,6 +270,12 @@ class ServiceProcess(Client):
         assert self._process is not None
         return self._process.returncode is not None
 
+    async def wait(self) -> int:
+        """Wait until it ends by itself; its exit status."""
+        assert self._process is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._process.wait()
+
     async def kill(self) -> None:
         """Take it away without a word."""
         await self._end(signal.SIGKILL)

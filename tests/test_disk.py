@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 
 from service.errors import Unavailable
+from service.signing import CallbackTokens
 from store import open_store
 from tests.disk_faults import Disk
 from tests.makers import NOON
-from tests.running import ServiceProcess, a_process, eventually
-from tests.test_crash import call_back
+from tests.receivers import Receiver, said
+from tests.running import (
+    SIGNING_KEY,
+    ServiceProcess,
+    a_process,
+    eventually,
+    plain_client,
+    providers_at,
+)
 
 pytestmark = pytest.mark.anyio
 ORDER = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
@@ -25,6 +33,17 @@ def link(path: str, other: str) -> None:
     Path(other).hardlink_to(path)
 
 
+async def callback_url(service: ServiceProcess, job_id: str) -> str:
+    ref = (await service.job(job_id))["ref"]
+    token = CallbackTokens([SIGNING_KEY]).sign("useapi", ref, 1)
+    return f"{service.url}/callbacks/useapi/{ref}?t={token}"
+
+
+async def call_back(url: str) -> int:
+    async with plain_client() as provider:
+        return (await provider.post(url, json={"status": "RUNNING"})).status_code
+
+
 async def is_ready(service: ServiceProcess) -> bool:
     return (await service.http.get("/readyz")).status_code == 200
 
@@ -34,15 +53,16 @@ async def test_a_full_disk_is_told_and_all_is_well_once_there_is_room(
 ) -> None:
     async with a_process(sqlite_url, tmp_path, **disk.environment) as service:
         job = await service.post("/v1/jobs", ORDER)
+        url = await callback_url(service, job["id"])
 
         disk.fail(errno.ENOSPC, *WRITES)
         probe = await service.unready()
         submit = await service.http.post("/v1/jobs", json=ORDER)
-        callback = await call_back(service, job["id"])
+        callback = await call_back(url)
         read = await service.job(job["id"])
         disk.work()
         await eventually(lambda: is_ready(service))
-        again = await call_back(service, job["id"])
+        again = await call_back(url)
         await service.post("/v1/jobs", ORDER)
 
     assert "full" in probe.json()["store"]
@@ -57,10 +77,11 @@ async def test_a_deleted_log_is_told_and_nothing_acknowledged_is_lost(
     path = sqlite_url.removeprefix("sqlite:///")
     async with a_process(sqlite_url, tmp_path) as service:
         jobs = [await service.post("/v1/jobs", ORDER) for _ in range(3)]
+        url = await callback_url(service, jobs[0]["id"])
 
         delete(f"{path}-wal")
         refused = await service.http.post("/v1/jobs", json=ORDER)
-        callback = await call_back(service, jobs[0]["id"])
+        callback = await call_back(url)
         probe = await service.unready()
         lines = service.log.read_text().count("store.file_lost")
         await service.kill()
@@ -79,16 +100,17 @@ async def test_a_deleted_database_is_told_until_it_is_put_back(
     path = sqlite_url.removeprefix("sqlite:///")
     async with a_process(sqlite_url, tmp_path) as service:
         job = await service.post("/v1/jobs", ORDER)
+        url = await callback_url(service, job["id"])
         link(path, f"{path}.kept")
 
         delete(path)
         refused = await service.http.post("/v1/jobs", json=ORDER)
-        callback = await call_back(service, job["id"])
+        callback = await call_back(url)
         probe = await service.unready()
         lines = service.log.read_text().count("store.file_lost")
         link(f"{path}.kept", path)
         await eventually(lambda: is_ready(service))
-        again = await call_back(service, job["id"])
+        again = await call_back(url)
 
     assert (refused.status_code, callback, lines, again) == (503, 503, 1, 204)
     assert probe.json()["store"].startswith("belfry.db was deleted or replaced")
@@ -107,3 +129,39 @@ async def test_a_database_behind_a_link_is_watched_where_it_is(
     with pytest.raises(Unavailable, match=r"belfry\.db-wal was deleted"):
         await store.check()
     await store.close()
+
+
+FAULTS = {"in the middle": "pread", "at the commit": "fsync"}
+
+
+@pytest.mark.parametrize("moment", FAULTS)
+async def test_a_disk_error_ends_the_process_and_nothing_acknowledged_is_lost(
+    moment: str, sqlite_url: str, tmp_path: Path, disk: Disk, receiver: Receiver
+) -> None:
+    receiver.otherwise = said(412, {"error": "You do not have enough credits"})
+    env = {**disk.environment, **providers_at(receiver.url.removesuffix(receiver.path))}
+    receiver.path = ""
+    async with a_process(sqlite_url, tmp_path, **env) as service:
+        jobs = [await service.post("/v1/jobs", [ORDER] * 100) for _ in range(4)]
+        ids = [job["id"] for made in jobs for job in made["data"]]
+        callback = await callback_url(service, ids[-1])
+        await eventually(lambda: is_paused(service))  # nothing but the callback will be written
+        await service.terminate()
+        await service.start()  # with little in its cache
+
+        disk.fail(errno.EIO, FAULTS[moment])
+        refused = await call_back(callback)
+        code = await service.wait()
+        log = service.log.read_text()
+        disk.work()
+        await service.start()
+        kept = [await service.job(job) for job in ids[::50]]
+        again = await call_back(callback)
+
+    assert (refused, code, again) == (503, 1, 204)
+    assert len(kept) == 8
+    assert "malformed" not in log, "nothing is asked of a connection after an error of the disk"
+
+
+async def is_paused(service: ServiceProcess) -> bool:
+    return bool((await service.get("/readyz"))["accounts"])
