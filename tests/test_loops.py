@@ -1,10 +1,13 @@
 import asyncio
 from functools import partial
+from itertools import pairwise
+from operator import ge
 
 import pytest
 from structlog.testing import capture_logs
 
 from service.loops import Loops
+from tests.running import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -47,19 +50,66 @@ async def test_loops_are_stopped_together_so_that_their_grace_does_not_add_up() 
     assert loops.dead == set()
 
 
-async def test_a_loop_that_died_is_named_until_it_runs_again() -> None:
+async def test_a_loop_that_died_is_named_until_it_has_run_again_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.loops.PAUSE_SECONDS", 0.05)
     loops, worker = Loops(), Worker("courier", [], deaths=1)
 
     with capture_logs() as logs:
         loops.start("courier", worker.run)
-        await asyncio.sleep(0)
-        while_dead = set(loops.dead)
         await worker.working.wait()
-    while_alive = set(loops.dead)
+        at_its_restart = set(loops.dead)
+        await eventually(lambda: is_well(loops))
     await loops.stop()
 
-    assert (while_dead, while_alive) == ({"courier"}, set())
+    assert at_its_restart == {"courier"}
     assert [(line["event"], line["loop"]) for line in logs] == [("loop.died", "courier")]
+
+
+async def is_well(loops: Loops) -> bool:
+    return not loops.dead
+
+
+async def test_a_loop_that_dies_again_and_again_stays_dead_and_pauses_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.loops.PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("service.loops.MAX_PAUSE_SECONDS", 0.08)
+    loops, starts, over = Loops(), list[tuple[float, bool]](), asyncio.Event()
+
+    async def run() -> None:
+        starts.append((asyncio.get_running_loop().time(), "courier" in loops.dead))
+        if len(starts) == 6:
+            over.set()
+        raise ValueError("oops")
+
+    with capture_logs():
+        loops.start("courier", run)
+        await over.wait()
+        await loops.stop()
+
+    times = [at for at, _ in starts]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert [dead for _, dead in starts] == [False, *[True] * 5]
+    assert all(map(ge, pauses, (0.019, 0.039, 0.079, 0.079, 0.079)))
+
+
+async def test_a_loop_that_ran_for_long_begins_with_the_first_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.loops.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("service.loops.MAX_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("service.loops.SOUND_SECONDS", 0.0)
+    loops, worker = Loops(), Worker("courier", [], deaths=30)
+
+    with capture_logs():
+        loops.start("courier", worker.run)
+        async with asyncio.timeout(PATIENCE_SECONDS):  # doubled each time it would be months
+            await worker.working.wait()
+    await loops.stop()
+
+    assert worker.deaths == 0
 
 
 async def test_a_loop_that_died_harms_no_other() -> None:
