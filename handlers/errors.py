@@ -18,6 +18,7 @@ from service.errors import (
     Invalid,
     NotFound,
     ServiceError,
+    TooManyStreams,
     Unauthorized,
     Unavailable,
 )
@@ -28,6 +29,7 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     Forbidden: 403,
     Conflict: 409,
     Invalid: 422,
+    TooManyStreams: 429,
     Unavailable: 503,
 }
 _CODES: Final = {
@@ -83,7 +85,7 @@ async def told(request: Request, exc: ServiceError) -> Response:
     status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), 500)
     faults = exc.faults if isinstance(exc, Invalid) else []
     response = problem(request, status, exc.reason, str(exc), faults)
-    if isinstance(exc, Unavailable):
+    if isinstance(exc, TooManyStreams | Unavailable):
         response.headers["retry-after"] = str(exc.retry_after_seconds)
     if isinstance(exc, Unauthorized):
         response.headers["www-authenticate"] = 'Bearer realm="belfry"'

@@ -1,10 +1,13 @@
 """Live streams: server-sent events from the log, resumed without gap or repeat."""
 
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Annotated, Final
 
 import msgspec
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from handlers.doors import Visit
 from service.context import Context
@@ -12,11 +15,12 @@ from service.errors import Fault, Invalid
 from service.events import Event
 from service.ids import is_seq
 from service.jobs import ENDS, Job
-from service.metrics import STREAMS
+from service.ports import Store
+from service.streams import OpenStream, OpenStreams
 from service.subscriptions import covers, pattern_faults
 
 HEARTBEAT_SECONDS: Final = 15.0
-GROUP: Final = 200
+PAGE_EVENTS: Final = 100
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _LAST: Final = frozenset(f"job.{status}" for status in ENDS)
 
@@ -50,14 +54,14 @@ async def everything(visit: Visit[StreamQuery]) -> StreamingResponse:
         )
 
     after = await _start(visit, query.after)
-    return _streamed(_follow(visit.context, visit.tenant, after, wanted))
+    return _streamed(visit, after, wanted)
 
 
 async def of_job(visit: Visit[JobStreamQuery]) -> StreamingResponse:
     """Follow one job from its first event until its end, then close."""
     job = await visit.context.store.job(visit.tenant, visit.id("job"))
     after = _asked(visit, visit.query.after)
-    return _streamed(_follow(visit.context, visit.tenant, after or 0, None, job))
+    return _streamed(visit, after or 0, None, job)
 
 
 def _asked(visit: Visit[StreamQuery] | Visit[JobStreamQuery], after: int | None) -> int | None:
@@ -75,37 +79,78 @@ async def _start(visit: Visit[StreamQuery], after: int | None) -> int:
     return await visit.context.store.last_seq() if asked is None else asked
 
 
-def _streamed(body: AsyncIterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(body, media_type="text/event-stream", headers=_HEADERS)
+class _EventStream(StreamingResponse):
+    """Sends *messages*; *stream* is open until that ends, in whichever way."""
+
+    def __init__(
+        self, messages: AsyncGenerator[bytes], stream: OpenStream, streams: OpenStreams
+    ) -> None:
+        super().__init__(messages, media_type="text/event-stream", headers=_HEADERS)
+        self._messages, self._stream, self._streams = messages, stream, streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._messages):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._streams.close(self._stream)
 
 
-async def _follow(
-    context: Context,
-    tenant: str,
-    seq: int,
+def _streamed(
+    visit: Visit[StreamQuery] | Visit[JobStreamQuery],
+    after: int,
     wanted: Callable[[Event], bool] | None,
     job: Job | None = None,
-) -> AsyncIterator[bytes]:
+) -> StreamingResponse:
+    """Stream what follows *after*; TooManyStreams when the tenant has all it may."""
+    context, streams = visit.context, visit.context.streams
+    reader = _LogReader(context.store, visit.tenant, after, wanted, job)
+    return _EventStream(_follow(context, reader), streams.open(visit.tenant), streams)
+
+
+async def _follow(context: Context, reader: "_LogReader") -> AsyncGenerator[bytes]:
     """Read on, then wait; the ticket comes first, so that no wake-up in between is lost."""
-    job_id, ended = (None, False) if job is None else (job.id, job.ended)
-    STREAMS.inc()
-    try:
-        yield b": open\n\n"
-        while not context.feed.closed:
-            ticket = context.feed.ticket()
-            events = await context.store.events_after(tenant, seq, GROUP, job_id)
-            for event in events:
-                seq = event.seq
-                if wanted is None or wanted(event):
-                    yield _message(event)
-            if job_id is not None and events and events[-1].type in _LAST:
-                return
-            if ended and not events:
-                return
-            if not events and not await context.feed.wait(ticket, HEARTBEAT_SECONDS):
-                yield b": still here\n\n"
-    finally:
-        STREAMS.dec()
+    yield b": open\n\n"
+    while not context.feed.closed:
+        ticket = context.feed.ticket()
+        if await reader.read_page():
+            while reader.unsent:
+                yield reader.unsent.popleft()
+        elif reader.ended:
+            return
+        elif not await context.feed.wait(ticket, HEARTBEAT_SECONDS):
+            yield b": still here\n\n"
+
+
+class _LogReader:
+    """Reads the log for one stream, page by page; *ended* once a job's last event was read.
+
+    Nothing else keeps a message that was taken from *unsent*: a client that does not read costs
+    the rest of a page at most.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tenant: str,
+        after: int,
+        wanted: Callable[[Event], bool] | None,
+        job: Job | None,
+    ) -> None:
+        self._store, self._tenant, self._seq, self._wanted = store, tenant, after, wanted
+        self._job_id = None if job is None else job.id
+        self.ended = job is not None and job.ended
+        self.unsent: deque[bytes] = deque()
+
+    async def read_page(self) -> bool:
+        """Read the next page; False when there is nothing new."""
+        events = await self._store.events_after(self._tenant, self._seq, PAGE_EVENTS, self._job_id)
+        for event in events:
+            self._seq = event.seq
+            self.ended = self._job_id is not None and event.type in _LAST
+            if self._wanted is None or self._wanted(event):
+                self.unsent.append(_message(event))
+        return bool(events)
 
 
 def _message(event: Event) -> bytes:

@@ -35,6 +35,7 @@ from service.recovery import Recovery
 from service.retention import Retention
 from service.settings import Role, Settings
 from service.signing import CallbackTokens, Vault, key_hash
+from service.streams import OpenStreams
 from service.submitter import Submitter
 from service.sweeper import Sweeper
 from store import open_store
@@ -94,6 +95,7 @@ def _build(
         courier=courier,
         recovery=Recovery(store, now, chance.new_id, courier.look),
         feed=feed,
+        streams=OpenStreams(settings.max_streams),
         loops=Loops(),
         readiness=WriteCheck(store.check),
         tokens=tokens,

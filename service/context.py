@@ -16,6 +16,7 @@ from service.readiness import WriteCheck
 from service.recovery import Recovery
 from service.settings import Settings
 from service.signing import CallbackTokens, Vault
+from service.streams import OpenStreams
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     courier: Courier
     recovery: Recovery
     feed: Feed
+    streams: OpenStreams
     loops: Loops
     readiness: WriteCheck
     tokens: CallbackTokens

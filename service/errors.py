@@ -57,6 +57,16 @@ class Invalid(ServiceError):
         self.faults = faults
 
 
+class TooManyStreams(ServiceError):
+    """The tenant has as many streams open as it may."""
+
+    code = "too_many_streams"
+
+    def __init__(self, message: str, retry_after_seconds: int = 10) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(ServiceError):
     """The store cannot be written just now: nothing was lost, nothing was done, try again."""
 

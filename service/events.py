@@ -28,6 +28,8 @@ TYPES: Final[dict[str, str]] = {
 }
 MAX_PAYLOAD: Final = 20_000
 """Bytes of a body beyond which its output is given as a link to the job."""
+PAGE_BYTES: Final = 32 * 1024
+"""Bytes of payloads after which a page of the log ends; every open stream may hold a page."""
 DEFAULT: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
 
 

@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reconcile: bool = True
     retention_days: int = 30
     max_posts: int = 512
+    max_streams: int = 1000
+    """Streams that one tenant may have open at this process."""
     host: str = "127.0.0.1"
     port: int = 8080
     accounts: dict[str, Account] = {}
@@ -149,6 +151,7 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
         retention_days=reader.read("BELFRY_RETENTION_DAYS", _days, Settings().retention_days),
         max_posts=reader.read("BELFRY_MAX_POSTS", _slots, Settings().max_posts),
+        max_streams=reader.read("BELFRY_MAX_STREAMS", _slots, Settings().max_streams),
         host=reader.read("HOST", str, Settings().host),
         port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
         accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},

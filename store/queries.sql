@@ -280,9 +280,21 @@ INSERT INTO events (id, tenant, type, at, sequence, job_id, provider, operation,
 VALUES (:id, :tenant, :type, :at, :sequence, :job_id, :provider, :operation, :tags, :payload)
 
 -- events_after --
--- What a stream has not sent yet, oldest first.
+-- The next events of a tenant, oldest first.
 SELECT seq, id, tenant, type, at, sequence, job_id, provider, operation, tags, payload FROM events
 WHERE tenant = :tenant AND seq > :seq {where} ORDER BY seq LIMIT :limit
+
+-- page_after --
+-- The same, but no event after the one with which the payloads reach :max_bytes. Lengths are known
+-- without reading payloads; CROSS JOIN makes SQLite look up each event of the page by its seq.
+SELECT events.seq, id, tenant, type, at, sequence, job_id, provider, operation, tags, payload
+FROM (
+    SELECT seq, SUM(size) OVER (ORDER BY seq) - size AS bytes_before FROM (
+        SELECT seq, LENGTH(payload) AS size FROM events
+        WHERE tenant = :tenant AND seq > :seq {where} ORDER BY seq LIMIT :limit
+    ) AS sizes
+) AS page CROSS JOIN events
+WHERE events.seq = page.seq AND page.bytes_before < :max_bytes ORDER BY page.seq
 
 -- list_events --
 -- Newest first.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from service.callbacks import Callback
-from service.events import Event
+from service.events import PAGE_BYTES, Event
 from service.ports import Page
 from store.database import Row
 from store.parts import Part
@@ -50,13 +50,16 @@ class LogStore(Part):
     async def events_after(
         self, tenant: str, seq: int, limit: int, job_id: str | None = None
     ) -> list[Event]:
-        """Read on in the log, oldest first."""
+        """Read the next page of the log, oldest first.
+
+        It has up to *limit* events, and none after the one with which it reaches `PAGE_BYTES`.
+        """
+        where = "" if job_id is None else "AND job_id = :job_id"
+        values: dict[str, object] = {"tenant": tenant, "seq": seq, "limit": limit}
+        if job_id is not None:
+            values["job_id"] = job_id
         async with self._database.reading() as session:
-            where = "" if job_id is None else "AND job_id = :job_id"
-            values = {} if job_id is None else {"job_id": job_id}
-            rows = await session.rows(
-                "events_after", where, tenant=tenant, seq=seq, limit=limit, **values
-            )
+            rows = await session.rows("page_after", where, max_bytes=PAGE_BYTES, **values)
         return _events(rows)
 
     async def last_seq(self) -> int:

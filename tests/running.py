@@ -276,6 +276,13 @@ class ServiceProcess(Client):
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._process.wait()
 
+    @property
+    def resident_bytes(self) -> int:
+        """The memory it has in use, as the kernel counts it."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
     async def kill(self) -> None:
         """Take it away without a word."""
         await self._end(signal.SIGKILL)

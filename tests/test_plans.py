@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from typing import Any
 
 import psycopg
 import pytest
@@ -120,6 +121,52 @@ def test_no_loop_of_ours_walks_a_whole_table(query: str, file: sqlite3.Connectio
 
     assert not LARGE.search(plan), plan
     assert not SCANNED.search(plan), plan
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ("", "events_of_tenant (tenant=? AND seq>?)"),
+        ("AND job_id = :job_id", "events_of_job (job_id=? AND seq>?)"),
+    ],
+    ids=["all", "of a job"],
+)
+def test_a_page_of_the_log_is_read_through_an_index(
+    where: str, index: str, file: sqlite3.Connection
+) -> None:
+    plan = plan_of(file, "page_after", where)
+
+    assert index in plan
+    assert "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert not LARGE.search(plan), plan
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("where", ["", "AND job_id = :job_id"], ids=["all", "of a job"])
+async def test_a_page_of_the_log_reads_no_more_rows_than_it_may_have(
+    where: str, store: Store, postgres_url: str
+) -> None:
+    log = [an_event(job_id=f"job_{n % 2}", payload=bytes(n % 999)) for n in range(8000)]
+    await store.change([], lambda _: Changes(events=log))
+    wanted = {"tenant": "acme", "seq": 500, "limit": 100, "max_bytes": 2000, "job_id": "job_1"}
+
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("ANALYZE")
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {QUERIES.text('page_after', where)}"
+        cursor = await connection.execute(explained, wanted)
+        plan = [node async for (found,) in cursor for node in nodes_of(found[0]["Plan"])]
+
+    scans = [node for node in plan if node.get("Relation Name") == "events"]
+    rows = [n["Actual Rows"] + n.get("Rows Removed by Filter", 0) for n in scans]
+    assert len(scans) == 2
+    assert all(n * scan["Actual Loops"] <= 200 for n, scan in zip(rows, scans, strict=True)), plan
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give *plan*, and all the plans below it."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes_of(below)
 
 
 JOB, LOG, DELIVERY = sql_jobs.FILTERS, sql_log.CALLBACK_FILTERS, sql_deliveries.FILTERS

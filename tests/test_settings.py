@@ -69,6 +69,7 @@ def test_everything_can_be_set() -> None:
             "BELFRY_ADMIN_KEY": KEY,
             "BELFRY_ALLOW_TARGETS": "10.1.0.0/16, fd00::/8",
             "BELFRY_MAX_POSTS": "64",
+            "BELFRY_MAX_STREAMS": "50",
             "HOST": "0.0.0.0",  # noqa: S104 - read, not bound
             "PORT": "0",
         }
@@ -80,7 +81,7 @@ def test_everything_can_be_set() -> None:
     assert settings.admin_key == KEY
     assert settings.allow_targets == (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
     assert settings.max_posts == 64
-    assert settings.port == 0
+    assert (settings.max_streams, settings.port) == (50, 0)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,9 @@ def test_a_blank_variable_counts_as_not_set() -> None:
         ("BELFRY_ALLOW_TARGETS", "10.1.0.0/33"),
         ("BELFRY_ALLOW_TARGETS", "10.1.2.3/16"),
         ("BELFRY_ALLOW_TARGETS", "localhost"),
+        ("BELFRY_MAX_STREAMS", "0"),
+        ("BELFRY_MAX_STREAMS", "10001"),
+        ("BELFRY_MAX_STREAMS", "all"),
         ("PORT", "65536"),
         ("PORT", "-1"),
         ("PORT", "http"),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from service.callbacks import Verdict
 from service.deliveries import HELD, LEASE, Delivery, DeliveryStatus, Parcel, Settlement, settle
 from service.errors import Conflict, Invalid, NotFound, StartError
-from service.events import Event
+from service.events import PAGE_BYTES, Event
 from service.jobs import QUEUE_LIMIT, Job, Reason, Status
 from service.moves import Moves
 from service.outputs import Artifact, Output
@@ -672,6 +672,35 @@ async def test_the_log_is_read_on_in_its_order(store: Store) -> None:
     assert await store.events_after("acme", one.seq, 1) == [two]
     assert await store.events_after("acme", three.seq, 9) == []
     assert await store.last_seq() == three.seq
+
+
+@pytest.mark.parametrize(
+    ("sizes", "read"),
+    [
+        ((9_000, 9_000, 9_000), 3),
+        ((PAGE_BYTES // 2, PAGE_BYTES // 2, 1), 2),
+        ((PAGE_BYTES // 2, PAGE_BYTES // 2 - 1, 1), 3),
+        ((PAGE_BYTES * 3, 1), 1),
+        ((1, PAGE_BYTES * 3, 1), 2),
+    ],
+)
+async def test_a_page_of_the_log_ends_with_the_event_that_fills_it(
+    sizes: tuple[int, ...], read: int, store: Store
+) -> None:
+    log = await a_log(store, *(an_event(payload=b"x" * size) for size in sizes))
+
+    assert await store.events_after("acme", 0, 9) == log[:read]
+    assert await store.events_after("acme", 0, 9, "job_1") == log[:read]
+
+
+async def test_page_by_page_the_whole_log_is_read(store: Store) -> None:
+    log = await a_log(store, *(an_event(payload=b"x" * (n % 7) * 4_000) for n in range(30)))
+
+    read: list[Event] = []
+    while page := await store.events_after("acme", read[-1].seq if read else 0, 4):
+        read += page
+
+    assert read == log
 
 
 async def test_an_empty_log_stands_at_nought(store: Store) -> None:

@@ -9,8 +9,13 @@ import httpx
 import msgspec
 import pytest
 
+from service.events import PAGE_BYTES
+from service.metrics import REGISTRY
+from service.ports import Changes
+from tests.makers import an_event
 from tests.receivers import Receiver
-from tests.running import Client, Json, Service
+from tests.running import Client, Json, Service, eventually, running_service
+from tests.silent_readers import has_begun, never_read, write_log
 from tests.walks import DONE, a_job
 
 pytestmark = pytest.mark.anyio
@@ -242,6 +247,21 @@ async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_
     assert {message.job for message in messages} == {job["id"]}
 
 
+async def test_the_stream_of_a_job_that_was_tried_again_goes_on_after_its_first_end(
+    service: Service,
+) -> None:
+    job = await a_job(service)
+    types = ["job.queued", "job.failed", "job.queued", "job.succeeded"]
+    page = {"tenant": "default", "job_id": job["id"], "payload": b"x" * PAGE_BYTES}
+    later = [an_event(type=kind, **page) for kind in types[1:]]
+    await service.context.store.change([], lambda _: Changes(events=later))
+
+    async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
+        messages = await stream.rest()
+
+    assert [message.type for message in messages] == types
+
+
 async def test_the_stream_of_a_job_resumes_in_the_middle(service: Service) -> None:
     job = await an_ended_job(service)
     path = f"/v1/jobs/{job['id']}/stream"
@@ -301,6 +321,86 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
             await a_job(service)
 
     assert during == 1
+
+
+async def test_a_tenant_has_no_more_streams_open_than_it_may(database_url: str) -> None:
+    async with running_service(database_url, BELFRY_MAX_STREAMS="2") as service:
+        key = await service.another_key("jobs:read", tenant="stranger")
+        stranger = Client(service.url, key)
+        job = await a_job(service)
+        async with follow(service), follow(service, f"/v1/jobs/{job['id']}/stream"):
+            refused = await knock(service)
+            async with follow(stranger):
+                during = await open_streams(service)
+
+        await eventually(lambda: is_let_in(service))
+        await stranger.http.aclose()
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert int(refused.headers["retry-after"]) > 0
+    assert during == 3
+
+
+async def test_a_request_that_is_refused_takes_no_streams_place(database_url: str) -> None:
+    async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
+        bad = [await service.http.get("/v1/stream", params={"types": "x"}) for _ in range(2)]
+        gone = [await service.http.get("/v1/jobs/job_1/stream") for _ in range(2)]
+
+        async with follow(service):
+            during = await open_streams(service)
+
+    assert [answer.status_code for answer in bad + gone] == [422, 422, 404, 404]
+    assert during == 1
+
+
+async def test_a_stream_that_has_ended_by_itself_is_forgotten(database_url: str) -> None:
+    async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
+        job = await an_ended_job(service)
+        for _ in range(3):
+            async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
+                await stream.rest()
+
+        assert await is_let_in(service)
+
+
+async def test_a_client_that_never_read_and_is_gone_is_forgotten(database_url: str) -> None:
+    async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
+        await write_log(service.context.store, count=300, size=20_000)
+        with never_read(service.http.base_url.port or 0) as client:
+            await eventually(lambda: has_begun(client))
+            refused = await knock(service)
+
+        await eventually(lambda: is_let_in(service))
+
+    assert refused.status_code == 429
+
+
+async def test_at_the_end_of_the_process_no_stream_is_left(database_url: str) -> None:
+    async with running_service(database_url) as service:
+        reading = asyncio.create_task(read_until_the_end(service))
+        await eventually(lambda: open_streams(service))
+    await reading
+
+    assert REGISTRY.get_sample_value("belfry_streams") == 0
+
+
+async def read_until_the_end(service: Service) -> list[Message]:
+    client = Client(service.url)
+    async with client.http, follow(client) as stream:
+        return await stream.rest()
+
+
+async def is_let_in(service: Service) -> bool:
+    return (await knock(service)).status_code == 200
+
+
+async def knock(service: Service) -> httpx.Response:
+    """Ask for a stream, and read the answer only if it is none."""
+    async with service.http.stream("GET", "/v1/stream") as answer:
+        if answer.status_code != 200:
+            await answer.aread()
+    return answer
 
 
 async def open_streams(service: Service) -> int:
