@@ -1,5 +1,6 @@
 """Live streams: server-sent events from the log, resumed without gap or repeat."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -19,7 +20,6 @@ from service.ports import Store
 from service.streams import OpenStream, OpenStreams
 from service.subscriptions import covers, pattern_faults
 
-HEARTBEAT_SECONDS: Final = 15.0
 PAGE_EVENTS: Final = 100
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _LAST: Final = frozenset(f"job.{status}" for status in ENDS)
@@ -105,21 +105,34 @@ def _streamed(
     """Stream what follows *after*; TooManyStreams when the tenant has all it may."""
     context, streams = visit.context, visit.context.streams
     reader = _LogReader(context.store, visit.tenant, after, wanted, job)
-    return _EventStream(_follow(context, reader), streams.open(visit.tenant), streams)
+    stream = streams.open(visit.tenant)
+    return _EventStream(_follow(context, stream, reader), stream, streams)
 
 
-async def _follow(context: Context, reader: "_LogReader") -> AsyncGenerator[bytes]:
-    """Read on, then wait; the ticket comes first, so that no wake-up in between is lost."""
-    yield b": open\n\n"
-    while not context.feed.closed:
-        ticket = context.feed.ticket()
-        if await reader.read_page():
-            while reader.unsent:
-                yield reader.unsent.popleft()
-        elif reader.ended:
-            return
-        elif not await context.feed.wait(ticket, HEARTBEAT_SECONDS):
-            yield b": still here\n\n"
+async def _follow(
+    context: Context, stream: OpenStream, reader: "_LogReader"
+) -> AsyncGenerator[bytes]:
+    """Read on, then wait; the ticket comes first, so that no wake-up in between is lost.
+
+    Heartbeats have a clock of their own: wake-ups that bring nothing to send do not put them off.
+    """
+    feed, clock = context.feed, asyncio.get_running_loop().time
+    ticket, comment, beat_at = None, b": open\n\n", clock()
+    while not feed.closed:
+        if clock() >= beat_at:
+            yield comment
+            comment, beat_at = b": still here\n\n", clock() + context.heartbeat_seconds
+        elif reader.unsent:
+            yield reader.unsent.popleft()
+        elif ticket is not None:
+            if await feed.wait(ticket, beat_at - clock()):
+                ticket = None
+        else:
+            ticket = feed.ticket(stream.tenant)
+            if await reader.read_page():
+                ticket = None
+            elif reader.ended:
+                return
 
 
 class _LogReader:

@@ -116,12 +116,11 @@ def _loops(context: Context, lines: dict[str, Line], submitter: Submitter) -> di
         loops["intake"] = context.intake.run
     if not settings.is_sqlite:
         concerned = {
-            Topic.EVENTS: context.feed.wake,
             Topic.DELIVERIES: context.courier.look,
             Topic.JOBS: submitter.look,
             Topic.SUBSCRIPTIONS: context.courier.withdraw,
         }
-        loops["ears"] = Ears(context.store, context.feed, concerned).run
+        loops["ears"] = Ears(context.store, context.feed, context.streams, concerned).run
     return loops
 
 
@@ -182,7 +181,7 @@ def _check(sweeper: Sweeper) -> Callable[[Changes], None]:
 def _wake(feed: Feed) -> Callable[[Changes], None]:
     def told(changes: Changes) -> None:
         if changes.events:
-            feed.wake()
+            feed.wake({event.tenant for event in changes.events})
         feed.ring(job.id for job in changes.jobs.values() if job.ended)
 
     return told

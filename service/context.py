@@ -16,7 +16,7 @@ from service.readiness import WriteCheck
 from service.recovery import Recovery
 from service.settings import Settings
 from service.signing import CallbackTokens, Vault
-from service.streams import OpenStreams
+from service.streams import HEARTBEAT_SECONDS, OpenStreams
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     recovery: Recovery
     feed: Feed
     streams: OpenStreams
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
     loops: Loops
     readiness: WriteCheck
     tokens: CallbackTokens

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from service.errors import Unavailable
-from service.feed import Feed
+from service.feed import Feed, Nudge
 from service.ports import Store, Topic
+from service.streams import OpenStreams
 
 LOOK_SECONDS: Final = 1.0
 
@@ -15,10 +16,14 @@ class Ears:
     """Wakes who is concerned; looks at the log once a second, because a hint may be lost."""
 
     def __init__(
-        self, store: Store, feed: Feed, concerned: Mapping[Topic, Callable[[], None]]
+        self,
+        store: Store,
+        feed: Feed,
+        streams: OpenStreams,
+        concerned: Mapping[Topic, Callable[[], None]],
     ) -> None:
-        self._store, self._feed, self._concerned = store, feed, concerned
-        self._ended = asyncio.Event()
+        self._store, self._feed, self._streams, self._concerned = store, feed, streams, concerned
+        self._committed, self._ended = Nudge(), asyncio.Event()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as ears:
@@ -27,24 +32,39 @@ class Ears:
             ears.create_task(self._ring())
 
     def _heard(self, topics: frozenset[Topic]) -> None:
-        for topic in topics:
+        for topic in topics & self._concerned.keys():
             self._concerned[topic]()
         if Topic.EVENTS in topics:
+            self._committed.give()
             self._ended.set()
 
     async def _watch(self) -> None:
         """One look for all streams of this process; couriers and submitters look by themselves."""
-        known = 0
+        known: int | None = None
         while True:
+            self._committed.forget()
             try:
-                last = await self._store.last_seq()
+                known = await self._look(known)
             except Unavailable:
-                last = known
-            if last != known:
-                known = last
-                self._feed.wake()
-                self._ended.set()
-            await asyncio.sleep(LOOK_SECONDS)
+                known = None
+            await self._committed.wait(LOOK_SECONDS)
+
+    async def _look(self, known: int | None) -> int | None:
+        """Wake the tenants with events after *known*, or all of them; the seq that is known then.
+
+        It is None while nobody here follows or waits: then the log is not read at all.
+        """
+        if not self._streams.tenants and not self._feed.awaited:
+            return None
+        if known is None:
+            known = await self._store.last_seq()
+            self._feed.wake(self._streams.tenants)
+            self._ended.set()
+        elif found := await self._store.tenants_after(known):
+            known = max(found.values())
+            self._feed.wake(found)
+            self._ended.set()
+        return known
 
     async def _ring(self) -> None:
         """Ring for jobs that another process has ended: one query for all who wait here."""

@@ -27,31 +27,39 @@ class Nudge:
             return
 
 
+Ticket = asyncio.Event
+"""Set by the first wake-up of its tenant after it was taken."""
+
+
 class Feed:
     """Take a ticket, read the store, then wait on the ticket: a wake-up in between is not lost."""
 
     def __init__(self) -> None:
-        self._count = 0
         self._closed = False
-        self._change = asyncio.Event()
+        self._tickets: dict[str, Ticket] = {}
         self._bells: dict[str, set[asyncio.Event]] = {}
 
     @property
     def closed(self) -> bool:
         return self._closed
 
-    def ticket(self) -> int:
-        return self._count
+    def ticket(self, tenant: str) -> Ticket:
+        """Give the ticket that the next wake-up of *tenant* sets."""
+        ticket = self._tickets.setdefault(tenant, Ticket())
+        if self._closed:
+            ticket.set()
+        return ticket
 
-    def wake(self) -> None:
-        self._count += 1
-        self._change.set()
-        self._change = asyncio.Event()
+    def wake(self, tenants: Iterable[str]) -> None:
+        """Set the tickets of *tenants*: something was committed for them."""
+        for tenant in tenants:
+            if ticket := self._tickets.pop(tenant, None):
+                ticket.set()
 
     def close(self) -> None:
         """End every wait, now and later: the process is about to stop."""
         self._closed = True
-        self.wake()
+        self.wake(list(self._tickets))
         self.ring(list(self._bells))
 
     @property
@@ -79,14 +87,11 @@ class Feed:
             if not self._bells[job_id]:
                 del self._bells[job_id]
 
-    async def wait(self, ticket: int, timeout_seconds: float | None = None) -> bool:
-        """Wait for a wake-up since *ticket*; False when the time is over first."""
-        if self._closed or self._count != ticket:
-            return True
-        change = self._change
+    async def wait(self, ticket: Ticket, timeout_seconds: float | None = None) -> bool:
+        """Wait for a wake-up since *ticket* was taken; False when the time is over first."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                await change.wait()
+                await ticket.wait()
         except TimeoutError:
             return False
         return True

@@ -1,7 +1,13 @@
 """The open streams of this process, by tenant."""
 
+from collections.abc import Collection
+from typing import Final
+
 from service.errors import TooManyStreams
 from service.metrics import STREAMS
+
+HEARTBEAT_SECONDS: Final = 15.0
+"""Proxies cut connections on which nothing is sent, many of them after 60 seconds."""
 
 
 class OpenStream:
@@ -17,6 +23,11 @@ class OpenStreams:
     def __init__(self, max_per_tenant: int) -> None:
         self._max = max_per_tenant
         self._by_tenant: dict[str, set[OpenStream]] = {}
+
+    @property
+    def tenants(self) -> Collection[str]:
+        """Who has a stream open."""
+        return self._by_tenant.keys()
 
     def open(self, tenant: str) -> OpenStream:
         """Count a new stream until it is closed; TooManyStreams when *tenant* has all it may."""

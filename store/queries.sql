@@ -310,6 +310,13 @@ WHERE tenant = :tenant AND id = :id
 -- Where the log stands now.
 SELECT COALESCE(MAX(seq), 0) AS seq FROM events
 
+-- tenants_after --
+-- Who has new events. The LIMIT keeps both databases to the range of the primary key.
+SELECT tenant, MAX(seq) AS seq FROM (
+    SELECT tenant, seq FROM events WHERE seq > :seq ORDER BY seq LIMIT :limit
+) AS latest
+GROUP BY tenant
+
 -- share_subscriptions --
 -- Whoever fans out holds off those who change subscriptions: nothing is owed to a deleted one.
 SELECT pg_advisory_xact_lock_shared(7140003)

@@ -22,6 +22,7 @@ _EVENT_FILTERS: Final = {
     "provider": "provider = :provider",
 }
 _END_OF_LOG: Final = 2**62
+LOOKED_AT: Final = 10_000
 
 
 class LogStore(Part):
@@ -66,6 +67,12 @@ class LogStore(Part):
         async with self._database.reading() as session:
             rows = await session.rows("last_seq")
         return int(rows[0]["seq"])
+
+    async def tenants_after(self, seq: int) -> dict[str, int]:
+        """Say who has events after *seq*, and the last of each; so many events are looked at."""
+        async with self._database.reading() as session:
+            rows = await session.rows("tenants_after", seq=seq, limit=LOOKED_AT)
+        return {row["tenant"]: row["seq"] for row in rows}
 
 
 def _events(rows: Sequence[Row]) -> list[Event]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 from starlette.applications import Starlette
 
 from service.app import create_app, running
@@ -20,6 +21,7 @@ from service.feed import Feed
 from service.sandbox import create_sandbox
 from service.server import Server
 from service.settings import from_env
+from service.streams import HEARTBEAT_SECONDS
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
@@ -160,11 +162,14 @@ class Service(Client):
 
 
 @asynccontextmanager
-async def running_service(database_url: str, **env: str) -> AsyncIterator[Service]:
+async def running_service(
+    database_url: str, heartbeat_seconds: float = HEARTBEAT_SECONDS, /, **env: str
+) -> AsyncIterator[Service]:
     """Run a service in this process; it stops as it does on SIGTERM."""
     port = free_port()
     settings, feed = environ(database_url, port, **env), Feed()
-    async with running(from_env(settings), feed) as context:
+    async with running(from_env(settings), feed) as built:
+        context = replace(built, heartbeat_seconds=heartbeat_seconds)
         server = Server(create_app(context), feed, "127.0.0.1", port)
         task = asyncio.create_task(server.run_until_stopped())
         service = Service(f"http://127.0.0.1:{port}", context, settings)

@@ -703,6 +703,16 @@ async def test_page_by_page_the_whole_log_is_read(store: Store) -> None:
     assert read == log
 
 
+async def test_tenants_with_new_events_are_found_with_the_last_of_each(store: Store) -> None:
+    names = ("acme", "other", "acme", "third")
+    one, two, three, four = await a_log(store, *(an_event(tenant=name) for name in names))
+
+    assert await store.tenants_after(0) == {"acme": three.seq, "other": two.seq, "third": four.seq}
+    assert await store.tenants_after(one.seq) == await store.tenants_after(0)
+    assert await store.tenants_after(two.seq) == {"acme": three.seq, "third": four.seq}
+    assert await store.tenants_after(four.seq) == {}
+
+
 async def test_an_empty_log_stands_at_nought(store: Store) -> None:
     assert await store.last_seq() == 0
 

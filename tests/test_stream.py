@@ -51,6 +51,16 @@ class Stream:
                     return Message(int(fields["id"]), fields["event"], fields["data"])
         return None
 
+    async def heartbeats(self, count: int) -> None:
+        """Read *count* heartbeats; a message before the last of them is an error."""
+        async with asyncio.timeout(10):
+            async for line in self._lines:
+                assert line in (": still here", "")
+                count -= line == ": still here"
+                if not count:
+                    return
+        raise AssertionError("the stream has closed")
+
     async def take(self, count: int) -> list[Message]:
         found = [await self.next() for _ in range(count)]
         return [message for message in found if message is not None]
@@ -310,6 +320,71 @@ async def test_a_place_or_a_filter_that_cannot_be_is_refused(
         problem = msgspec.json.decode(await answer.aread())
 
     assert [fault["path"] for fault in problem["errors"]] == [path]
+
+
+BEAT_SECONDS = 0.25
+
+
+@asynccontextmanager
+async def traffic(client: Client) -> AsyncIterator[None]:
+    """Submit jobs far more often than heartbeats go out."""
+
+    async def submit() -> None:
+        while True:
+            await a_job(client)
+            await asyncio.sleep(BEAT_SECONDS / 10)
+
+    async with asyncio.TaskGroup() as submitting:
+        task = submitting.create_task(submit())
+        yield
+        task.cancel()
+
+
+async def test_a_quiet_stream_has_heartbeats_while_other_tenants_have_traffic(
+    database_url: str,
+) -> None:
+    async with running_service(database_url, BEAT_SECONDS) as service:
+        stranger = Client(service.url, await service.another_key("admin", tenant="stranger"))
+
+        async with stranger.http, follow(service) as stream, traffic(stranger):
+            await stream.heartbeats(3)
+
+
+@pytest.mark.parametrize("types", ["job.expired", "job.succeeded"])
+async def test_a_stream_has_heartbeats_while_its_filter_leaves_everything_out(
+    types: str, database_url: str
+) -> None:
+    async with (
+        running_service(database_url, BEAT_SECONDS) as service,
+        follow(service, types=types) as stream,
+        traffic(service),
+    ):
+        await stream.heartbeats(3)
+
+
+async def test_the_stream_of_a_job_has_heartbeats_while_other_jobs_move(database_url: str) -> None:
+    async with running_service(database_url, BEAT_SECONDS) as service:
+        job = await a_job(service)
+
+        async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream, traffic(service):
+            first = await stream.next()
+            await stream.heartbeats(3)
+
+    assert first is not None
+
+
+async def test_an_event_of_another_process_arrives(postgres_url: str) -> None:
+    async with (
+        running_service(postgres_url) as one,
+        running_service(postgres_url) as other,
+        follow(one) as stream,
+        follow(other) as same,
+    ):
+        jobs = [await a_job(other), await a_job(one), await a_job(other)]
+        messages = [await stream.take(3), await same.take(3)]
+
+    assert messages[0] == messages[1]
+    assert [message.job for message in messages[0]] == [job["id"] for job in jobs]
 
 
 async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
