@@ -25,4 +25,4 @@ async def caller_of(request: Request, context: Context) -> Caller:
     key = await context.store.key_by_hash(key_hash(given)) if well_formed(given) else None
     if key is None:
         raise Unauthorized("This key is not valid.")
-    return Caller(tenant=key.tenant, scopes=key.scopes)
+    return Caller(tenant=key.tenant, scopes=key.scopes, key_id=key.id)

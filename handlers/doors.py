@@ -29,7 +29,7 @@ from handlers.errors import request_id
 from service.context import Context
 from service.errors import Fault, Forbidden, Invalid, NotFound
 from service.ids import is_id
-from service.keys import Scope
+from service.keys import Caller, Scope
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -44,8 +44,9 @@ class Nothing(msgspec.Struct, frozen=True):
 class Visit(Generic[Q]):
     """One request that has been let in: whose it is, and what it asks."""
 
-    def __init__(self, request: Request, context: Context, tenant: str, query: Q) -> None:
-        self.request, self.context, self.tenant, self.query = request, context, tenant, query
+    def __init__(self, request: Request, context: Context, caller: Caller, query: Q) -> None:
+        self.request, self.context, self.caller, self.query = request, context, caller, query
+        self.tenant = caller.tenant
 
     def reply(self, answer: T, status: int, headers: dict[str, str]) -> T:
         """Answer with a status or headers of its own; the type says what is inside."""
@@ -118,7 +119,7 @@ class Door(msgspec.Struct, frozen=True):
         caller = await caller_of(request, context)
         if not caller.may(self.scope):
             raise Forbidden(f"This key lacks the scope {self.scope}.")
-        visit = Visit(request, context, caller.tenant, _asked(request, query))
+        visit = Visit(request, context, caller, _asked(request, query))
         response = self._answer(await self.handler(visit))
         response.headers["x-request-id"] = request_id(request)
         log.info(

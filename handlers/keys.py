@@ -47,8 +47,10 @@ async def listing(visit: Visit[Paged]) -> Listed[KeyView]:
 
 
 async def delete(visit: Visit[Nothing]) -> None:
-    """Revoke a key at once."""
-    await visit.context.store.delete_key(visit.id("key"))
+    """Revoke a key at once; streams that were opened with it end."""
+    key_id = visit.id("key")
+    await visit.context.store.delete_key(key_id)
+    visit.context.streams.revoke(key_id)
 
 
 def _check(given: NewKey) -> None:

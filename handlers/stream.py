@@ -105,7 +105,7 @@ def _streamed(
     """Stream what follows *after*; TooManyStreams when the tenant has all it may."""
     context, streams = visit.context, visit.context.streams
     reader = _LogReader(context.store, visit.tenant, after, wanted, job)
-    stream = streams.open(visit.tenant)
+    stream = streams.open(visit.caller)
     return _EventStream(_follow(context, stream, reader), stream, streams)
 
 
@@ -115,11 +115,15 @@ async def _follow(
     """Read on, then wait; the ticket comes first, so that no wake-up in between is lost.
 
     Heartbeats have a clock of their own: wake-ups that bring nothing to send do not put them off.
+    With each of them the key is looked up, because another process may have revoked it; and with
+    the first, because this one may have done so since the request was let in.
     """
     feed, clock = context.feed, asyncio.get_running_loop().time
     ticket, comment, beat_at = None, b": open\n\n", clock()
-    while not feed.closed:
+    while not (feed.closed or stream.revoked):
         if clock() >= beat_at:
+            if stream.key_id is not None and not await context.store.key_exists(stream.key_id):
+                return
             yield comment
             comment, beat_at = b": still here\n\n", clock() + context.heartbeat_seconds
         elif reader.unsent:

@@ -95,7 +95,7 @@ def _build(
         courier=courier,
         recovery=Recovery(store, now, chance.new_id, courier.look),
         feed=feed,
-        streams=OpenStreams(settings.max_streams),
+        streams=OpenStreams(feed, settings.max_streams),
         loops=Loops(),
         readiness=WriteCheck(store.check),
         tokens=tokens,

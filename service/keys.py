@@ -27,10 +27,11 @@ class Scope(StrEnum):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking."""
+    """Who is asking; *key_id* is None for the admin key of the settings."""
 
     tenant: str
     scopes: tuple[str, ...]
+    key_id: str | None = None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

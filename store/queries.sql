@@ -756,6 +756,10 @@ ON CONFLICT (hash) DO NOTHING
 -- The one look-up that every request of a user pays.
 SELECT id, hash, tenant, name, scopes, created_at FROM keys WHERE hash = :hash
 
+-- key_exists --
+-- Asked with each heartbeat of a stream.
+SELECT 1 AS found FROM keys WHERE id = :id
+
 -- list_keys --
 -- Newest first.
 SELECT id, hash, tenant, name, scopes, created_at FROM keys WHERE id < :cursor

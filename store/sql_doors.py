@@ -17,6 +17,11 @@ class DoorStore(Part):
             rows = await session.rows("key_by_hash", hash=key_hash)
         return key_of(rows[0]) if rows else None
 
+    async def key_exists(self, key_id: str) -> bool:
+        """Say whether a key is still there, and was not revoked."""
+        async with self._database.reading() as session:
+            return bool(await session.rows("key_exists", id=key_id))
+
     async def keys(self, page: Page) -> list[Key]:
         async with self._database.reading() as session:
             rows = await session.rows("list_keys", cursor=page.cursor or LAST, limit=page.limit)

@@ -11,6 +11,7 @@ import pytest
 from service.ears import Ears
 from service.errors import Unavailable
 from service.feed import Feed, Ticket
+from service.keys import Caller
 from service.ports import Changes, Store
 from service.streams import OpenStreams
 from store import open_store
@@ -31,8 +32,9 @@ async def stores(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
 @asynccontextmanager
 async def listening(store: Store) -> AsyncIterator[Feed]:
     """Follow as two tenants; it begins when the first look has woken both."""
-    feed, streams = Feed(), OpenStreams(max_per_tenant=1)
-    opened = [streams.open(tenant) for tenant in ("acme", "other")]
+    feed = Feed()
+    streams = OpenStreams(feed, max_per_tenant=1)
+    opened = [streams.open(Caller(tenant=tenant, scopes=())) for tenant in ("acme", "other")]
     ticket = feed.ticket("other")
     task = asyncio.create_task(Ears(store, feed, streams, {}).run())
     await eventually(partial(is_set, ticket))

@@ -1078,8 +1078,10 @@ async def test_a_key_is_found_by_its_hash_until_it_is_deleted(store: Store) -> N
     assert (before, await store.has_keys()) == (False, True)
     assert await store.key_by_hash(key.hash) == key
     assert await store.key_by_hash("another") is None
+    assert await store.key_exists(key.id)
     await store.delete_key(key.id)
     assert await store.key_by_hash(key.hash) is None
+    assert not await store.key_exists(key.id)
 
 
 async def test_a_key_that_is_there_already_stays_as_it_is(store: Store) -> None:

@@ -12,6 +12,7 @@ import pytest
 from service.events import PAGE_BYTES
 from service.metrics import REGISTRY
 from service.ports import Changes
+from service.streams import HEARTBEAT_SECONDS
 from tests.makers import an_event
 from tests.receivers import Receiver
 from tests.running import Client, Json, Service, eventually, running_service
@@ -373,6 +374,96 @@ async def test_the_stream_of_a_job_has_heartbeats_while_other_jobs_move(database
     assert first is not None
 
 
+class Reader(Client):
+    """A user with a key that can be revoked, and the paths of both streams."""
+
+    def __init__(self, service: Service, made: Json, job: Json) -> None:
+        super().__init__(service.url, made["key"])
+        self.key_id = str(made["id"])
+        self.paths = {"all": "/v1/stream", "job": f"/v1/jobs/{job['id']}/stream"}
+
+
+@asynccontextmanager
+async def a_reader(service: Service) -> AsyncIterator[Reader]:
+    made = await service.post("/v1/keys", {"scopes": ["jobs:read"]})
+    reader = Reader(service, made, await a_job(service))
+    async with reader.http:
+        yield reader
+
+
+async def revoke(service: Service, key_id: str) -> None:
+    answer = await service.http.delete(f"/v1/keys/{key_id}")
+    assert answer.status_code == 204
+
+
+@pytest.mark.parametrize("which", ["all", "job"])
+async def test_a_stream_ends_when_its_key_is_revoked(which: str, service: Service) -> None:
+    async with a_reader(service) as reader, a_reader(service) as other:
+        path = reader.paths[which]
+        async with follow(reader, path, resume=10**17) as stream, follow(other) as stays:
+            await revoke(service, reader.key_id)
+            async with asyncio.timeout(HEARTBEAT_SECONDS / 2):
+                rest = await stream.rest()
+            job = await a_job(service)
+            message = await stays.next()
+        again = await reader.http.get(path)
+
+    assert rest == []
+    assert message is not None
+    assert message.job == job["id"]
+    assert again.status_code == 401
+
+
+@pytest.mark.parametrize("which", ["all", "job"])
+async def test_a_stream_ends_within_a_heartbeat_of_its_keys_revocation_elsewhere(
+    which: str, database_url: str
+) -> None:
+    async with (
+        running_service(database_url, BEAT_SECONDS) as service,
+        a_reader(service) as reader,
+        follow(reader, reader.paths[which], resume=10**17) as stream,
+    ):
+        await stream.heartbeats(1)
+        await service.context.store.delete_key(reader.key_id)
+
+        assert await stream.rest() == []
+
+
+@pytest.mark.parametrize("types", ["*", "job.expired"])
+async def test_a_stream_that_never_rests_ends_too_when_its_key_is_revoked_elsewhere(
+    types: str, database_url: str
+) -> None:
+    async with (
+        running_service(database_url, BEAT_SECONDS) as service,
+        a_reader(service) as reader,
+        follow(reader, types=types) as stream,
+        traffic(service),
+    ):
+        await service.context.store.delete_key(reader.key_id)
+
+        async with asyncio.timeout(10):
+            await stream.rest()
+
+
+async def test_a_key_that_is_revoked_at_one_process_ends_the_streams_of_another(
+    postgres_url: str,
+) -> None:
+    async with (
+        running_service(postgres_url, BEAT_SECONDS) as one,
+        running_service(postgres_url, BEAT_SECONDS) as other,
+        a_reader(one) as reader,
+        follow(reader) as stream,
+    ):
+        await revoke(other, reader.key_id)
+
+        assert await stream.rest() == []
+
+
+async def test_the_admin_key_of_the_settings_is_never_looked_up(database_url: str) -> None:
+    async with running_service(database_url, BEAT_SECONDS) as service, follow(service) as stream:
+        await stream.heartbeats(3)
+
+
 async def test_an_event_of_another_process_arrives(postgres_url: str) -> None:
     async with (
         running_service(postgres_url) as one,
@@ -449,6 +540,21 @@ async def test_a_client_that_never_read_and_is_gone_is_forgotten(database_url: s
         await eventually(lambda: is_let_in(service))
 
     assert refused.status_code == 429
+
+
+async def test_a_stream_that_breaks_off_because_of_the_database_is_forgotten(
+    postgres_url: str,
+) -> None:
+    async with (
+        running_service(postgres_url, BEAT_SECONDS) as service,
+        a_reader(service) as reader,
+        follow(reader) as stream,
+    ):
+        await service.context.store.close()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await stream.rest()
+
+        assert await open_streams(service) == 0
 
 
 async def test_at_the_end_of_the_process_no_stream_is_left(database_url: str) -> None:
