@@ -20,7 +20,7 @@ from service.errors import StartError
 from service.feed import Feed
 from service.file_limits import raise_open_file_limit
 from service.providers import callers
-from service.server import Server
+from service.server import Server, limits_beside
 from service.settings import Role, Settings, from_env
 
 log = structlog.get_logger()
@@ -43,7 +43,8 @@ async def serve(settings: Settings) -> int:
     _warn(settings)
     feed = Feed()
     async with running(settings, feed) as context:
-        server = Server(create_app(context), feed, settings.host, settings.port)
+        limits = limits_beside(settings.max_posts)
+        server = Server(create_app(context), feed, settings.host, settings.port, limits)
         log.info("service.started", host=settings.host, port=settings.port, role=settings.role)
         _spare_the_collector()
         watch = asyncio.create_task(_stop_when_broken(context, server))

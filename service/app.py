@@ -57,7 +57,8 @@ async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)
         await _first_key(settings, store)
-        poster = Poster(now, settings.allow_targets, file_shares().webhook_sockets)
+        sockets = file_shares(settings.max_posts).webhook_sockets
+        poster = Poster(now, settings.allow_targets, sockets)
         stack.push_async_callback(poster.close)
         lines = _lines(settings, stack)
         context, submitter = _build(settings, feed, store, poster, lines)
@@ -73,7 +74,7 @@ def _build(
     """Put the parts together; what runs of them is started once all of them are there."""
     vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
     chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
-    queues = SendQueues(settings.max_posts, alone=settings.is_sqlite)
+    queues = SendQueues(file_shares(settings.max_posts).posts, alone=settings.is_sqlite)
     courier = Courier(store, poster, vault, now, queues)
     mover = Mover(store, now, chance.new_id, queues)
     courier.settle = partial(mover.settle, judge=judge)

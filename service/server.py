@@ -17,6 +17,7 @@ from service.errors import StartError
 from service.feed import Feed
 from service.file_limits import file_shares
 from service.http_protocol import HttpConnection
+from service.settings import MAX_POSTS
 
 GRACE_SECONDS: Final = 4
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -36,21 +37,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _limits() -> Limits:
-    shares = file_shares()
+def limits_beside(posts: int = MAX_POSTS) -> Limits:
+    """As many connections as the limit of open files leaves room for beside *posts* webhooks."""
+    shares = file_shares(posts)
     return Limits(connections=shares.connections, spare=shares.spare, backlog=shares.backlog)
 
 
 class Server(uvicorn.Server):
     """Closes *feed* when it is told to stop, because uvicorn first waits for open streams.
 
-    Without *limits* it takes as many connections as the limit of open files leaves room for.
+    Without *limits* they are those of `limits_beside`.
     """
 
     def __init__(
         self, app: ASGIApp, feed: Feed, host: str, port: int, limits: Limits | None = None
     ) -> None:
-        limits = limits or _limits()
+        limits = limits or limits_beside()
         self._connections = Connections[HttpConnection](limits)
         config = uvicorn.Config(
             app,

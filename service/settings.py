@@ -12,6 +12,7 @@ from service.errors import Fault, StartError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_KEY: Final = 32
+MAX_POSTS: Final = 512
 WORKER_PORT: Final = 8081
 """Beside a web process on one machine: where a worker shows its health."""
 _MAX_PORT: Final = 65535
@@ -70,7 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_targets: tuple[Network, ...] = ()
     reconcile: bool = True
     retention_days: int = 30
-    max_posts: int = 512
+    max_posts: int = MAX_POSTS
+    """Webhooks under way at once in this process."""
     max_streams: int = 1000
     """Streams that one tenant may have open at this process."""
     host: str = "127.0.0.1"

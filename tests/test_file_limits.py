@@ -13,8 +13,9 @@ import pytest
 from aiohttp.abc import ResolveResult
 
 from service.chance import now
-from service.file_limits import MAX_CONNECTIONS, MAX_WEBHOOK_SOCKETS, shares_of
+from service.file_limits import MAX_CONNECTIONS, SOCKETS_PER_POST, shares_of
 from service.outbound import Poster, two_addresses
+from service.settings import MAX_POSTS
 from tests.receivers import Receiver, held_until
 from tests.running import ADMIN_KEY, Json, ServiceProcess, eventually
 
@@ -22,13 +23,13 @@ pytestmark = pytest.mark.anyio
 
 FEW = 256
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-TOO_MANY = shares_of(FEW).connections + 50
+TOO_MANY = shares_of(FEW, MAX_POSTS).connections + 50
 ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 
 
 @pytest.mark.parametrize("limit", [64, 256, 1024, 4096, 20_000, 2**20])
 def test_connections_and_webhooks_leave_files_for_all_else(limit: int) -> None:
-    shares = shares_of(limit)
+    shares = shares_of(limit, MAX_POSTS)
 
     incoming = shares.connections + shares.spare + shares.backlog
     assert incoming + shares.webhook_sockets <= limit - min(128, limit // 4)
@@ -36,10 +37,10 @@ def test_connections_and_webhooks_leave_files_for_all_else(limit: int) -> None:
 
 
 def test_where_files_are_plenty_the_shares_are_those_that_are_documented() -> None:
-    shares = shares_of(20_000)
+    shares = shares_of(20_000, MAX_POSTS)
 
     assert shares.connections == MAX_CONNECTIONS == 10_000
-    assert shares.webhook_sockets == MAX_WEBHOOK_SOCKETS == 1024
+    assert shares.webhook_sockets == SOCKETS_PER_POST * MAX_POSTS == 1024
 
 
 @asynccontextmanager
@@ -111,7 +112,7 @@ async def test_beside_more_streams_than_fit_webhooks_go_on(
     stream = f"GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\n\r\n"
     async with small_process(database_url, tmp_path) as service:
         await service.subscribe(receiver.url, "job.queued")
-        fit = shares_of(FEW).connections - 1
+        fit = shares_of(FEW, MAX_POSTS).connections - 1
         async with connected(service.port, fit, stream.encode()) as streams:
             lines = [await first_line(reader) for reader, _ in streams]
             async with begun(service.port) as finish, connected(service.port, 50, b"") as more:
