@@ -9,7 +9,7 @@ from handlers.doors import Nothing, Visit
 from handlers.subscriptions import Secret, seen
 from service.deliveries import AttemptView, Parcel, attempt_view, owe
 from service.errors import Fault, Invalid
-from service.events import notice
+from service.events import TriedSubscription, system_event
 from service.operations import EVERYTHING, Operation, OperationView, What, view
 from service.signing import SECRET_BYTES, new_secret
 from service.subscriptions import Subscription, SubscriptionView, pattern_faults
@@ -76,7 +76,7 @@ async def test(visit: Visit[Nothing]) -> AttemptView:
     context, at = visit.context, visit.context.clock()
     to = await context.store.subscription(visit.tenant, visit.id("sub"))
     event_id = context.chance.new_id("evt", at)
-    event = notice("webhook.test", to.tenant, {"id": to.id, "object": "subscription"}, event_id, at)
+    event = system_event("webhook.test", to.tenant, TriedSubscription(id=to.id), event_id, at)
     delivery = owe(event, to, context.chance.new_id("dlv", at))
     outcome = await context.courier.post(Parcel(delivery, to, event.payload))
     return attempt_view(1, outcome)

@@ -73,11 +73,14 @@ Handler = Callable[[Visit[Any]], Awaitable[Any]]
 class Door(msgspec.Struct, frozen=True):
     """*scope* is what a key must be allowed, *body* the type taken, or a tuple of several.
 
+    *operation_id* names it in the API's description: clients are generated from that.
+
     What is asked in the query and what is answered stand in the annotations of *handler*.
     """
 
     method: str
     path: str
+    operation_id: str
     handler: Handler
     scope: Scope
     status: int = HTTPStatus.OK

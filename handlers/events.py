@@ -9,13 +9,17 @@ from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.deliveries import DeliveryView, view
 from service.errors import Conflict, Fault, Invalid
-from service.events import TYPES, Body, Event
+from service.events import TYPES, Body, Event, ProviderData, SubscriptionData, SystemEvent
 from service.guard import url_fault
 from service.ids import is_seq
 from service.ports import Page
 from service.subscriptions import Subscription, mismatch
 
 MOST_EXPLAINED = 1000
+
+
+LoggedEvent = Body | SystemEvent[SubscriptionData] | SystemEvent[ProviderData]
+"""The bodies of events that stand in the log; a test is in no log."""
 
 
 class LogQuery(Paged, frozen=True, kw_only=True):
@@ -36,10 +40,10 @@ class EventType(msgspec.Struct, frozen=True):
     description: str
 
 
-async def show(visit: Visit[Nothing]) -> Body:
+async def show(visit: Visit[Nothing]) -> LoggedEvent:
     """Look at one event: the very bytes its subscribers get."""
     event = await visit.context.store.event(visit.tenant, visit.id("evt"))
-    return cast("Body", Response(event.payload, media_type="application/json"))
+    return cast("LoggedEvent", Response(event.payload, media_type="application/json"))
 
 
 async def listing(visit: Visit[EventsQuery]) -> Listed[Body]:

@@ -7,8 +7,7 @@ import msgspec
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
 from service.errors import Fault, Invalid
-from service.keys import DEFAULT_TENANT, NOISE_BYTES, TENANT, KeyView, Scope, new_key, view
-from service.ports import Key
+from service.keys import DEFAULT_TENANT, NOISE_BYTES, TENANT, Key, KeyView, Scope, new_key, view
 from service.signing import key_hash
 
 MAX_NAME: Final = 200

@@ -1,11 +1,11 @@
 """The description of the API, made from the doors and their types; and a page that shows it."""
 
 import html
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -13,7 +13,10 @@ from starlette.responses import HTMLResponse, Response
 
 from handlers.doors import Door, Nothing
 from handlers.errors import Problem
+from handlers.events import LoggedEvent
 from handlers.health import Readiness
+from handlers.lists import Listed
+from handlers.openapi_names import SCHEMA_NAMES, WEBHOOK_BODIES
 from service.events import TYPES, Body
 
 _REF: Final = "#/components/schemas/{name}"
@@ -45,7 +48,10 @@ def describe(doors: Sequence[Door]) -> Json:
     paths: Json = {}
     for door in doors:
         paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, schema_of)
-    return {
+    components[_component(schema_of(Listed[Body]))]["properties"]["data"]["items"] = {
+        "oneOf": [schema_of(body) for body in get_args(LoggedEvent)]
+    }
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Belfry",
@@ -61,6 +67,32 @@ def describe(doors: Sequence[Door]) -> Json:
         },
         "security": [{"key": []}],
     }
+    return _renamed(described, {_component(schema_of(t)): n for t, n in SCHEMA_NAMES.items()})
+
+
+def _renamed(described: Json, names: Mapping[str, str]) -> Json:
+    """Give the schemas their public names; those of query strings need none and are left out."""
+    renamed = _with_refs(described, names)
+    schemas = renamed["components"]["schemas"]
+    renamed["components"]["schemas"] = {
+        public: schemas[name] for name, public in sorted(names.items(), key=lambda pair: pair[1])
+    }
+    return dict(renamed)
+
+
+def _with_refs(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_with_refs(one, names) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _REF.format(name=names[_component(value)]) if key == "$ref" else _with_refs(one, names)
+        for key, one in value.items()
+    }
+
+
+def _component(schema: Json) -> str:
+    return str(schema["$ref"]).rpartition("/")[2]
 
 
 class _Schemas:
@@ -77,12 +109,13 @@ class _Schemas:
     def fields(self, kind: type[msgspec.Struct]) -> tuple[Json, Sequence[str]]:
         schema = self(kind)
         if "$ref" in schema:
-            schema = self._components[schema["$ref"].rpartition("/")[2]]
+            schema = self._components[_component(schema)]
         return schema.get("properties", {}), schema.get("required", ())
 
 
 def _types(doors: Sequence[Door]) -> list[Any]:
-    named: list[Any] = [Problem, Body, Readiness]
+    """All types that need a schema, those with a public name among them."""
+    named: list[Any] = [*SCHEMA_NAMES]
     for door in doors:
         for kind in (door.query, door.body, door.answer):
             named += kind if isinstance(kind, tuple) else [kind]
@@ -91,7 +124,7 @@ def _types(doors: Sequence[Door]) -> list[Any]:
 
 def _operation(door: Door, schema_of: _Schemas) -> Json:
     described: Json = {
-        "operationId": f"{door.handler.__module__.rpartition('.')[2]}.{door.handler.__name__}",
+        "operationId": door.operation_id,
         "summary": door.summary,
         "description": f"Needs a key with the scope `{door.scope}`.",
         "tags": [door.path.split("/")[2]],
@@ -143,7 +176,7 @@ def _webhook(name: str, words: str, schema_of: _Schemas) -> Json:
     headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return {
         "post": {
-            "operationId": f"on.{name}",
+            "operationId": _camel(f"on.{name}"),
             "summary": words,
             "description": "Signed as Standard Webhooks; any 2xx counts as received.",
             "security": [],
@@ -153,11 +186,16 @@ def _webhook(name: str, words: str, schema_of: _Schemas) -> Json:
             ],
             "requestBody": {
                 "required": True,
-                "content": {_JSON: {"schema": schema_of(Body)}},
+                "content": {_JSON: {"schema": schema_of(WEBHOOK_BODIES[name.partition(".")[0]])}},
             },
             "responses": {"2XX": {"description": "Received."}},
         }
     }
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split(".")
+    return first + "".join(part.capitalize() for part in others)
 
 
 def _open_paths(schema_of: _Schemas) -> Json:
@@ -165,11 +203,11 @@ def _open_paths(schema_of: _Schemas) -> Json:
     ready = {"content": {_JSON: {"schema": schema_of(Readiness)}}}
     return {
         "/callbacks/{provider}/{ref}": {"post": _callback_operation()},
-        "/livez": {"get": _open("health.alive", "Whether the process runs.", {"200": {}})},
+        "/livez": {"get": _open("getLiveness", "Whether the process runs.", {"200": {}})},
         "/readyz": {
-            "get": _open("health.ready", "Whether it can work.", {"200": ready, "503": ready})
+            "get": _open("getReadiness", "Whether it can work.", {"200": ready, "503": ready})
         },
-        "/metrics": {"get": _open("health.metrics", "Counts, for Prometheus.", {"200": {}})},
+        "/metrics": {"get": _open("getMetrics", "Counts, for Prometheus.", {"200": {}})},
     }
 
 
@@ -194,7 +232,7 @@ def _callback_operation() -> Json:
         "503": "The store cannot be written just now; try again.",
     }
     return {
-        "operationId": "callbacks.receive",
+        "operationId": "receiveCallback",
         "summary": "Where providers call back; the signature in `t` is the key.",
         "security": [],
         "tags": ["callbacks"],

@@ -2,8 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from service.jobs import Job
-from service.ports import Queue
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits at one account: its next jobs, oldest first, and the slots in use.
+
+    *slots* is how many a busy provider still leaves us; None when it has not complained. While it
+    is *paused* one job at a time is tried; *sending* are those whose answer is awaited.
+    """
+
+    account: str
+    used: int
+    sending: int = 0
+    paused: bool = False
+    slots: int | None
+    jobs: Sequence[Job]
 
 
 def admit(queues: Sequence[Queue], limits: Mapping[str, int]) -> list[Job]:

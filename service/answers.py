@@ -1,11 +1,12 @@
 """What a provider's answer to a submit makes of a job and its account. No I/O in here."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from service.events import ProviderData
 from service.jobs import Job, Reason, Report, Status, advance, ended
 from service.moves import Moves
 from service.outputs import Code, JobError, Stage
@@ -85,8 +86,8 @@ def _pause_account(moves: Moves, job: Job, refusal: Report) -> None:
         moves.notice("provider.paused", job.tenant, _told_of(job, reason))
 
 
-def _told_of(job: Job, reason: str | None) -> dict[str, Any]:
-    return {"provider": job.provider, "reason": reason, "job": job.id}
+def _told_of(job: Job, reason: str | None) -> ProviderData:
+    return ProviderData(provider=job.provider, reason=reason, job=job.id)
 
 
 def _hold(busy: Busy, jitter: float, at: int) -> Hold:

@@ -18,7 +18,7 @@ from service.ears import Ears
 from service.feed import Feed
 from service.file_limits import file_shares
 from service.intake import Intake
-from service.keys import DEFAULT_TENANT, NOISE_BYTES, Scope, new_key
+from service.keys import DEFAULT_TENANT, NOISE_BYTES, Key, Scope, new_key
 from service.lanes import SendQueues
 from service.lines import Line
 from service.loops import Loops, Run
@@ -26,7 +26,7 @@ from service.metrics import EVENTS
 from service.moves import Mover
 from service.orders import Desk
 from service.outbound import Poster, ProviderClient
-from service.ports import Changes, Key, Store, Topic
+from service.ports import Changes, Store, Topic
 from service.providers import registry
 from service.readiness import WriteCheck
 from service.receivers import judge

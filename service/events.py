@@ -1,6 +1,6 @@
 """The event: a fact told to subscribers, immutable, in one log; its bytes are the webhook body."""
 
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -60,18 +60,46 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     after_expiry: bool = False
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
+class SubscriptionData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `subscription.*` event says of a subscription; *reason* None when it is well."""
+
+    id: str
+    object: str = "subscription"
+    reason: str | None
+
+
+class ProviderData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `provider.*` event says, and the *job* whose answer told it."""
+
+    provider: str
+    reason: str | None
+    job: str
+
+
+class TriedSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `webhook.test` event says: the id of the subscription that is tried."""
+
+    id: str
+    object: str = "subscription"
+
+
+SystemData = SubscriptionData | ProviderData | TriedSubscription
+D = TypeVar("D", bound=SystemData)
+
+
+class SystemEvent(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """The webhook body of an event that is about no job."""
 
     id: str
     type: str
     timestamp: str
     sequence: int = 1
-    data: dict[str, Any]
+    data: D
 
 
-def notice(kind: str, tenant: str, data: dict[str, Any], event_id: str, at: int) -> Event:
-    body = Notice(id=event_id, type=kind, timestamp=rfc3339(at), data=data)
+def system_event(kind: str, tenant: str, data: SystemData, event_id: str, at: int) -> Event:
+    """An event of type *kind* that is about no job."""
+    body = SystemEvent(id=event_id, type=kind, timestamp=rfc3339(at), data=data)
     return Event(
         id=event_id,
         tenant=tenant,
@@ -79,7 +107,7 @@ def notice(kind: str, tenant: str, data: dict[str, Any], event_id: str, at: int)
         at=at,
         sequence=body.sequence,
         payload=msgspec.json.encode(body),
-        provider=data.get("provider"),
+        provider=data.provider if isinstance(data, ProviderData) else None,
     )
 
 

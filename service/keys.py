@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from service.ports import Key
 from service.times import rfc3339
 
 PREFIX: Final = "bfy_"
@@ -24,6 +23,17 @@ class Scope(StrEnum):
     JOBS_WRITE = "jobs:write"
     SUBSCRIPTIONS_WRITE = "subscriptions:write"
     ADMIN = "admin"
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key; only its *hash* is kept."""
+
+    id: str
+    hash: str
+    tenant: str
+    name: str | None
+    scopes: tuple[str, ...]
+    created_at: int
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,12 @@
 """The one path by which a job changes: its move, the event of it, and the deliveries owed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from service.deliveries import HELD, LEASE, Delivery, Hand, Parcel, Settlement, owe, wanted_by
-from service.events import Event, event_for, notice, type_of
+from service.events import Event, SystemData, event_for, system_event, type_of
 from service.ids import Mint
 from service.jobs import Job
 from service.ports import Changes, Clock, Idempotency, NewJob, Snapshot, Store, Superseding
@@ -58,9 +58,9 @@ class Moves:
         """Record what only we need to know of *job*."""
         self.changes.jobs[job.id] = job
 
-    def notice(self, kind: str, tenant: str, data: dict[str, Any]) -> None:
+    def notice(self, kind: str, tenant: str, data: SystemData) -> None:
         """Tell a tenant something that is about no job."""
-        event = notice(kind, tenant, data, self.new_id("evt"), self.at)
+        event = system_event(kind, tenant, data, self.new_id("evt"), self.at)
         self.changes.events.append(event)
         for subscription in self._snapshot.standing.get(tenant, ()):
             if matches(subscription, event):

@@ -6,12 +6,14 @@ from typing import Protocol
 
 import msgspec
 
+from service.admission import Queue
 from service.breaker import Health
 from service.callbacks import Callback
 from service.deliveries import DeadLetters, Delivery, Outcome, Owed, Parcel, Settlement
 from service.events import Event
 from service.ids import Mint
 from service.jobs import Job
+from service.keys import Key
 from service.operations import Operation
 from service.subscriptions import Subscription
 
@@ -177,37 +179,11 @@ class Claimed(msgspec.Struct, frozen=True):
     more: bool
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key; only its *hash* is kept."""
-
-    id: str
-    hash: str
-    tenant: str
-    name: str | None
-    scopes: tuple[str, ...]
-    created_at: int
-
-
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of a list: *limit* rows beyond *cursor*, newest first."""
 
     limit: int
     cursor: str | None = None
-
-
-class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits at one account: its next jobs, oldest first, and the slots in use.
-
-    *slots* is how many a busy provider still leaves us; None when it has not complained. While it
-    is *paused* one job at a time is tried; *sending* are those whose answer is awaited.
-    """
-
-    account: str
-    used: int
-    sending: int = 0
-    paused: bool = False
-    slots: int | None
-    jobs: Sequence[Job]
 
 
 class Topic(StrEnum):

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from service.breaker import Health, after, should_disable, should_warn
 from service.deliveries import Settlement
+from service.events import SubscriptionData
 from service.moves import Moves
 from service.ports import Snapshot
 from service.subscriptions import Subscription
@@ -76,5 +77,5 @@ class _Bench:
         )
 
     def _tell(self, kind: str, receiver: Subscription, reason: str | None) -> None:
-        data = {"id": receiver.id, "object": "subscription", "reason": reason}
+        data = SubscriptionData(id=receiver.id, reason=reason)
         self._moves.notice(kind, receiver.tenant, data)

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from service.admission import admit
+from service.admission import Queue, admit
 from service.answers import Answered, is_refused, take_answer
 from service.errors import Unavailable
 from service.feed import Nudge
@@ -17,7 +17,7 @@ from service.jobs import Job, Status
 from service.lines import Line
 from service.metrics import ANSWERS
 from service.moves import Mover, Moves
-from service.ports import Changes, Queue, RawAnswer, Store
+from service.ports import Changes, RawAnswer, Store
 from service.providers import Answer, Busy, Operation, Reply, Task, Unknown
 from service.signing import CallbackTokens
 from service.submissions import admitted

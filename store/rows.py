@@ -9,7 +9,8 @@ from service.callbacks import Callback
 from service.deliveries import Delivery, DeliveryStatus, Outcome, Parcel, Settlement
 from service.events import Event
 from service.jobs import Job
-from service.ports import Hold, Key, RawAnswer
+from service.keys import Key
+from service.ports import Hold, RawAnswer
 from service.subscriptions import Subscription
 from store.database import Row
 

@@ -1,7 +1,8 @@
 """API keys in the store."""
 
 from service.errors import NotFound
-from service.ports import Key, Page
+from service.keys import Key
+from service.ports import Page
 from store.parts import LAST, Part
 from store.rows import key_of, key_row
 

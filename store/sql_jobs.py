@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from service.admission import Queue
 from service.errors import Fault, Invalid
 from service.jobs import Job
 from service.ports import (
@@ -16,7 +17,6 @@ from service.ports import (
     NewJob,
     Page,
     Paused,
-    Queue,
     Snapshot,
 )
 from store.changes import replies, snapshot, write, write_events

@@ -8,8 +8,9 @@ from service.callbacks import Callback, Verdict
 from service.deliveries import LEASE, Delivery, DeliveryStatus, Outcome, Parcel, Settlement
 from service.events import Event
 from service.jobs import Job, Report
+from service.keys import Key
 from service.lanes import SendQueues
-from service.ports import Claim, Key, NewJob
+from service.ports import Claim, NewJob
 from service.subscriptions import Subscription
 from service.times import SECOND
 

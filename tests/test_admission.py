@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.admission import admit
-from service.ports import Queue
+from service.admission import Queue, admit
 from tests.makers import a_job
 
 LIMITS = {"useapi": 3, "runware": 100}

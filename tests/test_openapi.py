@@ -10,9 +10,18 @@ from openapi_spec_validator import validate
 
 from handlers import DOORS
 from handlers.openapi import describe
-from service.events import TYPES
-from tests.receivers import Receiver
-from tests.running import Bench, Json, Service
+from service.events import (
+    TYPES,
+    ProviderData,
+    SubscriptionData,
+    SystemData,
+    TriedSubscription,
+    system_event,
+)
+from tests.makers import NOON
+from tests.receivers import Receiver, status
+from tests.running import Bench, Json, Service, eventually
+from tests.walks import an_ended_job
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +37,73 @@ def test_every_door_and_every_event_is_described() -> None:
 
     assert {(door.path, door.method.lower()) for door in DOORS} <= doors
     assert set(DESCRIBED["webhooks"]) == set(TYPES)
+
+
+SCHEMAS = """
+    ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Attempt Callback CallbackList
+    CallbackVerdict Cancellation DeadLetterSummary DeadLetterSummaryList Delivery DeliveryList
+    DeliveryStatus ErrorCode ErrorStage Event EventList EventResend EventType EventTypeList
+    FieldError Job JobCreate JobError JobList JobOutput JobProgress JobStatus Operation Problem
+    Provider ProviderEvent ProviderEventData ProviderList Readiness ReconcileReason Recovery
+    RecoveryCreate RecoveryList RotatedSecret Subscription SubscriptionCreate SubscriptionEvent
+    SubscriptionEventData SubscriptionList SubscriptionMatch SubscriptionMatchList
+    SubscriptionSecret SubscriptionUpdate TestEvent TestEventData
+"""
+OPERATIONS = """
+    cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteSubscription
+    getCallback getDelivery getEvent getJob getLiveness getMetrics getReadiness getRecovery
+    getSubscription getSubscriptionSecret listApiKeys listCallbacks listDeadLetters
+    listDeliveries listEventSubscriptions listEventTypes listEvents listJobEvents listJobs
+    listProviders listRecoveries listSubscriptions pauseSubscription receiveCallback
+    recoverSubscription replayCallback resendEvent resumeSubscription retryDelivery retryJob
+    rotateSubscriptionSecret streamEvents streamJob submitJob testSubscription
+    updateSubscription
+"""
+
+
+def test_the_names_that_clients_are_generated_from_stay_as_they_are() -> None:
+    methods = [method for path in DESCRIBED["paths"].values() for method in path.values()]
+
+    assert sorted(DESCRIBED["components"]["schemas"]) == SCHEMAS.split()
+    assert sorted(method["operationId"] for method in methods) == OPERATIONS.split()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("subscription.failing", SubscriptionData(id="sub_1", reason="answered 500")),
+        ("subscription.recovered", SubscriptionData(id="sub_1", reason=None)),
+        ("provider.paused", ProviderData(provider="useapi", reason="no credits", job="job_1")),
+        ("webhook.test", TriedSubscription(id="sub_1")),
+    ],
+)
+def test_events_about_no_job_are_as_described(kind: str, data: SystemData) -> None:
+    event = system_event(kind, "acme", data, "evt_1", NOON)
+    content = DESCRIBED["webhooks"][kind]["post"]["requestBody"]["content"]
+
+    schema = content["application/json"]["schema"]
+
+    assert problems(schema, msgspec.json.decode(event.payload)) == []
+    assert problems(schema, {"id": "evt_1", "data": {}}) != []
+
+
+async def test_the_log_lists_events_about_no_job_as_described(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(410)]
+    await service.subscribe(receiver.url)
+    await an_ended_job(service)
+
+    async def disabled() -> Json | None:
+        log = await service.get("/v1/events", type="subscription.disabled")
+        return log if log["data"] else None
+
+    log = await eventually(disabled)
+    (event,) = log["data"]
+    shown = await service.get(f"/v1/events/{event['id']}")
+
+    assert problems(answer_schema("/v1/events"), log) == []
+    assert problems(answer_schema("/v1/events/{id}"), shown) == []
 
 
 def problems(schema: Json, value: Any) -> list[str]:

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from service.admission import Queue
 from service.deliveries import LEASE, Parcel
 from service.errors import Invalid, StartError, Unavailable
 from service.jobs import Job, Status
-from service.ports import Changes, Idempotency, Queue, Snapshot, Store, Topic
+from service.ports import Changes, Idempotency, Snapshot, Store, Topic
 from service.submissions import admitted
 from service.subscriptions import Subscription
 from service.times import SECOND

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from service.admission import Queue
 from service.callbacks import Verdict
 from service.deliveries import HELD, LEASE, Delivery, DeliveryStatus, Parcel, Settlement, settle
 from service.errors import Conflict, Invalid, NotFound, StartError
@@ -25,7 +26,6 @@ from service.ports import (
     Idempotency,
     NewJob,
     Page,
-    Queue,
     RawAnswer,
     Snapshot,
     Store,
