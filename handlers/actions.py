@@ -10,19 +10,19 @@ from handlers.subscriptions import Secret, seen
 from service.deliveries import AttemptView, Parcel, attempt_view, owe
 from service.errors import Fault, Invalid
 from service.events import TriedSubscription, system_event
-from service.operations import EVERYTHING, Operation, OperationView, What, view
+from service.recoveries import EVERYTHING, Recovery, RecoveryScope, RecoveryView, view
 from service.signing import SECRET_BYTES, new_secret
 from service.subscriptions import Subscription, SubscriptionView, pattern_faults
 from service.times import DAY, parse_rfc3339, rfc3339
 
-Whats = Annotated[list[What], msgspec.Meta(min_length=1)]
+Whats = Annotated[list[RecoveryScope], msgspec.Meta(min_length=1)]
 
 
 class Recover(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Send again what happened since then (RFC 3339); *types* and *only* narrow it down."""
+    """Send again what happened since then (RFC 3339); *event_types* and *only* narrow it down."""
 
     since: str
-    types: list[str] | None = None
+    event_types: list[str] | None = None
     only: Whats | None = None
 
 
@@ -82,29 +82,29 @@ async def test(visit: Visit[Nothing]) -> AttemptView:
     return attempt_view(1, outcome)
 
 
-async def recover(visit: Visit[Nothing]) -> OperationView:
+async def recover(visit: Visit[Nothing]) -> RecoveryView:
     """Send again everything since a time that was given up, waits for a retry, or was missed."""
     context, at = visit.context, visit.context.clock()
     to = await context.store.subscription(visit.tenant, visit.id("sub"))
     given = await visit.body(Recover)
     since = _since(given, at)
-    operation = Operation(
-        id=context.chance.new_id("op", at),
+    recovery = Recovery(
+        id=context.chance.new_id("rec", at),
         tenant=visit.tenant,
         subscription_id=to.id,
         since=since,
         until=at,
         created_at=at,
-        types=tuple(given.types or ("*",)),
+        event_types=tuple(given.event_types or ("*",)),
         only=tuple(given.only or EVERYTHING),
     )
-    begun = await context.store.add_operation(operation)
+    begun = await context.store.add_recovery(recovery)
     context.recovery.look()
     return view(begun)
 
 
 def _since(given: Recover, at: int) -> int:
-    faults = pattern_faults(given.types or (), "types")
+    faults = pattern_faults(given.event_types or (), "event_types")
     try:
         since = parse_rfc3339(given.since)
     except ValueError:

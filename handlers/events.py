@@ -13,7 +13,7 @@ from service.events import TYPES, Body, Event, ProviderData, SubscriptionData, S
 from service.guard import url_fault
 from service.ids import is_seq
 from service.ports import Page
-from service.subscriptions import Subscription, mismatch
+from service.subscriptions import Subscription, covers, mismatch, pattern_faults
 
 MOST_EXPLAINED = 1000
 
@@ -30,7 +30,7 @@ class LogQuery(Paged, frozen=True, kw_only=True):
 
 
 class EventsQuery(LogQuery, frozen=True, kw_only=True):
-    type: str | None = None
+    event_types: str | None = None
     job: str | None = None
     provider: str | None = None
 
@@ -49,8 +49,20 @@ async def show(visit: Visit[Nothing]) -> LoggedEvent:
 async def listing(visit: Visit[EventsQuery]) -> Listed[Body]:
     """List the events of all your jobs, newest first."""
     query = visit.query
-    found = await visit.context.store.events(visit.tenant, query.wanted(), query.page())
+    wanted: dict[str, object] = {**query.wanted()}
+    if query.event_types is not None:
+        patterns = event_patterns(query.event_types)
+        wanted["event_types"] = [kind for kind in TYPES if covers(patterns, kind)]
+    found = await visit.context.store.events(visit.tenant, wanted, query.page())
     return _listed(found, query.limit)
+
+
+def event_patterns(given: str) -> tuple[str, ...]:
+    """Read `?event_types=`: types or patterns, separated by commas; Invalid names the unknown."""
+    patterns = tuple(part.strip() for part in given.split(",") if part.strip())
+    if faults := pattern_faults(patterns, "?event_types"):
+        raise Invalid(faults)
+    return patterns
 
 
 async def of_job(visit: Visit[LogQuery]) -> Listed[Body]:
@@ -107,7 +119,7 @@ async def matched(visit: Visit[Nothing]) -> Listed[Match]:
     store = visit.context.store
     event = await store.event(visit.tenant, visit.id("evt"))
     page = Page(limit=MOST_EXPLAINED)
-    standing = await store.subscriptions(visit.tenant, {"kind": "standing"}, page)
+    standing = await store.subscriptions(visit.tenant, {"kind": "permanent"}, page)
     reasons = [(one.id, mismatch(one, event)) for one in standing]
     return Listed(
         data=[

@@ -11,7 +11,6 @@ from handlers.health import OperationView, ProviderView, Readiness
 from handlers.keys import NewKey
 from handlers.lists import Listed
 from handlers.subscriptions import Change, NewSubscription, Secret
-from service import operations
 from service.callbacks import CallbackView, Verdict
 from service.deliveries import AttemptView, DeliveryStatus, DeliveryView
 from service.errors import Fault
@@ -21,6 +20,7 @@ from service.jobs import Reason, Status
 from service.keys import KeyView, Scope
 from service.orders import Order
 from service.outputs import Artifact, Code, JobError, Output, Stage
+from service.recoveries import RecoveryView
 from service.subscriptions import SubscriptionView
 
 SCHEMA_NAMES: Final[Mapping[Any, str]] = {
@@ -55,8 +55,8 @@ SCHEMA_NAMES: Final[Mapping[Any, str]] = {
     Secret: "SubscriptionSecret",
     Rotated: "RotatedSecret",
     Recover: "RecoveryCreate",
-    operations.OperationView: "Recovery",
-    Listed[operations.OperationView]: "RecoveryList",
+    RecoveryView: "Recovery",
+    Listed[RecoveryView]: "RecoveryList",
     DeliveryView: "Delivery",
     Listed[DeliveryView]: "DeliveryList",
     DeliveryStatus: "DeliveryStatus",

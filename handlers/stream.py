@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from handlers.doors import Visit
+from handlers.events import event_patterns
 from service.context import Context
 from service.errors import Fault, Invalid
 from service.events import Event
@@ -18,7 +19,7 @@ from service.ids import is_seq
 from service.jobs import ENDS, Job
 from service.ports import Store
 from service.streams import OpenStream, OpenStreams
-from service.subscriptions import covers, pattern_faults
+from service.subscriptions import covers
 
 PAGE_EVENTS: Final = 100
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -29,7 +30,7 @@ Place = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
 
 
 class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
-    types: str | None = None
+    event_types: str | None = None
     provider: str | None = None
     tag: str | None = None
     after: Place | None = None
@@ -42,9 +43,7 @@ class JobStreamQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def everything(visit: Visit[StreamQuery]) -> StreamingResponse:
     """Follow the events of all your jobs; resumes after `Last-Event-ID` or `?after=`."""
     query = visit.query
-    patterns = tuple(part.strip() for part in (query.types or "*").split(",") if part.strip())
-    if faults := pattern_faults(patterns, "?types"):
-        raise Invalid(faults)
+    patterns = event_patterns(query.event_types or "*")
 
     def wanted(event: Event) -> bool:
         return (

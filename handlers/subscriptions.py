@@ -17,6 +17,7 @@ from service.signing import SECRET_BYTES, new_secret
 from service.subscriptions import (
     MAX_IN_FLIGHT,
     Delivery,
+    Kind,
     Subscription,
     SubscriptionView,
     header_faults,
@@ -31,10 +32,10 @@ Words = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """*events* are types or patterns (`job.*`); without them, the four ends of a job."""
+    """*event_types* are types or patterns (`job.*`); without them, the four ends of a job."""
 
     url: str
-    events: list[str] | None = None
+    event_types: list[str] | None = None
     description: Words | None = None
     headers: dict[str, str] | None = None
     filter: dict[str, Any] | None = None
@@ -49,7 +50,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What is not named stays as it is; null sets it back to its default."""
 
     url: str | UnsetType = UNSET
-    events: list[str] | UnsetType | None = UNSET
+    event_types: list[str] | UnsetType | None = UNSET
     description: Words | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
     filter: dict[str, Any] | UnsetType | None = UNSET
@@ -61,7 +62,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SubscriptionsQuery(Paged, frozen=True, kw_only=True):
-    kind: str | None = None
+    kind: Kind | None = None
     url: str | None = None
 
 
@@ -80,7 +81,7 @@ async def create(visit: Visit[Nothing]) -> SubscriptionView:
         tenant=visit.tenant,
         url=given.url,
         secret=context.vault.seal(secret, at),
-        events=tuple(given.events or DEFAULT),
+        event_types=tuple(given.event_types or DEFAULT),
         description=given.description,
         headers=_sealed(context, given.headers or {}, at),
         filter=given.filter,
@@ -109,7 +110,7 @@ async def secret(visit: Visit[Nothing]) -> Secret:
 
 
 async def listing(visit: Visit[SubscriptionsQuery]) -> Listed[SubscriptionView]:
-    """List subscriptions; those of kind `reply` belong to the reply URLs of jobs."""
+    """List subscriptions; those of kind `per_job` belong to the reply URLs of jobs."""
     query = visit.query
     found = await visit.context.store.subscriptions(visit.tenant, query.wanted(), query.page())
     health = await visit.context.store.health([one.id for one in found])
@@ -147,7 +148,7 @@ async def delete(visit: Visit[Nothing]) -> None:
 def _changed(before: Subscription, given: Change, at: int) -> Subscription:
     """Null means the default; one that is enabled, or sent elsewhere, is tried at once."""
     defaults: dict[str, Any] = {
-        "events": before.events if before.kind == "reply" else DEFAULT,
+        "event_types": before.event_types if before.kind == "per_job" else DEFAULT,
         "headers": {},
         "metadata": {},
         "max_in_flight": MAX_IN_FLIGHT,
@@ -161,8 +162,8 @@ def _changed(before: Subscription, given: Change, at: int) -> Subscription:
         for name, value in msgspec.structs.asdict(given).items()
         if value is not UNSET
     }
-    if given.events is not UNSET:
-        named["events"] = tuple(given.events or defaults["events"])
+    if given.event_types is not UNSET:
+        named["event_types"] = tuple(given.event_types or defaults["event_types"])
     if named.get("enabled"):
         named |= {"disabled_reason": None, "held": False}
     if named.get("url", before.url) != before.url:
@@ -176,7 +177,7 @@ def _sealed(context: Context, headers: dict[str, str], at: int) -> dict[str, str
 
 
 def _check(context: Context, given: NewSubscription | Change) -> None:
-    faults = pattern_faults(given.events, "events") if given.events else []
+    faults = pattern_faults(given.event_types, "event_types") if given.event_types else []
     faults += header_faults(given.headers, "headers") if given.headers else []
     faults += filter_faults(given.filter, "filter") if given.filter else []
     if isinstance(given.url, str) and (

@@ -31,7 +31,7 @@ from service.providers import registry
 from service.readiness import WriteCheck
 from service.receivers import judge
 from service.reconciler import Reconciler
-from service.recovery import Recovery
+from service.recovery import RecoveryWorker
 from service.retention import Retention
 from service.settings import Role, Settings
 from service.signing import CallbackTokens, Vault, key_hash
@@ -94,7 +94,7 @@ def _build(
         mover=mover,
         intake=Intake(mover, providers, reconcile=settings.reconcile),
         courier=courier,
-        recovery=Recovery(store, now, chance.new_id, courier.look),
+        recovery=RecoveryWorker(store, now, chance.new_id, courier.look),
         feed=feed,
         streams=OpenStreams(feed, settings.max_streams),
         loops=Loops(),

@@ -13,7 +13,7 @@ from service.orders import Desk
 from service.ports import Chance, Clock, Store
 from service.providers import Provider
 from service.readiness import WriteCheck
-from service.recovery import Recovery
+from service.recovery import RecoveryWorker
 from service.settings import Settings
 from service.signing import CallbackTokens, Vault
 from service.streams import HEARTBEAT_SECONDS, OpenStreams
@@ -29,7 +29,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     mover: Mover
     intake: Intake
     courier: Courier
-    recovery: Recovery
+    recovery: RecoveryWorker
     feed: Feed
     streams: OpenStreams
     heartbeat_seconds: float = HEARTBEAT_SECONDS

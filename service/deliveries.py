@@ -134,7 +134,7 @@ def wanted_by(
 ) -> list[Subscription]:
     """Find every subscription that *event* is owed to."""
     found = [subscription for subscription in standing if matches(subscription, event)]
-    if reply is not None and reply.enabled and covers(job.reply_events, event.type):
+    if reply is not None and reply.enabled and covers(job.reply_event_types, event.type):
         found.append(reply)
     return found
 

@@ -95,7 +95,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     max_jobs: int | None = None
     reply_ref: str | None = None
     reply_to: str | None = None
-    reply_events: tuple[str, ...] = ()
+    reply_event_types: tuple[str, ...] = ()
     provider_task_id: str | None = None
     provider_status: str | None = None
     progress: float | None = None

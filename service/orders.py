@@ -27,13 +27,16 @@ _REPLY_NAMES: Final = ("replyUrl", "webhookURL")
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One job as a client asks for it; *reply_events* go to *reply_url*, by default the ends."""
+    """One job as a client asks for it.
+
+    *reply_event_types* go to *reply_url*, by default the ends.
+    """
 
     provider: str
     operation: str
     input: dict[str, Any]
     reply_url: str | None = None
-    reply_events: list[str] | None = None
+    reply_event_types: list[str] | None = None
     reply_ref: str | None = None
     metadata: dict[str, Any] | None = None
     tags: list[str] | None = None
@@ -132,6 +135,7 @@ class Desk:
         return provider, operation
 
     def _job(self, order: Order, operation: Operation, prepared: Prepared, batch: _Batch) -> Job:
+        wanted = DEFAULT if order.reply_event_types is None else order.reply_event_types
         account = f"{order.provider}:{prepared.account}" if prepared.account else order.provider
         return Job(
             id=self._chance.new_id("job", batch.at),
@@ -146,7 +150,7 @@ class Desk:
             batch=batch.id,
             max_jobs=prepared.max_jobs,
             reply_ref=prepared.reply_ref if order.reply_ref is None else order.reply_ref,
-            reply_events=tuple(DEFAULT if order.reply_events is None else order.reply_events),
+            reply_event_types=tuple(wanted),
             parts=prepared.parts,
             metadata=order.metadata or {},
             tags=tuple(dict.fromkeys(order.tags or ())),
@@ -157,17 +161,17 @@ class Desk:
         return Subscription(
             id=self._chance.new_id("sub", at),
             tenant=tenant,
-            kind="reply",
+            kind="per_job",
             url=url,
             secret=self._vault.seal(new_secret(self._chance.noise(SECRET_BYTES)), at),
-            events=(),
+            event_types=(),
             created_at=at,
             updated_at=at,
         )
 
 
 def _own_faults(order: Order) -> list[Fault]:
-    faults = pattern_faults(order.reply_events or (), "reply_events")
+    faults = pattern_faults(order.reply_event_types or (), "reply_event_types")
     deadline = order.deadline_seconds
     if deadline is not None and not 1 <= deadline <= MAX_DEADLINE:
         faults.append(Fault("deadline_seconds", f"must be from 1 to {MAX_DEADLINE}"))

@@ -16,8 +16,8 @@ LEASE: Final = 60 * SECOND
 log = structlog.get_logger()
 
 
-class Recovery:
-    """Takes steps of whatever operation is running; after a crash it goes on where it was."""
+class RecoveryWorker:
+    """Takes steps of whatever recovery is running; after a crash it goes on where it was."""
 
     def __init__(
         self, store: Store, clock: Clock, mint: Mint, recovered: Callable[[], None]
@@ -26,7 +26,7 @@ class Recovery:
         self._nudge = Nudge()
 
     def look(self) -> None:
-        """Look soon: an operation has been asked for."""
+        """Look soon: an recovery has been asked for."""
         self._nudge.give()
 
     async def run(self) -> None:
@@ -39,13 +39,13 @@ class Recovery:
         """Take one step; False when nothing is running."""
         at = self._clock()
         try:
-            operation = await self._store.recover_step(at, at + LEASE, self._mint)
+            recovery = await self._store.recover_step(at, at + LEASE, self._mint)
         except Unavailable as exc:
             log.warning("recovery.waiting", reason=str(exc))
             return False
-        if operation is None:
+        if recovery is None:
             return False
         self._recovered()
-        if operation.status == "done":
-            log.info("recovery.done", operation=operation.id, sent_again=operation.sent_again)
+        if recovery.status == "done":
+            log.info("recovery.done", recovery=recovery.id, sent_again=recovery.sent_again)
         return True

@@ -27,6 +27,7 @@ _OURS: Final = re.compile(
 
 
 Delivery = Literal["latest", "every"]
+Kind = Literal["permanent", "per_job"]
 State = Literal["active", "held", "paused", "disabled"]
 
 
@@ -46,7 +47,7 @@ class Failing(Protocol):
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """*secret* and the values of *headers* are sealed.
 
-    *kind* is `standing`, or `reply` for the reply URL of jobs.
+    *kind* is `permanent`, or `per_job` for the reply URL of jobs.
 
     *rate_limit* is per second. *delivery* `every` sends each progress event; `latest` lets a newer
     event of the job replace one that is not sent yet. The *previous_secret* signs too, until then.
@@ -58,8 +59,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     created_at: int
     updated_at: int
-    events: tuple[str, ...]
-    kind: str = "standing"
+    event_types: tuple[str, ...]
+    kind: Kind = "permanent"
     description: str | None = None
     headers: dict[str, str] = {}
     max_in_flight: int = MAX_IN_FLIGHT
@@ -95,9 +96,9 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     object: str = "subscription"
-    kind: str
+    kind: Kind
     url: str
-    events: tuple[str, ...]
+    event_types: tuple[str, ...]
     description: str | None
     headers: dict[str, str]
     max_in_flight: int
@@ -127,7 +128,7 @@ def view(
         id=subscription.id,
         kind=subscription.kind,
         url=subscription.url,
-        events=subscription.events,
+        event_types=subscription.event_types,
         description=subscription.description,
         headers=dict.fromkeys(subscription.headers, "…"),
         max_in_flight=subscription.max_in_flight,
@@ -169,15 +170,15 @@ def matches(subscription: Subscription, event: Event) -> bool:
 def wants(subscription: Subscription, event: Event) -> bool:
     """Whether *event* is for *subscription* as it is now, on or off."""
     filtered = subscription.filter
-    return covers(subscription.events, event.type) and (
+    return covers(subscription.event_types, event.type) and (
         not filtered or passes(filtered, document_of(event.payload))
     )
 
 
 def mismatch(subscription: Subscription, event: Event) -> str | None:
     """Say why *event* is not for *subscription* as it is now; None when it is."""
-    if not covers(subscription.events, event.type):
-        return f"events: {event.type} is not among {', '.join(subscription.events)}"
+    if not covers(subscription.event_types, event.type):
+        return f"event_types: {event.type} is not among {', '.join(subscription.event_types)}"
     if subscription.filter and (miss := explain(subscription.filter, document_of(event.payload))):
         return miss
     return None if subscription.enabled else "enabled: it is off"

@@ -327,7 +327,7 @@ SELECT pg_advisory_xact_lock(7140003)
 
 -- standing --
 -- The subscriptions that new events are matched with.
-SELECT doc FROM subscriptions WHERE kind = 'standing' ORDER BY id
+SELECT doc FROM subscriptions WHERE kind = 'permanent' ORDER BY id
 
 -- revision --
 -- Whether the subscriptions have changed since they were last read.
@@ -339,13 +339,13 @@ SELECT id, doc FROM subscriptions WHERE id {in:ids}
 
 -- reply_subscription --
 -- One receiver is one subscription, however many jobs reply to it.
-SELECT doc FROM subscriptions WHERE tenant = :tenant AND kind = 'reply' AND url = :url
+SELECT doc FROM subscriptions WHERE tenant = :tenant AND kind = 'per_job' AND url = :url
 
 -- add_reply_subscription --
 -- Unless another process has just made it.
 INSERT INTO subscriptions (id, tenant, kind, url, enabled, paused, is_open, rate, doc)
 VALUES (:id, :tenant, :kind, :url, :enabled, :paused, :is_open, :rate, :doc)
-ON CONFLICT (tenant, url) WHERE kind = 'reply' DO NOTHING
+ON CONFLICT (tenant, url) WHERE kind = 'per_job' DO NOTHING
 
 -- put_subscription --
 -- Made or changed.
@@ -626,28 +626,28 @@ WHERE delivery_id = :delivery_id ORDER BY number
 UPDATE deliveries SET status = 'pending', due_at = :at, tries = 0, settled_at = NULL, leased = 0
 WHERE tenant = :tenant AND id = :id
 
--- put_operation --
+-- put_recovery --
 -- Begun, gone on, or ended.
-INSERT INTO operations (id, tenant, status, due_at, doc)
+INSERT INTO recoveries (id, tenant, status, due_at, doc)
 VALUES (:id, :tenant, :status, :due_at, :doc)
 ON CONFLICT (id) DO UPDATE
 SET status = excluded.status, due_at = excluded.due_at, doc = excluded.doc
 
--- operation --
+-- recovery --
 -- One, for its tenant.
-SELECT doc FROM operations WHERE tenant = :tenant AND id = :id
+SELECT doc FROM recoveries WHERE tenant = :tenant AND id = :id
 
--- list_operations --
+-- list_recoveries --
 -- Newest first.
-SELECT doc FROM operations WHERE tenant = :tenant AND id < :cursor {where}
+SELECT doc FROM recoveries WHERE tenant = :tenant AND id < :cursor {where}
 ORDER BY id DESC LIMIT :limit
 
--- claim_operation --
+-- claim_recovery --
 -- One that runs, under a lease; a process that dies in a step leaves it to the next.
 WITH due AS MATERIALIZED (
-    SELECT id FROM operations WHERE status = 'running' AND due_at <= :at ORDER BY due_at LIMIT 1
+    SELECT id FROM recoveries WHERE status = 'running' AND due_at <= :at ORDER BY due_at LIMIT 1
     {skip_locked})
-UPDATE operations SET due_at = :lease_until WHERE id IN (SELECT id FROM due)
+UPDATE recoveries SET due_at = :lease_until WHERE id IN (SELECT id FROM due)
 RETURNING doc
 
 -- first_seq --
@@ -730,9 +730,9 @@ DELETE FROM events WHERE id {in:events}
 -- Whoever repeats a request so late makes a new one.
 DELETE FROM idempotency WHERE created_at < :at
 
--- forget_operations --
+-- forget_recoveries --
 -- Done long ago.
-DELETE FROM operations WHERE id < :before AND status <> 'running'
+DELETE FROM recoveries WHERE id < :before AND status <> 'running'
 
 -- oldest_owed --
 -- By one step of the index for each subscription, however much is owed.

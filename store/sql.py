@@ -9,11 +9,11 @@ from store.sql_deliveries import DeliveryStore
 from store.sql_doors import DoorStore
 from store.sql_jobs import JobStore
 from store.sql_log import LogStore
-from store.sql_operations import OperationStore
+from store.sql_recoveries import RecoveryStore
 from store.sql_upkeep import UpkeepStore
 
 
-class SqlStore(JobStore, LogStore, DeliveryStore, OperationStore, UpkeepStore, DoorStore):
+class SqlStore(JobStore, LogStore, DeliveryStore, RecoveryStore, UpkeepStore, DoorStore):
     """All of it; each part is one file of its own."""
 
     def __init__(self, database: Database) -> None:

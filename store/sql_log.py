@@ -17,7 +17,7 @@ CALLBACK_FILTERS: Final = {
 }
 _CALLBACK_LISTS: Final = {"job": "list_callbacks_few", "": "list_callbacks"}
 _EVENT_FILTERS: Final = {
-    "type": "type = :type",
+    "event_types": "type {in:event_types}",
     "job": "job_id = :job",
     "provider": "provider = :provider",
 }
@@ -38,7 +38,7 @@ class LogStore(Part):
     async def event(self, tenant: str, event_id: str) -> Event:
         return event_of(await self._one("event", "event", tenant=tenant, id=event_id))
 
-    async def events(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Event]:
+    async def events(self, tenant: str, wanted: Mapping[str, object], page: Page) -> list[Event]:
         """List events, newest first; the cursor is a seq."""
         where = " ".join(f"AND {_EVENT_FILTERS[name]}" for name in sorted(wanted))
         cursor = _END_OF_LOG if page.cursor is None else int(page.cursor)

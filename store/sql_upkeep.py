@@ -48,7 +48,7 @@ class UpkeepStore(Part):
 
 async def _forget_the_rest(session: Session, before: int, limit: int) -> None:
     await session.run("forget_idempotency", at=before)
-    await session.run("forget_operations", before=ids.new_id("op", before, 0))
+    await session.run("forget_recoveries", before=ids.new_id("rec", before, 0))
     oldest = ids.new_id("evt", before, 0)
     rows = await session.rows("notices_outlived", before=oldest, limit=limit)
     events = [row["id"] for row in rows]

@@ -91,7 +91,7 @@ def a_subscription(**changes: Any) -> Subscription:
         "tenant": "acme",
         "url": "https://receiver.example/hook",
         "secret": "sealed",
-        "events": ("job.*",),
+        "event_types": ("job.*",),
         "created_at": NOON,
         "updated_at": NOON,
     }

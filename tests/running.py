@@ -101,8 +101,10 @@ class Client:
         order = {"provider": provider, "operation": operation, "input": given, **more}
         return await self.post("/v1/jobs", order)
 
-    async def subscribe(self, url: str, *events: str, **more: Any) -> Json:
-        return await self.post("/v1/subscriptions", {"url": url, "events": list(events), **more})
+    async def subscribe(self, url: str, *event_types: str, **more: Any) -> Json:
+        return await self.post(
+            "/v1/subscriptions", {"url": url, "event_types": list(event_types), **more}
+        )
 
     async def job(self, job_id: str) -> Json:
         return await self.get(f"/v1/jobs/{job_id}")

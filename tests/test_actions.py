@@ -120,7 +120,7 @@ async def test_a_filter_lets_through_what_matches_and_says_why_not(
     wanted = await an_ended_job(service, tags=["gold"])
 
     told = await receiver.wait()
-    log = (await service.get("/v1/events", type="job.succeeded"))["data"]
+    log = (await service.get("/v1/events", event_types="job.succeeded"))["data"]
     reasons = [
         (await service.get(f"/v1/events/{event['id']}/subscriptions"))["data"] for event in log
     ]
@@ -218,7 +218,7 @@ async def test_what_was_missed_or_given_up_is_recovered(
     await counted(service, "delivered", 4)
 
     async def done() -> Json | None:
-        shown = await service.get(f"/v1/operations/{operation['id']}")
+        shown = await service.get(f"/v1/recoveries/{operation['id']}")
         return shown if shown["status"] == "done" else None
 
     shown = await eventually(done)
@@ -226,7 +226,7 @@ async def test_what_was_missed_or_given_up_is_recovered(
     assert dead["reason"] == "answered 410"
     assert off.status_code == 409
     assert (shown["looked_at"], shown["sent_again"]) == (4, 4)
-    assert [one["id"] for one in (await service.get("/v1/operations"))["data"]] == [operation["id"]]
+    assert [one["id"] for one in (await service.get("/v1/recoveries"))["data"]] == [operation["id"]]
 
 
 async def test_a_recovery_sends_nothing_that_was_delivered(
@@ -236,14 +236,14 @@ async def test_a_recovery_sends_nothing_that_was_delivered(
     await an_ended_job(service)
     await counted(service, "delivered", 1)
 
-    operation = await act(service, made, "recover", {**LONG_AGO, "types": ["job.succeeded"]})
+    operation = await act(service, made, "recover", {**LONG_AGO, "event_types": ["job.succeeded"]})
 
     async def done() -> Json | None:
-        shown = await service.get(f"/v1/operations/{operation['id']}")
+        shown = await service.get(f"/v1/recoveries/{operation['id']}")
         return shown if shown["status"] == "done" else None
 
     assert (await eventually(done))["sent_again"] == 0
-    canceled = await service.http.post(f"/v1/operations/{operation['id']}/cancel")
+    canceled = await service.http.post(f"/v1/recoveries/{operation['id']}/cancel")
     assert canceled.status_code == 409
     assert len(receiver.received) == 1
 

@@ -31,7 +31,7 @@ PURE = [
     *(
         "lanes",
         "moves",
-        "operations",
+        "recoveries",
         "orders",
         "outputs",
         "ports",

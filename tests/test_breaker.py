@@ -20,7 +20,7 @@ from tests.makers import (
 )
 
 HOOK = a_subscription()
-WATCHER = a_subscription(url="https://watcher.example", events=("subscription.*",))
+WATCHER = a_subscription(url="https://watcher.example", event_types=("subscription.*",))
 
 
 def failed(times: int, health: Health | None = None, **how: Any) -> Health:

@@ -29,7 +29,7 @@ def house(database_url: str) -> Iterator[House]:
 
 
 def subscribed(house: House, *events: str) -> Subscription:
-    hook = a_subscription(events=events)
+    hook = a_subscription(event_types=events)
     house.run(house.store.put_subscription(hook))
     return hook
 

@@ -144,7 +144,7 @@ def test_a_pending_delivery_is_due_within_a_day_and_a_fifth(
 def test_an_event_is_owed_to_every_standing_subscription_that_wants_it() -> None:
     wants, other, off = (
         a_subscription(),
-        a_subscription(events=("job.failed",)),
+        a_subscription(event_types=("job.failed",)),
         a_subscription(enabled=False),
     )
 
@@ -152,7 +152,7 @@ def test_an_event_is_owed_to_every_standing_subscription_that_wants_it() -> None
 
 
 @pytest.mark.parametrize(
-    ("reply_events", "enabled", "owed"),
+    ("reply_event_types", "enabled", "owed"),
     [
         (("job.succeeded",), True, True),
         (("job.*",), True, True),
@@ -162,10 +162,10 @@ def test_an_event_is_owed_to_every_standing_subscription_that_wants_it() -> None
     ],
 )
 def test_a_reply_is_owed_the_events_that_its_job_asks_for(
-    reply_events: tuple[str, ...], *, enabled: bool, owed: bool
+    reply_event_types: tuple[str, ...], *, enabled: bool, owed: bool
 ) -> None:
-    reply = a_subscription(kind="reply", events=(), enabled=enabled)
-    job = a_job(reply_events=reply_events)
+    reply = a_subscription(kind="per_job", event_types=(), enabled=enabled)
+    job = a_job(reply_event_types=reply_event_types)
 
     assert wanted_by(an_event(), job, [], reply) == ([reply] if owed else [])
 

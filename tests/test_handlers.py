@@ -166,7 +166,9 @@ async def test_a_subscription_is_made_read_changed_and_deleted(service: Service)
     path = f"/v1/subscriptions/{made['id']}"
 
     secret = (await service.get(f"{path}/secret"))["secret"]
-    changed = (await service.http.patch(path, json={"events": None, "max_in_flight": 2})).json()
+    changed = (
+        await service.http.patch(path, json={"event_types": None, "max_in_flight": 2})
+    ).json()
     listed = (await service.get("/v1/subscriptions"))["data"]
     deleted = await service.http.delete(path)
     gone = await service.http.get(path)
@@ -174,7 +176,7 @@ async def test_a_subscription_is_made_read_changed_and_deleted(service: Service)
     assert made["secret"] == secret
     assert "secret" not in changed
     assert (changed["max_in_flight"], changed["description"]) == (2, "mine")
-    assert "job.succeeded" in changed["events"]
+    assert "job.succeeded" in changed["event_types"]
     assert [one["id"] for one in listed] == [made["id"]]
     assert (deleted.status_code, gone.status_code) == (204, 404)
 
@@ -184,7 +186,7 @@ async def test_a_subscription_is_made_read_changed_and_deleted(service: Service)
     [
         ({"url": "ftp://example.com"}, "url"),
         ({"url": "http://10.0.0.1/"}, "url"),
-        ({"events": ["job.sucess"]}, "events[0]"),
+        ({"event_types": ["job.sucess"]}, "event_types[0]"),
         ({"headers": {"Host": "x"}}, "headers.Host"),
         ({"headers": {"x-a": "a\r\nb: c"}}, "headers.x-a"),
         ({"max_in_flight": 0}, "max_in_flight"),

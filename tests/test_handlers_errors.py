@@ -22,7 +22,7 @@ PREFIXES = {
     "subscriptions": "sub",
     "deliveries": "dlv",
     "callbacks": "cb",
-    "operations": "op",
+    "recoveries": "rec",
     "keys": "key",
 }
 WITH_AN_ID = [door for door in DOORS if "{id}" in door.path and "/keys/" not in door.path]
@@ -89,7 +89,7 @@ async def ids(service: Service, receiver: Receiver) -> dict[str, str]:
     recovery = f"/v1/subscriptions/{subscription['id']}/recover"
     operation = await service.post(recovery, {"since": "2026-01-01T00:00:00Z"})
     return {
-        "operations": operation["id"],
+        "recoveries": operation["id"],
         "jobs": job["id"],
         "subscriptions": subscription["id"],
         "events": receiver.received[0].event["id"],
@@ -193,11 +193,11 @@ EMPTY_VALUES = {
     "/v1/jobs?provider=": "/v1/jobs",
     "/v1/jobs?operation=&tag=&ref=": "/v1/jobs",
     "/v1/jobs?cursor=&limit=1": "/v1/jobs?limit=1",
-    "/v1/events?type=&job=&provider=": "/v1/events",
+    "/v1/events?event_types=&job=&provider=": "/v1/events",
     "/v1/events?cursor=": "/v1/events",
     "/v1/deliveries?subscription=&event=&job=": "/v1/deliveries",
     "/v1/callbacks?job=": "/v1/callbacks",
-    "/v1/subscriptions?kind=&url=": "/v1/subscriptions",
+    "/v1/subscriptions?url=": "/v1/subscriptions",
     "/v1/keys?cursor=": "/v1/keys",
 }
 
@@ -221,7 +221,7 @@ async def test_a_stream_with_empty_values_follows_everything(steady: Service) ->
 
     async with (
         asyncio.timeout(10),
-        steady.http.stream("GET", "/v1/stream?types=&provider=&tag=&after=0") as stream,
+        steady.http.stream("GET", "/v1/stream?event_types=&provider=&tag=&after=0") as stream,
     ):
         first = await anext(line async for line in stream.aiter_lines() if line[:3] == "id:")
 
@@ -272,15 +272,15 @@ BODIES: dict[str, tuple[str, object, list[str]]] = {
     "no operation": ("/v1/jobs", {**ORDER, "operation": "nothing"}, ["operation"]),
     "an empty reply URL": ("/v1/jobs", {**ORDER, "reply_url": ""}, ["reply_url"]),
     "a private reply URL": ("/v1/jobs", {**ORDER, "reply_url": "http://10.0.0.1"}, ["reply_url"]),
-    "no event": ("/v1/jobs", {**ORDER, "reply_events": ["job.x"]}, ["reply_events[0]"]),
+    "no event": ("/v1/jobs", {**ORDER, "reply_event_types": ["job.x"]}, ["reply_event_types[0]"]),
     "an empty array": ("/v1/jobs", [], [""]),
     "no object": ("/v1/jobs", "x", [""]),
     "an empty URL": ("/v1/subscriptions", {"url": ""}, ["url"]),
     "a URL with a user": ("/v1/subscriptions", {"url": "https://a:b@example.com"}, ["url"]),
     "an event that is none": (
         "/v1/subscriptions",
-        {"url": "https://example.com", "events": ["job.*", "job"]},
-        ["events[1]"],
+        {"url": "https://example.com", "event_types": ["job.*", "job"]},
+        ["event_types[1]"],
     ),
     "no scope": ("/v1/keys", {"scopes": []}, ["scopes"]),
     "a scope that is none": ("/v1/keys", {"scopes": ["root"]}, ["scopes[0]"]),

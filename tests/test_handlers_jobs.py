@@ -180,8 +180,9 @@ async def test_events_deliveries_and_callbacks_are_found_by_what_they_are_about(
     job, event = jobs[0]["id"], told[0].event["id"]
     asked: list[tuple[str, Json, int]] = [
         ("/v1/events", {"job": job}, 2),
-        ("/v1/events", {"type": "job.failed"}, 2),
-        ("/v1/events", {"provider": "useapi", "type": "job.queued"}, 2),
+        ("/v1/events", {"event_types": "job.failed"}, 2),
+        ("/v1/events", {"event_types": "subscription.*, job.failed"}, 2),
+        ("/v1/events", {"provider": "useapi", "event_types": "job.queued"}, 2),
         ("/v1/events", {"provider": "runware"}, 0),
         (f"/v1/jobs/{job}/events", {}, 2),
         ("/v1/deliveries", {"job": job}, 2),
@@ -192,7 +193,7 @@ async def test_events_deliveries_and_callbacks_are_found_by_what_they_are_about(
         ("/v1/callbacks", {"job": job, "verdict": "accepted"}, 1),
         ("/v1/callbacks", {"verdict": "late"}, 0),
         ("/v1/subscriptions", {"url": receiver.url}, 1),
-        ("/v1/subscriptions", {"kind": "reply"}, 0),
+        ("/v1/subscriptions", {"kind": "per_job"}, 0),
     ]
 
     found = [len((await service.get(path, **query))["data"]) for path, query, _ in asked]
@@ -233,11 +234,11 @@ async def test_what_a_change_does_not_name_stays_and_null_is_the_default(
     del made["secret"]
 
     nothing = (await service.http.patch(path, json={})).json()
-    nulls = dict.fromkeys(("events", "description", "headers", "max_in_flight", "metadata"))
+    nulls = dict.fromkeys(("event_types", "description", "headers", "max_in_flight", "metadata"))
     defaults = (await service.http.patch(path, json=nulls)).json()
 
     changed = {"updated_at": nothing["updated_at"]}
     assert nothing == {**made, **changed}
     assert (defaults["description"], defaults["headers"], defaults["metadata"]) == (None, {}, {})
     assert defaults["max_in_flight"] == 8
-    assert defaults["events"] == ["job.succeeded", "job.failed", "job.canceled", "job.expired"]
+    assert defaults["event_types"] == ["job.succeeded", "job.failed", "job.canceled", "job.expired"]

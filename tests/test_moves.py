@@ -169,8 +169,8 @@ def test_a_receiver_of_every_event_loses_none() -> None:
 
 
 def test_a_reply_url_is_owed_what_its_job_asks_for() -> None:
-    reply = a_subscription(kind="reply", events=())
-    job = a_job(status=Status.SUBMITTED, reply_to=reply.id, reply_events=("job.succeeded",))
+    reply = a_subscription(kind="per_job", event_types=())
+    job = a_job(status=Status.SUBMITTED, reply_to=reply.id, reply_event_types=("job.succeeded",))
     snapshot = replace(a_snapshot(job, standing=()), replies={reply.id: reply})
     moves = the_moves(snapshot)
 

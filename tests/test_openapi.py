@@ -95,7 +95,7 @@ async def test_the_log_lists_events_about_no_job_as_described(
     await an_ended_job(service)
 
     async def disabled() -> Json | None:
-        log = await service.get("/v1/events", type="subscription.disabled")
+        log = await service.get("/v1/events", event_types="subscription.disabled")
         return log if log["data"] else None
 
     log = await eventually(disabled)

@@ -72,7 +72,7 @@ def test_jobs_of_one_request_share_a_batch_and_sort_in_its_order() -> None:
 def test_every_fault_of_an_order_is_named_at_once() -> None:
     order = frames(
         input={"text_prompt": " ", "style": "vapor", "diversity": 9},
-        reply_events=["job.done"],
+        reply_event_types=["job.done"],
         reply_ref="",
         tags=["ok", "", "x" * 101],
         metadata={"n": "x" * 16_384},
@@ -83,7 +83,7 @@ def test_every_fault_of_an_order_is_named_at_once() -> None:
         "input.text_prompt",
         "input.style",
         "input.diversity",
-        "reply_events[0]",
+        "reply_event_types[0]",
         "reply_ref",
         "tags[1]",
         "tags[2]",
@@ -142,18 +142,18 @@ def test_what_is_answered_at_once_needs_no_public_url() -> None:
 
 
 def test_a_reply_url_becomes_a_subscription_of_the_job() -> None:
-    (new,) = take(frames(reply_url=HOOK, reply_events=["job.*"]))
+    (new,) = take(frames(reply_url=HOOK, reply_event_types=["job.*"]))
 
     assert new.reply is not None
-    assert (new.reply.kind, new.reply.url, new.reply.tenant) == ("reply", HOOK, "acme")
+    assert (new.reply.kind, new.reply.url, new.reply.tenant) == ("per_job", HOOK, "acme")
     assert len(secret_bytes(VAULT.open(new.reply.secret))) == 32
-    assert new.job.reply_events == ("job.*",)
+    assert new.job.reply_event_types == ("job.*",)
 
 
 def test_a_reply_is_told_the_ends_unless_it_asks_for_more() -> None:
     (new,) = take(frames(reply_url=HOOK))
 
-    assert set(new.job.reply_events) == {
+    assert set(new.job.reply_event_types) == {
         f"job.{e}" for e in ("succeeded", "failed", "canceled", "expired")
     }
 

@@ -31,7 +31,7 @@ LOOPS = (
         "void_job_leases",
         "void_check_leases",
         "tenants_after",
-        "claim_operation",
+        "claim_recovery",
         "oldest_owed",
     ),
 )

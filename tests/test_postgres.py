@@ -396,7 +396,7 @@ async def test_jobs_with_one_reply_url_share_a_subscription_whoever_takes_them(
     stores: tuple[Store, Store],
 ) -> None:
     def reply() -> object:
-        return a_subscription(kind="reply", url="https://one.example/hook")
+        return a_subscription(kind="per_job", url="https://one.example/hook")
 
     made = await asyncio.gather(
         *(

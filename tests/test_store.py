@@ -233,17 +233,17 @@ async def test_a_task_uuid_that_is_in_use_is_refused_and_nothing_is_stored(store
 
 
 async def test_jobs_with_one_reply_url_share_one_subscription(store: Store) -> None:
-    replies = [a_subscription(kind="reply", events=()) for _ in range(3)]
+    replies = [a_subscription(kind="per_job", event_types=()) for _ in range(3)]
     new = [replace(a_new_job(), reply=reply) for reply in replies]
 
     jobs = await added(store, *new[:2]) + await added(store, new[2])
 
     assert {job.reply_to for job in jobs} == {replies[0].id}
-    assert await store.subscriptions("acme", {"kind": "reply"}, ALL) == [replies[0]]
+    assert await store.subscriptions("acme", {"kind": "per_job"}, ALL) == [replies[0]]
 
 
 async def test_a_reply_is_in_sight_when_its_job_is_made_and_when_it_moves(store: Store) -> None:
-    reply = a_subscription(kind="reply", events=())
+    reply = a_subscription(kind="per_job", event_types=())
     found: list[Snapshot] = []
 
     def look(snapshot: Snapshot) -> Changes:
@@ -777,10 +777,12 @@ async def test_a_subscription_is_changed_in_one_transaction(store: Store) -> Non
 
 async def test_subscriptions_are_found_by_kind_and_url(store: Store) -> None:
     hook = await a_stored_subscription(store)
-    reply = await a_stored_subscription(store, kind="reply", events=(), url="https://other.example")
+    reply = await a_stored_subscription(
+        store, kind="per_job", event_types=(), url="https://other.example"
+    )
 
     assert await store.subscriptions("acme", {}, ALL) == [reply, hook]
-    assert await store.subscriptions("acme", {"kind": "reply"}, ALL) == [reply]
+    assert await store.subscriptions("acme", {"kind": "per_job"}, ALL) == [reply]
     assert await store.subscriptions("acme", {"url": hook.url}, ALL) == [hook]
     assert await store.subscriptions("acme", {}, Page(limit=1)) == [reply]
     assert await store.subscriptions("acme", {}, Page(limit=1, cursor=reply.id)) == [hook]
@@ -791,7 +793,7 @@ async def test_a_snapshot_has_the_standing_subscriptions_of_now(store: Store) ->
     none = (await seen(store, job.ref)).standing
 
     hook = await a_stored_subscription(store)
-    await a_stored_subscription(store, kind="reply", events=())
+    await a_stored_subscription(store, kind="per_job", event_types=())
     other = await a_stored_subscription(store, tenant="other")
     made = (await seen(store, job.ref)).standing
     off = await store.change_subscription("acme", hook.id, lambda s: replace(s, enabled=False))

@@ -145,7 +145,7 @@ async def test_a_stream_resumes_without_gap_or_repeat_while_events_are_written(
     writing = asyncio.create_task(write())
     seen: list[int] = [0]
     while len(seen) < 151:
-        async with follow(service, resume=seen[-1], types="job.queued") as stream:
+        async with follow(service, resume=seen[-1], event_types="job.queued") as stream:
             seen += [message.seq for message in await stream.take(min(40, 151 - len(seen)))]
     await writing
     async with follow(service, after=0) as stream:
@@ -179,7 +179,7 @@ async def test_a_message_carries_the_very_bytes_that_webhooks_do(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
-    async with follow(service, types="job.succeeded") as stream:
+    async with follow(service, event_types="job.succeeded") as stream:
         await an_ended_job(service)
         message = await stream.next()
     (told,) = await receiver.wait()
@@ -191,12 +191,12 @@ async def test_a_message_carries_the_very_bytes_that_webhooks_do(
 @pytest.mark.parametrize(
     ("query", "seen"),
     [
-        ({"types": "job.succeeded"}, ["job.succeeded"]),
-        ({"types": "job.running, job.succeeded"}, ["job.running", "job.succeeded"]),
-        ({"types": "job.*"}, ["job.queued", "job.running", "job.succeeded"]),
-        ({"types": "*"}, ["job.queued", "job.running", "job.succeeded"]),
+        ({"event_types": "job.succeeded"}, ["job.succeeded"]),
+        ({"event_types": "job.running, job.succeeded"}, ["job.running", "job.succeeded"]),
+        ({"event_types": "job.*"}, ["job.queued", "job.running", "job.succeeded"]),
+        ({"event_types": "*"}, ["job.queued", "job.running", "job.succeeded"]),
         ({"tag": "mine"}, ["job.queued", "job.running", "job.succeeded"]),
-        ({"tag": "mine", "types": "job.succeeded"}, ["job.succeeded"]),
+        ({"tag": "mine", "event_types": "job.succeeded"}, ["job.succeeded"]),
         ({"provider": "useapi"}, ["job.queued", "job.running", "job.succeeded"]),
     ],
     ids=str,
@@ -302,7 +302,7 @@ async def test_the_stream_of_a_job_that_was_read_to_its_end_closes_at_once(
 @pytest.mark.parametrize(
     ("query", "headers", "path"),
     [
-        ({"types": "job.sucess"}, {}, "?types[0]"),
+        ({"event_types": "job.sucess"}, {}, "?event_types[0]"),
         ({"colour": "red"}, {}, "?colour"),
         ({}, {"last-event-id": "first"}, "Last-Event-ID"),
         ({}, {"last-event-id": "-1"}, "Last-Event-ID"),
@@ -357,7 +357,7 @@ async def test_a_stream_has_heartbeats_while_its_filter_leaves_everything_out(
 ) -> None:
     async with (
         running_service(database_url, BEAT_SECONDS) as service,
-        follow(service, types=types) as stream,
+        follow(service, event_types=types) as stream,
         traffic(service),
     ):
         await stream.heartbeats(3)
@@ -436,7 +436,7 @@ async def test_a_stream_that_never_rests_ends_too_when_its_key_is_revoked_elsewh
     async with (
         running_service(database_url, BEAT_SECONDS) as service,
         a_reader(service) as reader,
-        follow(reader, types=types) as stream,
+        follow(reader, event_types=types) as stream,
         traffic(service),
     ):
         await service.context.store.delete_key(reader.key_id)
@@ -510,7 +510,7 @@ async def test_a_tenant_has_no_more_streams_open_than_it_may(database_url: str) 
 
 async def test_a_request_that_is_refused_takes_no_streams_place(database_url: str) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
-        bad = [await service.http.get("/v1/stream", params={"types": "x"}) for _ in range(2)]
+        bad = [await service.http.get("/v1/stream", params={"event_types": "x"}) for _ in range(2)]
         gone = [await service.http.get("/v1/jobs/job_1/stream") for _ in range(2)]
 
         async with follow(service):

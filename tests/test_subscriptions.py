@@ -27,11 +27,11 @@ def test_patterns_cover_the_types_they_mean(
 
 
 def test_an_event_matches_a_subscription_of_its_tenant() -> None:
-    assert matches(a_subscription(events=("job.succeeded",)), an_event())
+    assert matches(a_subscription(event_types=("job.succeeded",)), an_event())
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tenant": "other"}, {"enabled": False}, {"events": ("job.failed",)}]
+    "changes", [{"tenant": "other"}, {"enabled": False}, {"event_types": ("job.failed",)}]
 )
 def test_an_event_does_not_match(changes: dict[str, object]) -> None:
     assert not matches(a_subscription(**changes), an_event())

@@ -142,7 +142,7 @@ async def test_a_reply_url_in_the_input_becomes_the_jobs_own_bell(
 
     job = await bench.submit("useapi", "frames.create", given)
     (told,) = await receiver.wait()
-    (subscription,) = (await bench.get("/v1/subscriptions", kind="reply"))["data"]
+    (subscription,) = (await bench.get("/v1/subscriptions", kind="per_job"))["data"]
     secret = (await bench.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
 
     assert told.event["data"]["id"] == job["id"]

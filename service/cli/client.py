@@ -113,11 +113,13 @@ def list_jobs(status: str | None, provider: str | None, tag: str | None, limit: 
 
 
 @click.command()
-@click.option("--types", default="*", show_default=True, help="job.succeeded,job.failed, job.*")
-def listen(types: str) -> None:
+@click.option(
+    "--event-types", default="*", show_default=True, help="job.succeeded,job.failed, job.*"
+)
+def listen(event_types: str) -> None:
     """Follow all events as they happen, one line each; resumes when the connection breaks."""
     with _client() as client:
-        _follow(client, "/v1/stream", {"types": types}, endless=True)
+        _follow(client, "/v1/stream", {"event_types": event_types}, endless=True)
 
 
 @click.command()
@@ -125,7 +127,7 @@ def listen(types: str) -> None:
 @click.option("--events", multiple=True, help="A type or pattern; may be given several times.")
 def subscribe(url: str, events: tuple[str, ...]) -> None:
     """Send events to URL, signed with the secret that is shown."""
-    body: Json = {"url": url} | ({"events": list(events)} if events else {})
+    body: Json = {"url": url} | ({"event_types": list(events)} if events else {})
     with _client() as client:
         _show(_json(client.post("/v1/subscriptions", json=body)))
 

@@ -54,7 +54,9 @@ class Story:
 
     async def begin(self, receiver: str) -> None:
         """Subscribe, then submit everything; Runware's jobs go in one array."""
-        made = await self._ask("POST", "/v1/subscriptions", {"url": receiver, "events": ["job.*"]})
+        made = await self._ask(
+            "POST", "/v1/subscriptions", {"url": receiver, "event_types": ["job.*"]}
+        )
         self._subscriber.secret = made["secret"]
         orders = [
             {"provider": s.provider, "operation": s.operation, "input": s.input} for s in SCENES

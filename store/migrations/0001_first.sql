@@ -91,13 +91,13 @@ CREATE INDEX events_of_job ON events (job_id, seq) WHERE job_id IS NOT NULL;
 CREATE TABLE subscriptions (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('standing', 'reply')),
+    kind TEXT NOT NULL CHECK (kind IN ('permanent', 'per_job')),
     url TEXT NOT NULL,
     enabled INTEGER NOT NULL,
     doc TEXT NOT NULL
 );
 CREATE INDEX subscriptions_of_tenant ON subscriptions (tenant, kind, id);
-CREATE UNIQUE INDEX subscriptions_of_replies ON subscriptions (tenant, url) WHERE kind = 'reply';
+CREATE UNIQUE INDEX subscriptions_of_replies ON subscriptions (tenant, url) WHERE kind = 'per_job';
 
 CREATE TABLE deliveries (
     id TEXT NOT NULL PRIMARY KEY,

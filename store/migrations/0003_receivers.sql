@@ -1,4 +1,4 @@
--- Receivers: their health, what is parked for them, at which rate they take it; operations.
+-- Receivers: their health, what is parked for them, at which rate they take it; recoveries.
 
 ALTER TABLE subscriptions ADD COLUMN is_open INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE subscriptions ADD COLUMN backlog BIGINT NOT NULL DEFAULT 0;
@@ -27,15 +27,15 @@ CREATE TABLE health (
 );
 CREATE INDEX health_to_probe ON health (probe_at) WHERE probe_at IS NOT NULL;
 
-CREATE TABLE operations (
+CREATE TABLE recoveries (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('running', 'done', 'canceled')),
     due_at BIGINT NOT NULL,
     doc TEXT NOT NULL
 );
-CREATE INDEX operations_of_tenant ON operations (tenant, id);
-CREATE INDEX operations_due ON operations (due_at) WHERE status = 'running';
+CREATE INDEX recoveries_of_tenant ON recoveries (tenant, id);
+CREATE INDEX recoveries_due ON recoveries (due_at) WHERE status = 'running';
 
 CREATE INDEX deliveries_of_job ON deliveries (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX job_tags_of_job ON job_tags (job_id);

@@ -111,7 +111,7 @@ class Service:
         for url in urls:
             body = {
                 "url": url,
-                "events": ["job.succeeded"],
+                "event_types": ["job.succeeded"],
                 "max_in_flight": in_flight,
             }
             data = msgspec.json.encode(body)
