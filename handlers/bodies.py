@@ -1,7 +1,6 @@
 """Bodies: read within a size and a time, decoded with every fault named by its path."""
 
 import asyncio
-import re
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -13,7 +12,10 @@ from service.untrusted import Unreadable, read_json
 
 MAX_BODY: Final = 8 * 1024 * 1024
 BODY_SECONDS: Final = 10.0
-_PATH: Final = re.compile(r" - at `(key in )?\$(.*)`$")
+_PLACE: Final = " - at `"
+_FIELD: Final = "field `"
+MAX_SAID: Final = 200
+"""Characters of a fault; msgspec repeats the names and values it was given."""
 T = TypeVar("T")
 
 
@@ -68,12 +70,13 @@ def convert(value: Any, kind: type[T], prefix: str = "", *, strict: bool = True)
 
 
 def _fault(text: str, prefix: str) -> Fault:
-    where = _PATH.search(text)
-    path = where[2] if where else ""
-    message = text[: where.start()] if where else text
-    if named := re.search(r"field `(.+?)`", message):
-        path = f"{path}.{named[1]}"
+    """Split msgspec's words at the last place in them: a field's name may look like another."""
+    message, _, place = text.rpartition(_PLACE) if _PLACE in text else (text, "", "")
+    path = place.removeprefix("key` in `").removeprefix("$").removesuffix("`")
+    _, named, field = message.partition(_FIELD)
+    if named:
+        path = f"{path}.{field.removesuffix('`')[:MAX_SAID]}"
         message = "is not known here" if "unknown" in message else "is required"
     path = path.lstrip(".")
     between = "" if prefix in ("", "?") or not path else "."
-    return Fault(f"{prefix}{between}{path}", message)
+    return Fault(f"{prefix}{between}{path}", message[:MAX_SAID])

@@ -1,16 +1,27 @@
 """What providers and clients sent may bear secrets; what we show of it does not."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from service.untrusted import Unreadable, read_json
 
-_SECRET_NAMES: Final = re.compile(
-    r".*(token|secret|password|api_?key|authorization).*", re.IGNORECASE
+_SECRET_NAMES: Final = re.compile("token|secret|password|api_?key|authorization", re.IGNORECASE)
+_SLASH: Final = r"(?:\\{0,4}/|%(?:25){0,3}2[Ff]|\\{1,4}u002[Ff])"
+_QUESTION: Final = r"(?:\?|%(?:25){0,3}3[Ff]|\\{1,4}u003[Ff])"
+_PATH: Final = rf"[^\s\"?%\\]*+(?:(?!{_QUESTION})[%\\][^\s\"?%\\]*+){{0,64}}+"
+_CALLBACK_QUERY: Final = re.compile(
+    rf"(callbacks(?<=[/Ff]callbacks){_SLASH}{_PATH})({_QUESTION}[^\s\"]*+)?"
 )
-_CALLBACK_TOKEN: Final = re.compile(r"(/callbacks\\?/[^\s\"?]+\?t=)[^\s\"&]+")
+"""The URL of a callback, also inside another URL or inside JSON in a string.
+
+Its query is optional here, so that every character is read once: were it required, the path would
+be read again from every `callbacks/` in it.
+"""
+MAX_URLS: Final = 1000
+"""Callback URLs in one body beyond which no text with one is shown."""
 _HIDDEN: Final = "[redacted]"
 
 
@@ -19,31 +30,46 @@ def redacted_json(body: bytes | None) -> bytes:
     if not body:
         return b"null"
     try:
-        return msgspec.json.encode(_redacted(read_json(body)))
+        return msgspec.json.encode(_shown(read_json(body)))
     except Unreadable:
-        return msgspec.json.encode(_redacted(body.decode("utf-8", "replace")))
+        return msgspec.json.encode(_shown(body.decode("utf-8", "replace")))
 
 
 def redacted_text(body: bytes) -> str:
     """Show a body as text: JSON without its secrets, anything else without our signatures."""
     try:
-        return msgspec.json.encode(_redacted(read_json(body))).decode()
+        return msgspec.json.encode(_shown(read_json(body))).decode()
     except Unreadable:
-        return str(_redacted(body.decode("utf-8", "replace").replace("\x00", "\ufffd")))
+        return str(_shown(body.decode("utf-8", "replace").replace("\x00", "\ufffd")))
 
 
-def _redacted(value: Any) -> Any:
+def _shown(value: Any) -> Any:
+    """Redact *value*; the URLs are counted first, so that no body takes more than a moment."""
+    urls = msgspec.json.encode(value).count(b"callbacks")
+    return _redacted(value, _without_queries if urls <= MAX_URLS else _without_urls)
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return _CALLBACK_TOKEN.sub(rf"\1{_HIDDEN}", value)
+        return redact(value)
     if isinstance(value, list):
-        return [_redacted(item) for item in value]
+        return [_redacted(item, redact) for item in value]
     if isinstance(value, dict):
-        return {name: _shown(name, item) for name, item in value.items()}
+        return {redact(name): _field(name, item, redact) for name, item in value.items()}
     return value
 
 
-def _shown(name: str, value: Any) -> Any:
+def _field(name: str, value: Any, redact: Callable[[str], str]) -> Any:
     """Numbers under a secret name are counts (`max_tokens`); anything else is hidden."""
-    if _SECRET_NAMES.fullmatch(name) and isinstance(value, str | list | dict):
+    if _SECRET_NAMES.search(name) and isinstance(value, str | list | dict):
         return _HIDDEN
-    return _redacted(value)
+    return _redacted(value, redact)
+
+
+def _without_queries(text: str) -> str:
+    """Hide each query whole: the signature may stand anywhere in it, in any encoding."""
+    return _CALLBACK_QUERY.sub(lambda url: f"{url[1]}?{_HIDDEN}" if url[2] else url[1], text)
+
+
+def _without_urls(text: str) -> str:
+    return _HIDDEN if "callbacks" in text else text

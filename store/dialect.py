@@ -22,6 +22,8 @@ WORDS: Final = {
 }
 """What both say alike. A partial index is taken only where its own words are in the query."""
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
+_LIST: Final = re.compile(r"\{(\w+):(\w+)\}")
+_COMMENT: Final = re.compile("--.*")
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +40,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     def translate(self, text: str) -> str:
         for word, sql in self.words.items():
             text = text.replace("{" + word + "}", sql)
-        for word, sql in self.lists.items():
-            text = re.sub(r"\{" + word + r":(\w+)\}", sql, text)
+        text = _LIST.sub(lambda use: self.lists.get(use[1], use[0]).replace(r"\1", use[2]), text)
         return _PARAMETER.sub(self.parameter, text)
 
 
@@ -77,5 +78,5 @@ def read_migrations(dialect: Dialect) -> list[tuple[str, list[str]]]:
 
 
 def _statements(text: str) -> list[str]:
-    bare = re.sub(r"--.*", "", text)
+    bare = _COMMENT.sub("", text)
     return [statement.strip() for statement in bare.split(";") if statement.strip()]

@@ -36,6 +36,9 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
         ({"one": {"number": 1, "colour": 1}}, "one.colour"),
         ({"one": {"number": 1}, "many": [{"number": 1}, {}]}, "many[1].number"),
         ({"one": {"number": 1}, "many": {}}, "many"),
+        ({"one": {"number": 1}, "words": {1: 1}}, "words"),
+        ({"one": {"number": 1, "a\nb": 1}}, "one.a\nb"),
+        ({"one": {"number": 1, " - at `$x": 1}}, "one. - at `$x"),
     ],
     ids=str,
 )

@@ -18,7 +18,7 @@ TABLE = (
     Input(name="speed", kind="number", summary="Factor.", above=0),
     Input(name="explore", kind="boolean", summary="Relaxed."),
     Input(name="url", kind="string", summary="Where.", pattern=WEB_URL, form="an http URL"),
-    Input(name="code", kind="string", summary="Digits.", pattern="[0-9]+"),
+    Input(name="code", kind="string", summary="Digits.", pattern=re.compile("[0-9]+")),
     Input(name="options", kind="object", summary="More."),
     Input(name="images", kind="array", summary="Some."),
     Input(name="extra", kind="any", summary="Whatever."),

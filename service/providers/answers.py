@@ -28,13 +28,14 @@ _CODES: Final = {
 _SESSION_BROKEN: Final = 596  # useapi's own: the account must be mended by hand
 _WORDED: Final = ("message", "errorMessage", "error", "errors", "detail", "title", "reason", "code")
 
-# Accounts and credentials: `user:1234-token`, which is also how useapi's task ids begin, e-mail
-# addresses, and the signature of our own callback URLs. The text is cut to LONGEST_MESSAGE first,
-# which keeps the search short.
+# Accounts and credentials: `user:1234-token`, which is also how useapi's task ids begin, and the
+# signature of our own callback URLs, also where such a URL stands inside another.
 _PRIVATE: Final = re.compile(
     r"""(?i)\buser:\w+-[^\s"',]+|\bbearer\s+\S+"""
-    r"""|[^\s@:<>"']+@[^\s@:<>"',]+\.[a-z]{2,}|(?<=[?&]t=)[^\s"'&]+"""
+    r"""|(?<=[?&]t=)[^\s"'&]+|(?<=(?:%3F|%26)t%3D)[^\s"'&]+"""
 )
+# The address is optional, so that a run of letters without one is read once and not from each.
+_MAIL: Final = re.compile(r"""(?i)[^\s@:<>"']++(@[^\s@:<>"',]+\.[a-z]{2,})?""")
 
 
 def taken(status: int) -> bool:
@@ -106,7 +107,10 @@ def worded(code: Code, said: str | None) -> str | None:
 def message_of(error: Any) -> str | None:
     """Read an error's words: a string, an object, or a list of these; nobody's account in them."""
     found = _words(error)
-    return _PRIVATE.sub("…", found.strip()[:LONGEST_MESSAGE]) if found else None
+    if found is None:
+        return None
+    shown = _PRIVATE.sub("…", found.strip()[:LONGEST_MESSAGE])
+    return _MAIL.sub(lambda run: "…" if run[1] else run[0], shown)
 
 
 def _words(error: Any) -> str | None:

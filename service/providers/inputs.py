@@ -7,8 +7,8 @@ import msgspec
 
 from service.errors import Fault
 
-WEB_URL: Final = r"https?://[^\s/?#]\S*"
-UUID: Final = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+WEB_URL: Final = re.compile(r"https?://[^\s/?#]\S*")
+UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """Of any version: the vendors say v4 and show others in their own samples."""
 
 _NOUNS: Final = {
@@ -46,7 +46,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     maximum: float | None = None
     above: float | None = None
     max_length: int | None = None
-    pattern: str | None = None
+    pattern: re.Pattern[str] | None = None
     form: str | None = None
     secret: bool = False
     example: Any = None
@@ -101,7 +101,7 @@ def _text_complaint(entry: Input, value: str) -> str | None:
         return f"must be {_claim(entry)}"
     if entry.max_length is not None and len(value) > entry.max_length:
         return f"may have at most {entry.max_length} characters (has {len(value)})"
-    if entry.pattern is not None and re.fullmatch(entry.pattern, value) is None:
+    if entry.pattern is not None and entry.pattern.fullmatch(value) is None:
         return f"must be {_claim(entry)}"
     return None
 
@@ -142,5 +142,5 @@ def _property(entry: Input) -> dict[str, Any]:
 def _schema_pattern(entry: Input) -> str | None:
     """JSON Schema searches where we match in full, so the ends are written out."""
     if entry.pattern is not None:
-        return f"^(?:{entry.pattern})$"
+        return f"^(?:{entry.pattern.pattern})$"
     return r"\S" if entry.required and entry.kind == "string" and not entry.one_of else None

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from service.untrusted import Unreadable, read_json
 
+_NUMBER: Final = re.compile("[0-9]{1,20}")
+_WEB_URL: Final = re.compile(r"(?i)https?://[^\s/]")
 _LARGEST: Final = 2**63 - 1
-_DIGITS: Final = 20
 _MEDIA_TYPES: Final = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -82,7 +83,7 @@ def ratio(value: Any, whole: float = 1.0) -> float | None:
 
 def count(value: Any) -> int | None:
     """Read a size in bytes or pixels, exact even where it comes as a string."""
-    if isinstance(value, str) and len(value) <= _DIGITS and re.fullmatch("[0-9]+", value):
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -97,13 +98,13 @@ def amount(value: Any) -> float | None:
 
 
 def web_url(value: Any) -> str | None:
-    return value if isinstance(value, str) and re.match(r"(?i)https?://[^\s/]", value) else None
+    return value if isinstance(value, str) and _WEB_URL.match(value) else None
 
 
 def media_type(*names: str | None) -> str | None:
     """Tell the type by the first file name or URL whose extension is known."""
     for each in names:
-        path = re.split("[?#]", each or "", maxsplit=1)[0]
+        path = (each or "").partition("?")[0].partition("#")[0]
         found = _MEDIA_TYPES.get(path.rpartition("/")[2].rpartition(".")[2].lower())
         if found:
             return found

@@ -30,7 +30,9 @@ _CLASSES: Final = tuple(
         ("value|array|required|^(max|min)", Code.INVALID_INPUT, False),
     )
 )
-_TAKEN: Final = re.compile("(?:conflict|duplicate).*taskuuid|taskuuid.*conflict", re.IGNORECASE)
+_TAKEN: Final = re.compile(
+    "(?:conflict|duplicate).{0,40}taskuuid|taskuuid.{0,40}conflict", re.IGNORECASE
+)
 
 
 def classify(code: str | None) -> tuple[Code, bool] | None:

@@ -1,5 +1,6 @@
 """What Runware's tasks take: the documented captions, and what all task types share."""
 
+import re
 from typing import Final
 
 from service.providers import Doubt, Operation
@@ -9,16 +10,18 @@ from service.providers.runware_types import SHORT_SECONDS
 MOST_RESULTS: Final = 20
 
 _BASE64: Final = "[A-Za-z0-9+/]+={0,2}"
-_IMAGE: Final = "|".join(
-    (
-        UUID,
-        f"data:image/(?:png|jpe?g|webp);base64,{_BASE64}",
-        # PNG, JPEG and WEBP, the supported formats, as their first bytes look in base64.
-        "(?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/]*={0,2}",
-        WEB_URL,
+_IMAGE: Final = re.compile(
+    "|".join(
+        (
+            UUID.pattern,
+            f"data:image/(?:png|jpe?g|webp);base64,{_BASE64}",
+            # PNG, JPEG and WEBP, the supported formats, as their first bytes look in base64.
+            "(?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/]*={0,2}",
+            WEB_URL.pattern,
+        )
     )
 )
-_AIR: Final = "[A-Za-z0-9_.-]+(?::[A-Za-z0-9_.-]+)+@[A-Za-z0-9_.-]+"
+_AIR: Final = re.compile("[A-Za-z0-9_.-]+(?::[A-Za-z0-9_.-]+)+@[A-Za-z0-9_.-]+")
 
 COMMON: Final = (
     Input(

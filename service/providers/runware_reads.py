@@ -21,7 +21,7 @@ _SPEAKING: Final = frozenset({400, 404})
 
 # A task may also have failed for a model or an image that was not found: it is known, then.
 _NOT_FOUND: Final = re.compile(
-    "^(task|uuid|response|result|details)*(notfound|expired)$", re.IGNORECASE
+    "^(task|uuid|response|result|details){0,5}(notfound|expired)$", re.IGNORECASE
 )
 _OF_READS: Final = frozenset({Code.RATE_LIMITED, Code.UNAUTHORIZED})
 _PARAMETERS: Final = ("taskType", "taskUUID", "apiKey")

@@ -1,5 +1,6 @@
 """The table of useapi.net's endpoints: a row for each, with its inputs."""
 
+import re
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +17,10 @@ STYLES: Final = (
     *("in-motion", "terracotta"),
 )
 RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
+
+_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
+# URL clients resolve a segment of dots, encoded or not, as a step through the path.
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
 
 REPLY: Final = (
     Input(
@@ -38,7 +43,7 @@ COMMON: Final = (
         name="email",
         kind="string",
         summary="The Runway account to use; any available one if not given.",
-        pattern=r"[^\s@]+@[^\s@]+",
+        pattern=_EMAIL,
         form="an e-mail address",
     ),
     Input(
@@ -128,8 +133,7 @@ DESCRIBE: Final = Endpoint(
                 kind="string",
                 summary="The image asset, as POST assets and GET assets name it.",
                 required=True,
-                # URL clients resolve a segment of dots, encoded or not, as a step through the path.
-                pattern=r"(?!\.{1,2}$).+",
+                pattern=_SEGMENT,
                 form="the id of an image asset",
                 example="user:12345-runwayml:me@example.com-asset:…",
             ),
