@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import Fault, Invalid
+from service.threads import in_thread_if_large
 from service.untrusted import Unreadable, read_json
 
 MAX_BODY: Final = 8 * 1024 * 1024
@@ -55,8 +56,9 @@ async def read_json_body(request: Request) -> Any:
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+    body = await read_body(request)
     try:
-        return read_json(await read_body(request))
+        return await in_thread_if_large(len(body), read_json, body)
     except Unreadable as exc:
         raise Invalid([Fault("", str(exc))], "The body is not readable.", "invalid_json") from exc
 

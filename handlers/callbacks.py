@@ -11,10 +11,11 @@ from starlette.types import Receive, Scope, Send
 from handlers.bodies import read_body
 from handlers.doors import Nothing, Visit
 from handlers.lists import Listed, Paged, listed
-from service.callbacks import CallbackView, Verdict, view
+from service.callbacks import Callback, CallbackView, Verdict, view
 from service.context import Context
 from service.metrics import count_callback
 from service.redaction import redacted_text
+from service.threads import in_thread_if_large
 
 _REF: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAX_TOKEN: Final = 256
@@ -78,14 +79,19 @@ async def _body(request: Request, provider: str) -> bytes:
 async def show(visit: Visit[Nothing]) -> CallbackView:
     """Look at one callback as it came in, with secrets redacted."""
     callback = await visit.context.store.callback(visit.tenant, visit.id("cb"))
-    return view(callback, redacted_text(callback.body))
+    return await _shown(callback)
 
 
 async def replay(visit: Visit[Nothing]) -> CallbackView:
     """Process a stored callback again, as if it came now: after an adapter was mended."""
     context = visit.context
     callback = await context.store.callback(visit.tenant, visit.id("cb"))
-    return view(await context.intake.replay(callback), redacted_text(callback.body))
+    return await _shown(await context.intake.replay(callback))
+
+
+async def _shown(callback: Callback) -> CallbackView:
+    body = callback.body
+    return view(callback, await in_thread_if_large(len(body), redacted_text, body))
 
 
 async def listing(visit: Visit[CallbacksQuery]) -> Listed[CallbackView]:

@@ -16,9 +16,10 @@ from service.job_view import JobView, cancellation, view
 from service.jobs import Job, Status
 from service.moves import Moves
 from service.orders import MAX_ORDERS, Order, idempotency
-from service.ports import Submission
+from service.ports import Idempotency, NewJob, Submission
 from service.redaction import redacted_json
 from service.submissions import RETRYABLE, canceled, retried
+from service.threads import LARGE, in_thread_if_large
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,21 +37,27 @@ class JobsQuery(Paged, frozen=True, kw_only=True):
 async def submit(visit: Visit[Nothing]) -> JobView | Listed[JobView]:
     """Submit a job, or up to 100 in an array: all or none."""
     given = await read_json_body(visit.request)
-    orders = _orders(given)
-    key = idempotency(visit.request.headers.get("idempotency-key"), given)
-    context = visit.context
-    new = context.desk.take(visit.tenant, orders, context.clock())
+    context, headers = visit.context, visit.request.headers
+    size = int(headers.get("content-length", LARGE))
+    new, key = await in_thread_if_large(size, _taken, visit, given)
     jobs, fresh = await context.mover.add(new, key)
     inputs = {one.job.id: one.input for one in new} if fresh else await _inputs(context, jobs)
-    headers = {} if fresh else {"idempotent-replayed": "true"}
+    told = {} if fresh else {"idempotent-replayed": "true"}
     if (seconds := preferred_wait(visit)) is not None:
         jobs = await until_ended(visit, jobs, seconds)
-        headers["preference-applied"] = f"wait={seconds}"
+        told["preference-applied"] = f"wait={seconds}"
     status = 200 if seconds is not None and all(job.ended for job in jobs) else 202
-    views = [_shown(job, inputs.get(job.id)) for job in jobs]
+    views = [await _shown(job, inputs.get(job.id)) for job in jobs]
     if isinstance(given, list):
-        return visit.reply(Listed(data=views), status, headers)
-    return visit.reply(views[0], status, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
+        return visit.reply(Listed(data=views), status, told)
+    return visit.reply(views[0], status, {**told, "location": f"/v1/jobs/{jobs[0].id}"})
+
+
+def _taken(visit: Visit[Nothing], given: Any) -> tuple[list[NewJob], Idempotency | None]:
+    """Check the whole body and make its jobs; nothing of it waits, so a thread may do it."""
+    context, name = visit.context, visit.request.headers.get("idempotency-key")
+    new = context.desk.take(visit.tenant, _orders(given), context.clock())
+    return new, idempotency(name, given)
 
 
 def _orders(given: Any) -> list[Order]:
@@ -70,7 +77,7 @@ async def show(visit: Visit[JobQuery]) -> JobView:
         headers["preference-applied"] = f"wait={seconds}"
     if visit.query.expand == "raw":
         body = await context.store.last_body(job.id)
-        raw = msgspec.Raw(redacted_json(body))
+        raw = await _redacted(body)
         return visit.reply(replace(await _whole(context, job), raw=raw), 200, headers)
     headers["etag"] = entity_tag(job)
     if is_known(visit, headers["etag"]):
@@ -118,7 +125,7 @@ async def listing(visit: Visit[JobsQuery]) -> Listed[JobView]:
     query = visit.query
     jobs = await visit.context.store.jobs(visit.tenant, query.wanted(), query.page())
     inputs = await _inputs(visit.context, jobs)
-    views = [_shown(job, inputs.get(job.id)) for job in jobs]
+    views = [await _shown(job, inputs.get(job.id)) for job in jobs]
     return listed(views, query.limit, [job.id for job in jobs])
 
 
@@ -127,8 +134,12 @@ async def _inputs(context: Context, jobs: Sequence[Job]) -> dict[str, bytes]:
 
 
 async def _whole(context: Context, job: Job) -> JobView:
-    return _shown(job, (await context.store.inputs([job.id])).get(job.id))
+    return await _shown(job, (await context.store.inputs([job.id])).get(job.id))
 
 
-def _shown(job: Job, given: bytes | None) -> JobView:
-    return replace(view(job), input=msgspec.Raw(redacted_json(given)))
+async def _shown(job: Job, given: bytes | None) -> JobView:
+    return replace(view(job), input=await _redacted(given))
+
+
+async def _redacted(body: bytes | None) -> msgspec.Raw:
+    return msgspec.Raw(await in_thread_if_large(len(body or b""), redacted_json, body))

@@ -16,6 +16,7 @@ from service.metrics import count_callback
 from service.moves import Mover, Moves
 from service.providers import Provider
 from service.submissions import doubted
+from service.threads import in_thread_if_large
 from service.untrusted import Unreadable
 
 GROUP: Final = 128
@@ -51,7 +52,7 @@ class Intake:
 
     async def receive(self, provider: str, ref: str, body: bytes) -> Judged:
         """Judge one callback; when this returns, all that follows from it is on disk."""
-        arrival = _arrival(provider, ref, body, self._read)
+        arrival = await self._arrival(provider, ref, body)
         judged = await self._batches.put(arrival)
         count_callback(provider, judged.verdict)
         log.info(
@@ -68,7 +69,7 @@ class Intake:
         """Judge a stored callback again and let it move its job now."""
         if len(callback.body) >= KEPT_UNREADABLE and callback.verdict is Verdict.UNREADABLE:
             raise Conflict("Only the first 64 KiB of it were kept: that is not the whole callback.")
-        arrival = _arrival(callback.provider, callback.ref, callback.body, self._read)
+        arrival = await self._arrival(callback.provider, callback.ref, callback.body)
         judged = [callback]
 
         def act(moves: Moves) -> None:
@@ -80,6 +81,9 @@ class Intake:
 
         await self._mover.change([callback.ref], act)
         return judged[0]
+
+    async def _arrival(self, provider: str, ref: str, body: bytes) -> Arrival:
+        return await in_thread_if_large(len(body), _arrival, provider, ref, body, self._read)
 
     def _may_ask(self, job: Job) -> bool:
         return self._reconcile and self._providers[job.provider].look_up(job, 0) is not None

@@ -160,6 +160,8 @@ def advance(job: Job, report: Report, at: int) -> Job | None:
 def _kept(job: Job, report: Report) -> Job | None:
     if report.output is None or (report.part in job.seen if report.part else job.output):
         return None
+    if len(job.seen) >= job.parts:
+        return None
     seen = (*job.seen, report.part) if report.part else job.seen
     return replace(
         job,

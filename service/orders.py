@@ -183,7 +183,7 @@ def _own_faults(order: Order) -> list[Fault]:
         faults.append(Fault("tags", f"may have at most {MAX_TAGS} entries"))
     faults += [
         Fault(f"tags[{n}]", f"must have 1 to {MAX_TAG} characters")
-        for n, tag in enumerate(order.tags or ())
+        for n, tag in enumerate((order.tags or [])[:MAX_TAGS])
         if not 1 <= len(tag) <= MAX_TAG
     ]
     return faults

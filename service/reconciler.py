@@ -12,6 +12,7 @@ from service.metrics import READS
 from service.moves import Mover, Moves
 from service.ports import CheckLease, Settled
 from service.providers import Finding, Reply, Unknown
+from service.threads import in_thread_if_large
 
 READ_SECONDS: Final = 20.0
 _TOO_MANY, _SERVER_ERROR = 429, 500
@@ -54,7 +55,8 @@ class Reconciler:
             reply = await line.client.send(call, READ_SECONDS)
             if not isinstance(reply, Reply) or _is_away(reply):
                 return None
-            finding = line.provider.read_look_up(reply, job, step)
+            read, size = line.provider.read_look_up, len(reply.body)
+            finding = await in_thread_if_large(size, read, reply, job, step)
             if not isinstance(finding, Unknown):
                 return finding
             step += 1

@@ -8,7 +8,7 @@ import msgspec
 
 from service.untrusted import Unreadable, read_json
 
-_SECRET_NAMES: Final = re.compile("token|secret|password|api_?key|authorization", re.IGNORECASE)
+_SECRETS: Final = ("token", "secret", "password", "apikey", "api_key", "authorization")
 _SLASH: Final = r"(?:\\{0,4}/|%(?:25){0,3}2[Ff]|\\{1,4}u002[Ff])"
 _QUESTION: Final = r"(?:\?|%(?:25){0,3}3[Ff]|\\{1,4}u003[Ff])"
 _PATH: Final = rf"[^\s\"?%\\]*+(?:(?!{_QUESTION})[%\\][^\s\"?%\\]*+){{0,64}}+"
@@ -30,22 +30,23 @@ def redacted_json(body: bytes | None) -> bytes:
     if not body:
         return b"null"
     try:
-        return msgspec.json.encode(_shown(read_json(body)))
+        return msgspec.json.encode(_shown(read_json(body), body))
     except Unreadable:
-        return msgspec.json.encode(_shown(body.decode("utf-8", "replace")))
+        return msgspec.json.encode(_shown(body.decode("utf-8", "replace"), body))
 
 
 def redacted_text(body: bytes) -> str:
     """Show a body as text: JSON without its secrets, anything else without our signatures."""
     try:
-        return msgspec.json.encode(_shown(read_json(body))).decode()
+        return msgspec.json.encode(_shown(read_json(body), body)).decode()
     except Unreadable:
-        return str(_shown(body.decode("utf-8", "replace").replace("\x00", "\ufffd")))
+        return str(_shown(body.decode("utf-8", "replace").replace("\x00", "\ufffd"), body))
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, body: bytes) -> Any:
     """Redact *value*; the URLs are counted first, so that no body takes more than a moment."""
-    urls = msgspec.json.encode(value).count(b"callbacks")
+    plain = body if b"\\u00" not in body else msgspec.json.encode(value)
+    urls = plain.count(b"callbacks")
     return _redacted(value, _without_queries if urls <= MAX_URLS else _without_urls)
 
 
@@ -61,13 +62,17 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
 
 def _field(name: str, value: Any, redact: Callable[[str], str]) -> Any:
     """Numbers under a secret name are counts (`max_tokens`); anything else is hidden."""
-    if _SECRET_NAMES.search(name) and isinstance(value, str | list | dict):
-        return _HIDDEN
-    return _redacted(value, redact)
+    if isinstance(value, str | list | dict):
+        if any(map(name.casefold().__contains__, _SECRETS)):
+            return _HIDDEN
+        return _redacted(value, redact)
+    return value
 
 
 def _without_queries(text: str) -> str:
     """Hide each query whole: the signature may stand anywhere in it, in any encoding."""
+    if "callbacks" not in text:
+        return text
     return _CALLBACK_QUERY.sub(lambda url: f"{url[1]}?{_HIDDEN}" if url[2] else url[1], text)
 
 

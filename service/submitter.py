@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from service.admission import Queue, admit
@@ -18,11 +19,11 @@ from service.lines import Line
 from service.metrics import ANSWERS
 from service.moves import Mover, Moves
 from service.ports import Changes, RawAnswer, Store
-from service.providers import Answer, Busy, Operation, Reply, Task, Unknown
+from service.providers import Answer, Busy, Call, Operation, Reply, Task, Unknown
 from service.signing import CallbackTokens
 from service.submissions import admitted
+from service.threads import in_thread_if_large
 from service.times import SECOND
-from service.untrusted import read_json
 
 IDLE_SECONDS: Final = 1.0
 LEASE_MARGIN: Final = 30 * SECOND
@@ -116,20 +117,30 @@ class Submitter:
         except Unavailable as exc:
             await self._take_answers(jobs, _unsent(jobs, str(exc)), None)
             return
-        tasks = [self._task(job, operation, inputs[job.id]) for job in jobs]
-        call = provider.submit(tasks)
+        size = sum(map(len, inputs.values()))
+        tasks, call = await in_thread_if_large(size, self._prepared, jobs, inputs)
         if self._clock() + int(operation.answer_timeout_seconds * SECOND) > _leased_until(jobs):
             await self._take_answers(jobs, _unsent(jobs, "its lease ends too soon"), None)
             return
         reply = await line.client.send(call, operation.answer_timeout_seconds)
         if isinstance(reply, Reply):
-            await self._take_answers(jobs, provider.read_answer(reply, tasks), reply)
+            read, size = provider.read_answer, len(reply.body)
+            answers = await in_thread_if_large(size, read, reply, tasks)
+            await self._take_answers(jobs, answers, reply)
         else:
             await self._take_answers(jobs, {job.ref: reply for job in jobs}, None)
 
-    def _task(self, job: Job, operation: Operation, given: bytes) -> Task:
-        url = None if operation.at_once else self._callback_url(job)
-        return Task(ref=job.ref, operation=job.operation, input=read_json(given), callback_url=url)
+    def _prepared(
+        self, jobs: Sequence[Job], inputs: Mapping[str, bytes]
+    ) -> tuple[list[Task], Call]:
+        """Put *jobs*, which are of one operation, into one request."""
+        tasks = [self._task(job, inputs[job.id]) for job in jobs]
+        return tasks, self._lines[jobs[0].provider].provider.submit(tasks)
+
+    def _task(self, job: Job, given: bytes) -> Task:
+        url = None if self._operation(job).at_once else self._callback_url(job)
+        fields = msgspec.json.decode(given)  # checked and encoded by us, when the job was taken
+        return Task(ref=job.ref, operation=job.operation, input=fields, callback_url=url)
 
     def _callback_url(self, job: Job) -> str:
         base = self._lines[job.provider].callback_base

@@ -1,7 +1,7 @@
 """The subscription: where a tenant wants events sent, which ones, and under which signature."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, Protocol
 
@@ -15,6 +15,7 @@ from service.times import rfc3339, rfc3339_or_none
 MAX_IN_FLIGHT: Final = 8
 """POSTs under way at one receiver, unless its subscription says otherwise."""
 
+MAX_PATTERNS: Final = 100
 MAX_HEADER: Final = 4096
 _HEADER_RULE: Final = f"must be up to {MAX_HEADER} printable ASCII characters"
 _GROUPS: Final = frozenset({"*", *(f"{name.split('.')[0]}.*" for name in TYPES)})
@@ -199,9 +200,11 @@ def document_of(payload: bytes) -> Mapping[str, Any]:
     }
 
 
-def pattern_faults(patterns: Iterable[str], path: str) -> list[Fault]:
-    """Refuse patterns that could never match."""
+def pattern_faults(patterns: Sequence[str], path: str) -> list[Fault]:
+    """Refuse patterns that could never match, and more of them than there are."""
     known = TYPES.keys() | _GROUPS
+    if len(patterns) > MAX_PATTERNS:
+        return [Fault(path, f"may have at most {MAX_PATTERNS} entries")]
     return [
         Fault(
             f"{path}[{n}]",

@@ -211,6 +211,13 @@ def test_an_expired_job_keeps_the_parts_that_came_late() -> None:
     assert (second.status, second.error) == (Status.SUCCEEDED, None)
 
 
+def test_a_canceled_job_keeps_no_more_results_than_it_has_parts() -> None:
+    job = a_job(status=Status.CANCELED, parts=2)
+    results = [a_part(str(n), output=Output(text=str(n))) for n in range(4)]
+
+    assert told(job, *results).seen == ("0", "1")
+
+
 def test_a_job_ends_with_the_last_of_its_parts() -> None:
     job = a_job(status=Status.SUBMITTED, parts=3)
 

@@ -96,6 +96,13 @@ def test_too_many_tags_are_refused() -> None:
     assert faults(frames(tags=["t"] * 21)) == {"tags": "may have at most 20 entries"}
 
 
+def test_of_far_too_many_entries_few_faults_are_told() -> None:
+    told = faults(frames(tags=[""] * 99_000, reply_events=["x"] * 99_000))
+
+    assert told.pop("reply_events") == "may have at most 100 entries"
+    assert told.keys() == {"tags", *(f"tags[{n}]" for n in range(20))}
+
+
 @pytest.mark.parametrize("seconds", [-1, 0, 7 * 86_400 + 1])
 def test_a_deadline_is_within_a_week(seconds: int) -> None:
     assert list(faults(frames(deadline_seconds=seconds))) == ["deadline_seconds"]

@@ -107,7 +107,6 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "/callbacks/a? ", ""),
         ("/callbacks/a?t=", "a", ""),
     ],
-    "service.redaction._SECRET_NAMES": [("", "toke", ""), ("", "api_", "\n"), ("", "a", "\n")],
     "service.sandbox.magic._STATUS": [("", "[200 ", ""), ("", "[", ""), ("", "[200 1 after ", "")],
     "service.sandbox.magic._WORD": [("", "[", ""), ("", "[slow ", ""), ("[", "a", "")],
     "service.sandbox.runware_checks._AIR": [("", "a", ""), ("a:", "a", "!"), ("a:a@", "a", "!")],

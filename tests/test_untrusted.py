@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.untrusted import DEPTH, Unreadable, read_json
+from service.untrusted import DEPTH, MAX_VALUES, Unreadable, read_json
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -93,6 +93,38 @@ def test_json_is_read(body: bytes, value: object) -> None:
 def test_what_could_not_be_stored_and_shown_again_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable, match=r"JSON"):
         read_json(body)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1] * (MAX_VALUES - 1),
+        {str(n): 1 for n in range(MAX_VALUES - 1)},
+        [[1, 2]] * (MAX_VALUES // 3 - 1),
+        [{"a": "[{,"}] * (MAX_VALUES // 2 - 1),
+        ["\\", '"', '\\"[', ",,,,,,,,,,"] * (MAX_VALUES // 4 - 1),
+        [",[{" * MAX_VALUES, '",[{' * MAX_VALUES, '\\,"' * MAX_VALUES],
+    ],
+    ids=["list", "object", "lists", "objects", "quotes", "marks in strings"],
+)
+def test_a_hundred_thousand_values_are_read_and_marks_in_strings_do_not_count(value: Any) -> None:
+    assert read_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1] * MAX_VALUES,
+        {str(n): 1 for n in range(MAX_VALUES)},
+        [[1, 2]] * (MAX_VALUES // 3 + 1),
+        [{"a": "[{,"}] * (MAX_VALUES // 2 + 1),
+        ["\\", '"', '\\"[', ",,,,,,,,,,"] * (MAX_VALUES // 4 + 1),
+    ],
+    ids=["list", "object", "lists", "objects", "quotes"],
+)
+def test_more_than_a_hundred_thousand_values_are_unreadable(value: Any) -> None:
+    with pytest.raises(Unreadable, match="more than 100000 values"):
+        read_json(json.dumps(value).encode())
 
 
 @given(st.binary() | st.lists(FRAGMENTS).map(b"".join))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from service.jobs import Report, Status
 from service.outputs import Code, JobError, Stage
 from service.providers import Busy, Reply
-from service.providers.reading import entries, fields, json_or_none, number, text
+from service.providers.reading import MAX_ITEMS, entries, fields, json_or_none, number, text
 
 BUSY: Final = frozenset({408, 429, 503, 504})
 LONGEST_DELAY_SECONDS: Final = 3600.0  # a provider's slip must not park a job for weeks
@@ -126,7 +126,7 @@ def _delay(reply: Reply) -> float | None:
 
     Points in time are measured from the answer's own Date, and mean nothing without it.
     """
-    body = entries(json_or_none(reply.body))
+    body = entries(json_or_none(reply.body))[:MAX_ITEMS]
     told = (reply.headers.get("retry-after"), *(fields(each).get("retryAfter") for each in body))
     delays = (_seconds(each, reply.headers.get("date")) for each in told)
     found = next((each for each in delays if each is not None), None)

@@ -9,6 +9,8 @@ from service.untrusted import Unreadable, read_json
 _NUMBER: Final = re.compile("[0-9]{1,20}")
 _WEB_URL: Final = re.compile(r"(?i)https?://[^\s/]")
 _LARGEST: Final = 2**63 - 1
+MAX_ITEMS: Final = 1000
+"""Things in one body that are taken in one by one; what is a result's own data may hold more."""
 _MEDIA_TYPES: Final = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -52,6 +54,14 @@ def entries(value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
     return [] if value is None else [value]
+
+
+def few(*values: Any) -> list[Any]:
+    """Read lists of what is taken in one by one; Unreadable when they hold more than 1,000."""
+    found = [each for value in values for each in entries(value)]
+    if len(found) > MAX_ITEMS:
+        raise Unreadable(f"more than {MAX_ITEMS} items")
+    return found
 
 
 def text(value: Any) -> str | None:

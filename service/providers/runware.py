@@ -83,11 +83,10 @@ class Runware:
         return send("POST", "", [_written(task) for task in tasks])
 
     def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
-        items: dict[str | None, list[Item]] = defaultdict(list)
-        for item in read_items(json_or_none(reply.body)):
-            items[item.ref].append(item)
-        shared = _shared(items[None], len(tasks))
-        return {task.ref: _answer(reply, items[task.ref.lower()] or shared) for task in tasks}
+        try:
+            return _answers(reply, read_items(read_json(reply.body)), tasks)
+        except Unreadable:
+            return _answers(reply, [], tasks)
 
     def read_callback(self, body: bytes) -> list[Report]:
         reports = read_reports(read_items(read_json(body)))
@@ -114,7 +113,7 @@ def _standing(reply: Reply) -> JobError | None:
     value = json_or_none(reply.body)
     if code_for(reply.status) is Code.UNAUTHORIZED:
         return refused(reply.status, None).error
-    if failures := [item for item in read_items(value) if item.is_failure]:
+    if failures := [item for item in _readable(value) if item.is_failure]:
         errors = (error_of(item.fields, Stage.SUBMIT) for item in failures)
         return next((error for error in errors if error.code is not Code.INVALID_INPUT), None)
     if taken(reply.status):
@@ -122,10 +121,25 @@ def _standing(reply: Reply) -> JobError | None:
     return refused(reply.status, message_of(value)).error
 
 
+def _readable(value: Any) -> list[Item]:
+    try:
+        return read_items(value)
+    except Unreadable:
+        return []
+
+
 def _written(task: Task) -> dict[str, Any]:
     webhook = {"webhookURL": task.callback_url} if task.callback_url else {}
     named = {"taskType": task.operation, "taskUUID": task.ref}
     return task.input | named | {"deliveryMethod": "async"} | webhook
+
+
+def _answers(reply: Reply, said: Sequence[Item], tasks: Sequence[Task]) -> dict[str, Answer]:
+    items: dict[str | None, list[Item]] = defaultdict(list)
+    for item in said:
+        items[item.ref].append(item)
+    shared = _shared(items[None], len(tasks))
+    return {task.ref: _answer(reply, items[task.ref.lower()] or shared) for task in tasks}
 
 
 def _shared(nameless: list[Item], tasks: int) -> list[Item]:

@@ -17,6 +17,7 @@ from service.providers.reading import (
     amount,
     count,
     entries,
+    few,
     fields,
     ratio,
     text,
@@ -76,8 +77,13 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_items(value: Any) -> list[Item]:
-    """Take every item out of its envelope; none where *value* is not Runware's."""
-    return [item for envelope in entries(value) for item in _opened(fields(envelope))]
+    """Take every item out of its envelope; none where *value* is not Runware's.
+
+    Unreadable when there are more than 1,000 in all envelopes together.
+    """
+    envelopes = [fields(envelope) for envelope in few(value)]
+    few(*(envelope.get(key) for envelope in envelopes for key in ("data", "errors", "error")))
+    return [item for envelope in envelopes for item in _opened(envelope)]
 
 
 def read_reports(items: list[Item]) -> list[Report]:

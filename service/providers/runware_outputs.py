@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from service.outputs import Artifact, Output
-from service.providers.reading import entries, fields, kind_of, media_type, text, web_url
+from service.providers.reading import few, fields, kind_of, media_type, text, web_url
 
 MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")
 _INLINE: Final = ("DataURI", "Base64Data")
@@ -47,7 +47,7 @@ def _artifact(item: dict[str, Any], stem: str) -> Artifact | None:
 
 def _files(item: dict[str, Any]) -> list[Artifact | None]:
     """Take what a 3D model consists of: it comes as a list of files, unlike all else."""
-    return [_file(fields(each)) for each in entries(fields(item.get("outputs")).get("files"))]
+    return [_file(fields(each)) for each in few(fields(item.get("outputs")).get("files"))]
 
 
 def _file(each: dict[str, Any]) -> Artifact | None:

@@ -11,9 +11,10 @@ from service.outputs import Code, Output
 from service.providers import Call, Finding, Gone, Reply, Unknown
 from service.providers.answers import message_of, taken
 from service.providers.calls import send
-from service.providers.reading import entries, json_or_none
+from service.providers.reading import entries
 from service.providers.runware_errors import classify, code_of, is_taken
 from service.providers.runware_items import Item, read_items, read_reports
+from service.untrusted import Unreadable, read_json
 
 _READS: Final = ("getResponse", "getTaskDetails")
 _SPEAKING: Final = frozenset({400, 404})
@@ -36,9 +37,12 @@ def look_up(job: Job, step: int) -> Call | None:
 def read_look_up(reply: Reply, job: Job, step: int) -> Finding:
     if not taken(reply.status) and reply.status not in _SPEAKING:
         return Unknown(message=f"the read was answered with HTTP status {reply.status}")
-    said = read_items(json_or_none(reply.body))
-    items = [item for item in said if item.ref in (None, job.ref.lower())]
-    reports = _kept(items, job) if step else _told(items, job)
+    try:
+        said = read_items(read_json(reply.body))
+        items = [item for item in said if item.ref in (None, job.ref.lower())]
+        reports = _kept(items, job) if step else _told(items, job)
+    except Unreadable as exc:
+        return Unknown(message=f"the answer to the read cannot be read: {exc}")
     if reports:
         return reports
     # getResponse knows active tasks only, so that its word is not the last.

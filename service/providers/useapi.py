@@ -66,7 +66,10 @@ class UseApi:
         return send(row.method, path, body | reply_url | {"replyRef": task.ref})
 
     def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
-        return {task.ref: _answer(reply, task) for task in tasks}
+        try:
+            return {task.ref: _answer(reply, fields(read_json(reply.body)), task) for task in tasks}
+        except Unreadable:
+            return {task.ref: _answer(reply, {}, task) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
         report = read_task(fields(read_json(body)))
@@ -79,7 +82,10 @@ class UseApi:
         return None if operation is not None and operation.at_once else look_up(job, step)
 
     def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
-        return read_look_up(reply, job, step)
+        try:
+            return read_look_up(reply, job, step)
+        except Unreadable as exc:
+            return Unknown(message=f"the answer to the read cannot be read: {exc}")
 
     def check(self) -> Call | None:
         """Ask for the accounts; their passwords and tokens come masked, and nobody keeps them."""
@@ -98,8 +104,7 @@ def _standing(reply: Reply) -> JobError | None:
     return refused(status, _OBSTACLES.get(status) or message_of(body), refusal(status)).error
 
 
-def _answer(reply: Reply, task: Task) -> Answer:
-    body = fields(json_or_none(reply.body))
+def _answer(reply: Reply, body: dict[str, Any], task: Task) -> Answer:
     status = status_of(reply, body)
     if status == _TOO_MANY and (running := find_running(body.get("runningTasks"), task.ref)):
         return running

@@ -9,8 +9,8 @@ from service.jobs import Job, Report, Status
 from service.providers import Call, Finding, Gone, Reply, Unknown
 from service.providers.answers import message_of, taken
 from service.providers.calls import get, segment
-from service.providers.reading import entries, fields, json_or_none, text
-from service.providers.useapi_tasks import read_task, refusal_code
+from service.providers.reading import few, fields, json_or_none, text
+from service.providers.useapi_tasks import names_task, read_task, refusal_code
 
 _GONE: Final = frozenset({404, 410})
 _PAGE: Final = {"offset": 0, "limit": 100}
@@ -39,8 +39,7 @@ def read_look_up(reply: Reply, job: Job, step: int) -> Finding:
 def status_of(reply: Reply, body: dict[str, Any]) -> int:
     """Trust the body's `code` over a 200 that carries no task."""
     told = refusal_code(body)
-    carries_task = read_task(body).task_id is not None
-    return told if told and taken(reply.status) and not carries_task else reply.status
+    return told if told and taken(reply.status) and not names_task(body) else reply.status
 
 
 def find_running(told: Any, ref: str, task_id: str | None = None) -> Report | None:
@@ -89,7 +88,7 @@ def _ours(report: Report, job: Job) -> Report:
 def _find(told: Any, ref: str, task_id: str | None) -> dict[str, Any] | None:
     """Search a list, or the lists of several accounts by name."""
     lists = told.values() if isinstance(told, dict) else [told]
-    tasks = (fields(item) for each in lists for item in entries(each))
+    tasks = map(fields, few(*lists))
     return next((task for task in tasks if _is_ours(task, ref, task_id)), None)
 
 

@@ -9,6 +9,7 @@ from service.providers.answers import code_for, message_of, retryable, worded
 from service.providers.reading import (
     count,
     entries,
+    few,
     fields,
     identifier,
     kind_of,
@@ -54,7 +55,7 @@ def read_task(body: dict[str, Any]) -> Report:
     artifacts = _artifacts(task) if status is Status.SUCCEEDED else ()
     report = Report(
         refs=_refs(body),
-        task_id=identifier(task.get("taskId")) or identifier(task.get("id")),
+        task_id=_task_id(task),
         status=status,
         provider_status=word,
         progress=ratio(task.get("progressRatio")),
@@ -70,6 +71,10 @@ def says_something(report: Report) -> bool:
     return any((report.refs, report.task_id, report.status, report.provider_status))
 
 
+def names_task(body: dict[str, Any]) -> bool:
+    return _task_id(_flat(body)) is not None
+
+
 def refusal_code(body: dict[str, Any]) -> int | None:
     """Read `code`, which repeats the HTTP status, where it tells of a refusal."""
     code = count(_flat(body).get("code"))
@@ -83,6 +88,10 @@ def _flat(body: dict[str, Any]) -> dict[str, Any]:
         inner = fields(body.get(nest))
         task |= {key: value for key, value in inner.items() if value is not None}
     return task
+
+
+def _task_id(task: dict[str, Any]) -> str | None:
+    return identifier(task.get("taskId")) or identifier(task.get("id"))
 
 
 def _refs(body: dict[str, Any]) -> tuple[str, ...]:
@@ -153,7 +162,7 @@ def refusal(status: int) -> Code:
 
 def _artifacts(task: dict[str, Any]) -> tuple[Artifact, ...]:
     kind = _kind_by_task(text(task.get("taskType")) or "")
-    read = (_artifact(fields(item), kind) for item in entries(task.get("artifacts")))
+    read = (_artifact(fields(item), kind) for item in few(task.get("artifacts")))
     return tuple(artifact for artifact in read if artifact is not None)
 
 
