@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from handlers.doors import Visit
@@ -20,24 +21,23 @@ def preferred_wait(visit: Visit[Any]) -> int | None:
 
 
 async def until_ended(visit: Visit[Any], jobs: Sequence[Job], seconds: int) -> list[Job]:
-    """Wait for the end of all *jobs*, but no longer than *seconds*; woken by their events."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    return list(await asyncio.gather(*(_until_ended(visit, job, deadline) for job in jobs)))
+    """Wait until all *jobs* have ended, *seconds* at most; returns them as they then stand."""
+    feed = visit.context.feed
+    with ExitStack() as bells:
+        ends = {job.id: bells.enter_context(feed.bell(job.id)) for job in jobs}
+        now = await _as_they_stand(visit, jobs)
+        waits = [ends[job.id].wait() for job in now if not job.ended]
+        if not waits:
+            return now
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*waits)
+    return await _as_they_stand(visit, jobs)
 
 
-async def _until_ended(visit: Visit[Any], job: Job, deadline: float) -> Job:
-    feed, store = visit.context.feed, visit.context.store
-    with feed.bell(job.id) as bell:
-        job = await store.job(visit.tenant, job.id)
-        if job.ended:
-            return job
-        try:
-            async with asyncio.timeout_at(deadline):
-                await bell.wait()
-        except TimeoutError:
-            return job
-    return await store.job(visit.tenant, job.id)
+async def _as_they_stand(visit: Visit[Any], jobs: Sequence[Job]) -> list[Job]:
+    found = await visit.context.store.jobs_by_id(visit.tenant, [job.id for job in jobs])
+    return [found.get(job.id, job) for job in jobs]
 
 
 def entity_tag(job: Job) -> str:

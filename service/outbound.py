@@ -3,14 +3,17 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
+from os import strerror
 from typing import Any, Final
 
 import aiohttp
 import httpx
 import msgspec
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
@@ -34,7 +37,15 @@ _AGENT: Final = "Belfry/0.1"
 
 MAX_HEADERS: Final = 32
 MAX_HEADER: Final = 256
+Trace = Callable[[str, Any], Awaitable[None]]
+"""Told by httpcore what a request does, by the names of its documentation's page "Extensions"."""
 _PRIVATE_HEADERS: Final = frozenset({"set-cookie", "authorization", "www-authenticate"})
+log = structlog.get_logger()
+
+
+_NOT_ALLOWED: Final = "the receiver's address is not allowed; BELFRY_ALLOW_TARGETS may allow it"
+_BLOCKED: Final[ContextVar[list[str]]] = ContextVar("blocked")
+"""The addresses that the POST of this task was kept from: for the log alone."""
 
 
 class RefusedAddress(OSError):
@@ -72,20 +83,26 @@ class Poster:
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
         if refused(str(address[0]), self._allowed):
-            raise RefusedAddress(f"{address[0]} is a private or reserved address")
+            _BLOCKED.get([]).append(str(address[0]))
+            raise RefusedAddress(_NOT_ALLOWED)
         lap("connecting")
         return socket.socket(family, kind, protocol)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """POST once and say what came of it; every failure of the other side is an Outcome."""
         at, laps = self._clock(), stopwatch.start()
+        blocked: list[str] = []
+        _BLOCKED.set(blocked)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 outcome = await self._attempt(url, body, headers, at)
         except TimeoutError:
             outcome = Outcome(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            outcome = Outcome(at=at, duration_ms=0, error=_words(exc))
+            error = _NOT_ALLOWED if blocked else _words(exc)
+            outcome = Outcome(at=at, duration_ms=0, error=error)
+        if blocked:
+            log.warning("delivery.blocked", host=URL(url, encoded=True).host, addresses=blocked)
         return _timed(outcome, laps)
 
     async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str], at: int) -> Outcome:
@@ -194,13 +211,18 @@ def retry_after(value: str | None, at: int) -> int | None:
 
 
 def _words(exc: BaseException) -> str:
-    """Say what went wrong without the URL, which may bear a secret in its query."""
+    """Say what went wrong, without the URL, whose query may bear a secret, and any address.
+
+    To which address a name leads inside our network is not for the tenant to know.
+    """
     cause: BaseException = exc
     while (inner := cause.__cause__ or getattr(cause, "os_error", None)) is not None:
         cause = inner
     if isinstance(cause, ssl.SSLError):
         return f"TLS: {cause.reason or 'handshake failed'}"
-    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    text = str(cause)
+    if isinstance(cause, OSError) and not isinstance(cause, socket.gaierror):
+        text = strerror(cause.errno) if cause.errno else "the connection failed"
     return f"{type(cause).__name__}: {text}"[:300]
 
 
@@ -257,17 +279,28 @@ class ProviderClient:
         await self._client.aclose()
 
     async def send(self, call: Call, timeout_seconds: float) -> Reply | Busy | Unknown:
-        """Send *call*: Busy when it never left, Unknown when it left and no answer came."""
+        """Send *call*: Busy when no byte of it left, Unknown when it left and no answer came.
+
+        Whatever goes wrong is told in this way, because nobody else can tell the two apart.
+        """
+        has_left = False
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal has_left
+            has_left = has_left or event == "http11.send_request_headers.started"
+
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self._send(call, timeout_seconds)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as exc:
+                return await self._send(call, timeout_seconds, trace)
+        except Exception as exc:
+            if not isinstance(exc, httpx.HTTPError | httpx.InvalidURL | OSError):
+                log.exception("provider.failed")
+            if has_left:
+                return Unknown(message=f"no answer: {type(exc).__name__}")
             message = f"cannot connect: {type(exc).__name__}"
             return Busy(message=message, retry_after_seconds=RECONNECT_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
-            return Unknown(message=f"no answer: {type(exc).__name__}")
 
-    async def _send(self, call: Call, timeout_seconds: float) -> Reply | Unknown:
+    async def _send(self, call: Call, timeout_seconds: float, trace: Trace) -> Reply | Unknown:
         headers = {"authorization": f"Bearer {self._account.token}"}
         if call.body is not None:
             headers["content-type"] = "application/json"
@@ -277,6 +310,7 @@ class ProviderClient:
             content=call.body,
             headers=headers,
             timeout=httpx.Timeout(timeout_seconds, connect=10, pool=None),
+            extensions={"trace": trace},
         ) as response:
             parts, size = [], 0
             async for part in response.aiter_bytes():

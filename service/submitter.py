@@ -18,8 +18,10 @@ from service.jobs import Job, Status
 from service.lines import Line
 from service.metrics import ANSWERS
 from service.moves import Mover, Moves
+from service.outputs import Code
 from service.ports import Changes, RawAnswer, Store
-from service.providers import Answer, Busy, Call, Operation, Reply, Task, Unknown
+from service.providers import Answer, Busy, Call, Operation, Provider, Reply, Task, Unknown
+from service.providers.answers import failed
 from service.signing import CallbackTokens
 from service.submissions import admitted
 from service.threads import in_thread_if_large
@@ -27,6 +29,11 @@ from service.times import SECOND
 
 IDLE_SECONDS: Final = 1.0
 LEASE_MARGIN: Final = 30 * SECOND
+_NOT_MADE: Final = failed(
+    Code.PROVIDER_ERROR,
+    "The request to the provider could not be made: a fault of this service, which is in its log.",
+    retryable=True,
+)
 log = structlog.get_logger()
 
 
@@ -110,25 +117,39 @@ class Submitter:
             await self._take_answers([job], {job.ref: lost}, None)
 
     async def _send(self, jobs: Sequence[Job]) -> None:
+        """Send *jobs*, which travel together; a fault of our own ends them too, and is logged."""
         line, operation = self._lines[jobs[0].provider], self._operation(jobs[0])
-        provider = line.provider
         try:
             inputs = await self._store.inputs([job.id for job in jobs])
+            size = sum(map(len, inputs.values()))
+            tasks, call = await in_thread_if_large(size, self._prepared, jobs, inputs)
         except Unavailable as exc:
             await self._take_answers(jobs, _unsent(jobs, str(exc)), None)
             return
-        size = sum(map(len, inputs.values()))
-        tasks, call = await in_thread_if_large(size, self._prepared, jobs, inputs)
+        except Exception:
+            log.exception("submitter.failed")
+            await self._take_answers(jobs, {job.ref: _NOT_MADE for job in jobs}, None)
+            return
         if self._clock() + int(operation.answer_timeout_seconds * SECOND) > _leased_until(jobs):
             await self._take_answers(jobs, _unsent(jobs, "its lease ends too soon"), None)
             return
         reply = await line.client.send(call, operation.answer_timeout_seconds)
         if isinstance(reply, Reply):
-            read, size = provider.read_answer, len(reply.body)
-            answers = await in_thread_if_large(size, read, reply, tasks)
-            await self._take_answers(jobs, answers, reply)
+            await self._take_answers(jobs, await self._answers(reply, tasks, line.provider), reply)
         else:
             await self._take_answers(jobs, {job.ref: reply for job in jobs}, None)
+
+    async def _answers(
+        self, reply: Reply, tasks: Sequence[Task], provider: Provider
+    ) -> Mapping[str, Answer]:
+        """Read *reply*; one that our own fault keeps us from reading leaves doubt."""
+        try:
+            read, size = provider.read_answer, len(reply.body)
+            return await in_thread_if_large(size, read, reply, tasks)
+        except Exception as exc:
+            log.exception("submitter.failed")
+            unread = Unknown(message=f"its answer could not be read ({type(exc).__name__})")
+            return {task.ref: unread for task in tasks}
 
     def _prepared(
         self, jobs: Sequence[Job], inputs: Mapping[str, bytes]

@@ -216,7 +216,7 @@ ON CONFLICT (tenant, name) DO NOTHING
 RETURNING name
 
 -- jobs_by_id --
--- The jobs of a repeated request.
+-- Several at once: those of a repeated request, or those that somebody waits for.
 SELECT id, doc FROM jobs WHERE tenant = :tenant AND id {in:jobs}
 
 -- add_callback --

@@ -129,6 +129,12 @@ class JobStore(Part):
     async def job(self, tenant: str, job_id: str) -> Job:
         return job_of(await self._one("job", "job", tenant=tenant, id=job_id))
 
+    async def jobs_by_id(self, tenant: str, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Those of *job_ids* that are there."""
+        async with self._database.reading() as session:
+            rows = await session.rows("jobs_by_id", tenant=tenant, jobs=list(job_ids))
+        return {row["id"]: job_of(row) for row in rows}
+
     async def jobs(self, tenant: str, wanted: Mapping[str, str], page: Page) -> list[Job]:
         rows = await self._list(_LISTS, FILTERS, wanted, page, tenant=tenant)
         return [job_of(row) for row in rows]

@@ -116,13 +116,16 @@ class SqliteDatabase:
             async with asyncio.timeout_at(deadline):
                 await self._lock.acquire()
         try:
-            if self.broken.is_set():
-                raise Unavailable("The store is broken; the service must be started again.")
+            self._refuse_broken()
             await self._refuse_lost_files()
             await self._limit_busy_wait(deadline - loop.time())
             yield
         finally:
             self._lock.release()
+
+    def _refuse_broken(self) -> None:
+        if self.broken.is_set():
+            raise Unavailable("The store is broken; the service must be started again.")
 
     async def _limit_busy_wait(self, seconds: float) -> None:
         """Let BEGIN wait for *seconds*, in quarters, so that it seldom has to be set."""
@@ -187,6 +190,7 @@ class SqliteDatabase:
             async with asyncio.timeout(WAIT_SECONDS):
                 reader = await self._readers.get()
         try:
+            self._refuse_broken()
             with self._translated():
                 yield SqliteSession(reader, self._queries)
         finally:

@@ -3,13 +3,29 @@
 import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.databases import fresh_database, postgres_server, sqlite_file
 from tests.disk_faults import Disk
 from tests.receivers import Receiver, receiving
 from tests.running import Bench, Service, bench_of, running_service
+from tests.watchdog import LIMIT_SECONDS, LONG, WatchedLoop
+
+
+def pytest_configure() -> None:
+    """Log in plain lines: structlog's own tracebacks take longer than what they are about."""
+    plain = structlog.processors.KeyValueRenderer(key_order=["event"])
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            plain,
+        ]
+    )
 
 
 def pytest_collection_finish() -> None:
@@ -19,8 +35,19 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": WatchedLoop}
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which the loop was kept busy, or that is marked `busy_loop`, for too long."""
+    LONG.clear()
+    yield
+    marker = request.node.get_closest_marker("busy_loop")
+    limit = marker.args[0] if marker else LIMIT_SECONDS
+    long = [str(turn) for turn in LONG if turn.seconds > limit]
+    assert not long, "\n".join(["The event loop was kept busy:", *long])
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +98,9 @@ async def service(database_url: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture(scope="module")
-async def steady(anyio_backend: str) -> AsyncIterator[Service]:
+async def steady(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Service]:
     """One service for all tests of a file that only knock: they leave nothing behind."""
-    assert anyio_backend == "asyncio"
+    assert anyio_backend[0] == "asyncio"
     with sqlite_file() as url:
         async with running_service(url) as one:
             yield one

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -22,6 +23,7 @@ from service.sandbox import create_sandbox
 from service.server import Server
 from service.settings import from_env
 from service.streams import HEARTBEAT_SECONDS
+from tests.watchdog import watched
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
@@ -177,7 +179,8 @@ async def running_service(
         service = Service(f"http://127.0.0.1:{port}", context, settings)
         try:
             await server.ready.wait()
-            yield service
+            with watched():
+                yield service
         finally:
             await service.http.aclose()
             server.stop()
@@ -206,7 +209,7 @@ class Bench(Service):
 
     async def ledger(self) -> Json:
         """What the providers were asked, and what they did."""
-        async with httpx.AsyncClient() as client:
+        async with plain_client() as client:
             return dict((await client.get(f"{self.sandbox}/ledger")).json())
 
 
@@ -289,6 +292,16 @@ class ServiceProcess(Client):
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def allow_files(self, more: int | None) -> None:
+        """Let it open so many files beside those it has open; None: as many as it may."""
+        assert self._process is not None
+        pid = self._process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(
+            pid, resource.RLIMIT_NOFILE, (hard if more is None else opened + more, hard)
+        )
 
     async def kill(self) -> None:
         """Take it away without a word."""

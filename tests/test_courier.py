@@ -2,12 +2,14 @@
 
 import asyncio
 from pathlib import Path
+import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.deliveries import EXCERPT_BYTES
 from tests.receivers import Conversation, Receiver, bomb, hang, held_until, receiving, reset, status
-from tests.running import Json, Service, eventually, running_service
+from tests.running import Json, Service, eventually, free_port, running_service
 from tests.walks import a_busy_receiver, an_ended_job, attempted
 
 pytestmark = pytest.mark.anyio
@@ -357,3 +359,25 @@ async def test_a_name_that_leads_to_a_private_address_is_not_dialled(
     assert literal.status_code == 422
     assert delivery["attempts"][0]["status_code"] is None
     assert receiver.received == []
+
+
+@pytest.mark.parametrize("allowed", ["", "127.0.0.0/8", "127.0.0.0/8,::1/128"])
+async def test_no_error_tells_where_a_name_leads(allowed: str, sqlite_url: str) -> None:
+    with capture_logs() as lines:
+        async with running_service(sqlite_url, BELFRY_ALLOW_TARGETS=allowed) as service:
+            url = f"http://localhost:{free_port()}/hook?key=hush"
+            hook = await service.subscribe(url, max_in_flight=1)
+            tested = await service.post(f"/v1/subscriptions/{hook['id']}/test")
+            await an_ended_job(service)
+            delivery = await attempted(service)
+            shown = json.dumps([tested, delivery, await service.get("/v1/subscriptions")])
+
+    said = delivery["attempts"][0]["error"]
+    blocked = [line for line in lines if line["event"] == "delivery.blocked"]
+    assert said == tested["error"]
+    assert not any(secret in shown for secret in ("127.0.0.1", "::1", "Errno"))
+    assert not any("hush" in str(line) for line in lines)
+    if not allowed:
+        assert said == "the receiver's address is not allowed; BELFRY_ALLOW_TARGETS may allow it"
+        assert "127.0.0.1" in blocked[0]["addresses"]
+        assert (blocked[0]["host"], blocked[0]["log_level"]) == ("localhost", "warning")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import pytest
@@ -15,12 +15,14 @@ from tests.databases import sqlite_file
 from tests.makers import a_job, a_ref
 from tests.receivers import Receiver, receiving, status
 from tests.running import Json, Service, eventually, providers_at, running_service
-from tests.watchdog import LONG, WatchedLoop
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.busy_loop(
+        0.25, "copies 8 MiB a dozen times: 50 ms, and twice that while others use the memory"
+    ),
+]
 
-LIMIT_SECONDS: Final = 0.25
-"""To copy eight mebibytes a dozen times takes 50 ms, and twice that while others use the memory."""
 ROOM: Final = MAX_BODY - 1024
 REF: Final = a_ref(1)
 PROVIDERS: Final = registry()
@@ -53,11 +55,6 @@ at_every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": WatchedLoop}
-
-
-@pytest.fixture(scope="module")
 async def provider(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Receiver]:
     assert anyio_backend
     async with receiving() as provider:
@@ -71,14 +68,6 @@ async def service(provider: Receiver) -> AsyncIterator[Service]:
             url, **providers_at(provider.url), USEAPI_MAX_JOBS="200"
         ) as service:
             yield service
-
-
-@pytest.fixture(autouse=True)
-def no_long_turns() -> Iterator[None]:
-    LONG.clear()
-    yield
-    long = [turn for turn in LONG if turn.seconds > LIMIT_SECONDS]
-    assert not long, "\n".join(map(str, long))
 
 
 async def post(service: Service, path: str, body: bytes) -> int:

@@ -97,9 +97,9 @@ def test_too_many_tags_are_refused() -> None:
 
 
 def test_of_far_too_many_entries_few_faults_are_told() -> None:
-    told = faults(frames(tags=[""] * 99_000, reply_events=["x"] * 99_000))
+    told = faults(frames(tags=[""] * 99_000, reply_event_types=["x"] * 99_000))
 
-    assert told.pop("reply_events") == "may have at most 100 entries"
+    assert told.pop("reply_event_types") == "may have at most 100 entries"
     assert told.keys() == {"tags", *(f"tags[{n}]" for n in range(20))}
 
 

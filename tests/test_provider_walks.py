@@ -31,14 +31,9 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def one_bench(anyio_backend: str) -> AsyncIterator[Bench]:
+async def one_bench(anyio_backend: object) -> AsyncIterator[Bench]:
     """One service for all walks: they do not disturb each other."""
-    assert anyio_backend == "asyncio"
+    assert anyio_backend
     with sqlite_file() as url:
         async with bench_of(url, USEAPI_MAX_JOBS="100") as bench:
             yield bench

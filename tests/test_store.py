@@ -734,13 +734,13 @@ async def test_an_event_is_read_byte_for_byte(store: Store) -> None:
 @pytest.mark.parametrize(
     "wanted",
     [
-        {"type": "job.failed"},
+        {"event_types": ["job.failed", "job.expired"]},
         {"job": "job_2"},
         {"provider": "runware"},
-        {"job": "job_2", "type": "job.failed"},
+        {"job": "job_2", "event_types": ["job.failed", "job.expired"]},
     ],
 )
-async def test_events_are_found_by_each_filter(store: Store, wanted: dict[str, str]) -> None:
+async def test_events_are_found_by_each_filter(store: Store, wanted: dict[str, Any]) -> None:
     event = an_event(type="job.failed", job_id="job_2", provider="runware")
     stored, _ = await a_log(store, event, an_event())
 

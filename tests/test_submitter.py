@@ -4,16 +4,39 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
+from service.chance import SystemChance, now
+from service.deliveries import Hand
+from service.jobs import Job, Reason, Status
+from service.lines import Line
+from service.moves import Mover
 from service.outbound import ProviderClient
-from service.providers import Busy, Call, Unknown
+from service.ports import Store
+from service.providers import Answer as ProviderAnswer
+from service.providers import Busy, Call, Provider, Reply, Task, Unknown
+from service.providers.useapi import UseApi
 from service.settings import Account
+from service.signing import CallbackTokens
+from service.submitter import Submitter
 from service.times import SECOND
+from store import open_store
+from tests.makers import a_new_job
 from tests.receivers import Answer, Conversation, Receiver, hang, reset, said, status
-from tests.running import Json, Service, eventually, free_port, providers_at, running_service
+from tests.running import (
+    Json,
+    Service,
+    a_process,
+    eventually,
+    free_port,
+    providers_at,
+    running_service,
+)
 from tests.walks import DONE
 
 pytestmark = pytest.mark.anyio
@@ -477,6 +500,126 @@ async def test_what_never_left_is_no_doubt() -> None:
     await client.close()
 
     assert isinstance(came, Busy)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://255.255.255.255", "http://[100::1]", "http://127.0.0.1:99999", "ftp://x", "\n"]
+)
+async def test_a_request_that_has_no_way_to_go_was_not_sent(url: str) -> None:
+    client = ProviderClient(account_at(url), ssl.create_default_context())
+
+    came = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
+    await client.close()
+
+    assert isinstance(came, Busy)
+
+
+async def test_a_request_that_waits_for_a_connection_in_vain_was_not_sent(
+    provider: Receiver,
+) -> None:
+    provider.otherwise = hang
+    client = ProviderClient(account_at(provider.url), ssl.create_default_context())
+    call = Call(method="POST", path="/x", body=b"{}")
+
+    others = [asyncio.create_task(client.send(call, 60)) for _ in range(10)]
+    await provider.wait(10)
+    came = await client.send(call, 0.1)
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await client.close()
+
+    assert isinstance(came, Busy)
+    assert len(provider.received) == 10
+
+
+async def test_without_a_file_left_nothing_is_sent_and_the_job_waits(
+    sqlite_url: str, tmp_path: Path, provider: Receiver
+) -> None:
+    async with a_process(sqlite_url, tmp_path, **providers_at(provider.url)) as process:
+        process.allow_files(0)
+        job = await process.submit("useapi", "frames.create", {"text_prompt": "x"})
+
+        async def is_back() -> bool:
+            shown = await process.job(job["id"])
+            return bool(shown["status"] == "queued" and shown["version"] >= 3)
+
+        await eventually(is_back)
+        sent_before = len(provider.received)
+        process.allow_files(None)
+        await process.reached(job["id"], "submitted")
+
+    assert (sent_before, len(provider.received)) == (0, 1)
+
+
+class Unmade(UseApi):
+    """Has a fault where it makes requests."""
+
+    def submit(self, tasks: Sequence[Task]) -> Call:
+        raise LookupError(tasks[0].ref)
+
+
+class Unread(UseApi):
+    """Has a fault where it reads answers."""
+
+    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, ProviderAnswer]:
+        raise LookupError(reply.status, tasks[0].ref)
+
+
+@asynccontextmanager
+async def submitting(url: str, provider: Provider, at: str) -> AsyncIterator[tuple[Store, Mover]]:
+    """Run a submitter that reaches *provider* *at* a URL, on a store of its own."""
+    store = await open_store(url, now())
+    client = ProviderClient(account_at(at), ssl.create_default_context())
+    line = Line(provider=provider, client=client, max_jobs=1, callback_base="http://127.0.0.1")
+    mover = Mover(store, now, SystemChance().new_id, lambda *_: Hand.LEFT)
+    submitter = Submitter(store, mover, {"useapi": line}, CallbackTokens(["k" * 32]))
+    running = asyncio.create_task(submitter.run())
+    try:
+        yield store, mover
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await client.close()
+        await store.close()
+
+
+async def left_queue(store: Store, job: Job) -> Job:
+    async def look() -> Job | None:
+        seen = await store.job(job.tenant, job.id)
+        moving = seen.status is Status.QUEUED or (
+            seen.status is Status.SUBMITTING and seen.doubt is None
+        )
+        return None if moving else seen
+
+    return cast("Job", await eventually(look))
+
+
+async def test_a_request_that_a_fault_of_ours_keeps_from_being_made_fails_its_job(
+    database_url: str, provider: Receiver
+) -> None:
+    async with submitting(database_url, Unmade(), provider.url) as (store, mover):
+        new = a_new_job(created_at=now())
+        await mover.add([new], None)
+        job = await left_queue(store, new.job)
+
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert "could not be made" in job.error.message
+    assert job.error.retryable
+    assert not provider.received
+
+
+async def test_an_answer_that_a_fault_of_ours_keeps_from_being_read_is_doubt(
+    database_url: str, provider: Receiver
+) -> None:
+    async with submitting(database_url, Unread(), provider.url) as (store, mover):
+        new = a_new_job(created_at=now())
+        await mover.add([new], None)
+        job = await left_queue(store, new.job)
+
+    assert (job.status, job.doubt) == (Status.SUBMITTING, Reason.ANSWER_LOST)
+    assert len(provider.received) == 1
 
 
 async def test_a_provider_that_dribbles_is_given_up_in_time(provider: Receiver) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -26,6 +28,19 @@ LONG: Final[list[Turn]] = []
 """The turns over the limit since the list was emptied."""
 
 
+_running: Final[list[None]] = []
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Note long turns meanwhile: to start a service takes longer, with its imports and TLS."""
+    _running.append(None)
+    try:
+        yield
+    finally:
+        _running.pop()
+
+
 class _Ready(deque[asyncio.Handle]):
     """The loop's queue of callbacks; it is asked for each just before it runs."""
 
@@ -45,14 +60,13 @@ class WatchedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._ready = _Ready()
-        self._start: float | None = None
 
     def _run_once(self) -> None:
         self._ready.taken.clear()
-        start = time.thread_time()
+        counts, start = bool(_running), time.thread_time()
         super()._run_once()  # type: ignore[misc]  # the stubs leave out what is private
         end = time.thread_time()
-        if end - start > LIMIT_SECONDS:
+        if counts and end - start > LIMIT_SECONDS:
             LONG.append(Turn(end - start, _longest(self._ready.taken, end)))
 
 
