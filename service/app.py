@@ -25,8 +25,9 @@ from service.loops import Loops, Run
 from service.metrics import EVENTS
 from service.moves import Mover
 from service.orders import Desk
-from service.outbound import Poster, ProviderClient
+from service.outbound import Poster
 from service.ports import Changes, Store, Topic
+from service.provider_client import ProviderClient
 from service.providers import registry
 from service.readiness import WriteCheck
 from service.receivers import judge

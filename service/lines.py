@@ -2,7 +2,7 @@
 
 import msgspec
 
-from service.outbound import ProviderClient
+from service.provider_client import ProviderClient
 from service.providers import Provider
 
 

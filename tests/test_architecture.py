@@ -131,8 +131,10 @@ def test_only_its_own_file_knows_a_driver(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
-def test_only_outbound_sandbox_and_cli_know_an_http_client(path: Path) -> None:
-    may = path.as_posix().startswith(("service/outbound.py", "service/sandbox/", "service/cli/"))
+def test_only_the_clients_sandbox_and_cli_know_an_http_client(path: Path) -> None:
+    may = path.as_posix().startswith(
+        ("service/outbound.py", "service/provider_client.py", "service/sandbox/", "service/cli/")
+    )
 
     assert may or not packages(path) & CLIENTS
 

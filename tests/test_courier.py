@@ -1,8 +1,8 @@
 """Webhooks over real sockets: signed, retried, in order, and never where they must not go."""
 
 import asyncio
-from pathlib import Path
 import json
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs

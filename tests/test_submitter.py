@@ -12,12 +12,11 @@ from uuid import uuid4
 import pytest
 
 from service.chance import SystemChance, now
-from service.deliveries import Hand
 from service.jobs import Job, Reason, Status
 from service.lines import Line
 from service.moves import Mover
-from service.outbound import ProviderClient
 from service.ports import Store
+from service.provider_client import ProviderClient
 from service.providers import Answer as ProviderAnswer
 from service.providers import Busy, Call, Provider, Reply, Task, Unknown
 from service.providers.useapi import UseApi
@@ -26,7 +25,7 @@ from service.signing import CallbackTokens
 from service.submitter import Submitter
 from service.times import SECOND
 from store import open_store
-from tests.makers import a_new_job
+from tests.makers import NOBODY, a_new_job
 from tests.receivers import Answer, Conversation, Receiver, hang, reset, said, status
 from tests.running import (
     Json,
@@ -572,7 +571,7 @@ async def submitting(url: str, provider: Provider, at: str) -> AsyncIterator[tup
     store = await open_store(url, now())
     client = ProviderClient(account_at(at), ssl.create_default_context())
     line = Line(provider=provider, client=client, max_jobs=1, callback_base="http://127.0.0.1")
-    mover = Mover(store, now, SystemChance().new_id, lambda *_: Hand.LEFT)
+    mover = Mover(store, now, SystemChance().new_id, NOBODY)
     submitter = Submitter(store, mover, {"useapi": line}, CallbackTokens(["k" * 32]))
     running = asyncio.create_task(submitter.run())
     try:

@@ -11,8 +11,8 @@ import msgspec
 
 from handlers.health import Readiness
 from service.cli.remarks import Clock, Level, Remark, ask
-from service.outbound import ProviderClient
 from service.outputs import Code, JobError
+from service.provider_client import ProviderClient
 from service.providers import Call, Provider, Reply
 from service.providers.answers import BUSY
 from service.settings import Account, Settings, names_of
