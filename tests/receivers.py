@@ -96,7 +96,7 @@ async def reset(conversation: Conversation) -> None:
 
 @cache
 def _packed() -> bytes:
-    return gzip.compress(bytes(100_000_000))
+    return gzip.compress(bytes(1_000_000)) * 100  # one member after the other
 
 
 async def bomb(conversation: Conversation) -> None:

@@ -203,6 +203,7 @@ async def test_a_stored_callback_can_be_processed_again(
     assert (await service.job(job["id"]))["status"] == "submitted"
 
 
+@pytest.mark.busy_loop(1.0, "the emulated provider sends a thousand callbacks from the same loop")
 async def test_in_normal_running_nobody_is_asked_anything(sqlite_url: str) -> None:
     async with bench_of(sqlite_url, RUNWARE_MAX_JOBS="1000") as bench:
         before = [await counted(bench, reason) for reason in REASONS]
