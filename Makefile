@@ -2,32 +2,39 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: check fix demo serve bench interop lock clean
+.DEFAULT_GOAL := help
+.PHONY: help check test fix demo serve bench interop lock clean
 
-check: .venv/ready
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+check: .venv/ready ## format, lint, types and all tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-fix: .venv/ready
+test: .venv/ready ## the tests alone, or those of TESTS=tests/test_stream.py
+	$(BIN)/pytest $(TESTS)
+
+fix: .venv/ready ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-demo: .venv/ready
+demo: .venv/ready ## the whole service with emulated providers, in a terminal
 	$(BIN)/belfry demo
 
-serve: .venv/ready
+serve: .venv/ready ## run the service
 	$(BIN)/belfry serve
 
-bench: .venv/ready
+bench: .venv/ready ## the benchmarks
 	$(BIN)/python -m tests.bench
 
-interop: .venv/ready
+interop: .venv/ready ## have the npm library judge our signatures; needs node
 	npm install --silent --no-save --prefix .venv/npm standardwebhooks@1.0.0
 	$(BIN)/pytest tests/interop.py
 
-lock:
+lock: ## pin all dependencies anew; needs uv
 	uv pip compile pyproject.toml --extra postgres --group dev --universal --generate-hashes \
 		--no-emit-index-url --quiet --upgrade -o requirements.lock
 
@@ -37,5 +44,5 @@ lock:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-clean:
+clean: ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

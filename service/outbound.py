@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
+from importlib.metadata import version
 from os import strerror
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ _PRIVATE_HEADERS: Final = frozenset({"set-cookie", "authorization", "www-authent
 _NOT_ALLOWED: Final = "the receiver's address is not allowed; BELFRY_ALLOW_TARGETS may allow it"
 _BLOCKED: Final[ContextVar[list[str]]] = ContextVar("blocked")
 """The addresses that the POST of this task was kept from: for the log alone."""
-USER_AGENT: Final = "Belfry/0.1"
+USER_AGENT: Final = f"Belfry/{version('belfry')}"
 log = structlog.get_logger()
 
 

@@ -29,7 +29,7 @@ async def main(port: int, seconds: float, in_flight: int) -> None:
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        headers={"user-agent": "Belfry/0.1", "accept-encoding": "identity"},
+        headers={"user-agent": "Belfry", "accept-encoding": "identity"},
     ) as session:
         await _flood(session, port, WARM_SECONDS, in_flight)
         print("warm", flush=True)  # noqa: T201 - read by us
