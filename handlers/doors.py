@@ -48,14 +48,6 @@ class Visit(Generic[Q]):
         self.request, self.context, self.caller, self.query = request, context, caller, query
         self.tenant = caller.tenant
 
-    def reply(self, answer: T, status: int, headers: dict[str, str]) -> T:
-        """Answer with a status or headers of its own; the type says what is inside."""
-        return cast("T", reply(answer, status, headers))
-
-    def not_modified(self, kind: type[T], headers: dict[str, str]) -> T:  # noqa: ARG002 - for T
-        """Answer without the body of the *kind* that would be due: the client has it."""
-        return cast("T", reply(None, HTTPStatus.NOT_MODIFIED, headers))
-
     def id(self, prefix: str) -> str:
         """The id in the path; one that cannot be ours is not there, and needs no look-up."""
         given = str(self.request.path_params["id"])
@@ -67,7 +59,16 @@ class Visit(Generic[Q]):
         return convert(await read_json_body(self.request), kind)
 
 
+class Reply(msgspec.Struct, Generic[T], frozen=True):
+    """An answer with a status or headers of its own; without a *body* it has none."""
+
+    body: T | msgspec.Raw | None
+    status: int = HTTPStatus.OK
+    headers: dict[str, str] = {}
+
+
 Handler = Callable[[Visit[Any]], Awaitable[Any]]
+"""It returns what is answered: a value, a `Reply` of one, a stream, or None for no body."""
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -95,6 +96,8 @@ class Door(msgspec.Struct, frozen=True):
     def answer(self) -> Any:
         """The type of a good answer, or a tuple of several; None without a body."""
         answer = get_type_hints(self.handler)["return"]
+        if get_origin(answer) is Reply:
+            (answer,) = get_args(answer)
         if get_origin(answer) is Union:
             return get_args(answer)
         return None if answer in (type(None), StreamingResponse) else answer
@@ -138,6 +141,8 @@ class Door(msgspec.Struct, frozen=True):
     def _answer(self, answer: Any) -> Response:
         if isinstance(answer, Response):
             return answer
+        if isinstance(answer, Reply):
+            return reply(answer.body, answer.status, answer.headers)
         return reply(answer, self.status)
 
 

@@ -3,9 +3,8 @@
 from typing import cast
 
 import msgspec
-from starlette.responses import Response
 
-from handlers.doors import Nothing, Visit
+from handlers.doors import Nothing, Reply, Visit
 from handlers.lists import Listed, Paged, listed
 from service.deliveries import DeliveryView, view
 from service.errors import Conflict, Fault, Invalid
@@ -40,10 +39,10 @@ class EventType(msgspec.Struct, frozen=True):
     description: str
 
 
-async def show(visit: Visit[Nothing]) -> LoggedEvent:
+async def show(visit: Visit[Nothing]) -> Reply[LoggedEvent]:
     """Look at one event: the very bytes its subscribers get."""
     event = await visit.context.store.event(visit.tenant, visit.id("evt"))
-    return cast("LoggedEvent", Response(event.payload, media_type="application/json"))
+    return Reply(msgspec.Raw(event.payload))
 
 
 async def listing(visit: Visit[EventsQuery]) -> Listed[Body]:

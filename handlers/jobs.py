@@ -1,13 +1,14 @@
 """Jobs over HTTP: submitted, looked at, listed."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from handlers.bodies import convert, read_json_body
-from handlers.doors import Nothing, Visit
+from handlers.doors import Nothing, Reply, Visit
 from handlers.lists import Listed, Paged, listed
 from handlers.waiting import entity_tag, is_known, preferred_wait, until_ended
 from service.context import Context
@@ -34,7 +35,7 @@ class JobsQuery(Paged, frozen=True, kw_only=True):
     ref: str | None = None
 
 
-async def submit(visit: Visit[Nothing]) -> JobView | Listed[JobView]:
+async def submit(visit: Visit[Nothing]) -> Reply[JobView | Listed[JobView]]:
     """Submit a job, or up to 100 in an array: all or none."""
     given = await read_json_body(visit.request)
     context, headers = visit.context, visit.request.headers
@@ -49,8 +50,8 @@ async def submit(visit: Visit[Nothing]) -> JobView | Listed[JobView]:
     status = 200 if seconds is not None and all(job.ended for job in jobs) else 202
     views = [await _shown(job, inputs.get(job.id)) for job in jobs]
     if isinstance(given, list):
-        return visit.reply(Listed(data=views), status, told)
-    return visit.reply(views[0], status, {**told, "location": f"/v1/jobs/{jobs[0].id}"})
+        return Reply(Listed(data=views), status, told)
+    return Reply(views[0], status, {**told, "location": f"/v1/jobs/{jobs[0].id}"})
 
 
 def _taken(visit: Visit[Nothing], given: Any) -> tuple[list[NewJob], Idempotency | None]:
@@ -68,9 +69,9 @@ def _orders(given: Any) -> list[Order]:
     return [convert(one, Order, f"[{n}]") for n, one in enumerate(given)]
 
 
-async def show(visit: Visit[JobQuery]) -> JobView:
+async def show(visit: Visit[JobQuery]) -> Reply[JobView]:
     """Look at one job, or wait for its end; `expand=raw` adds the provider's own last body."""
-    context, headers = visit.context, {}
+    context, headers = visit.context, dict[str, str]()
     job = await context.store.job(visit.tenant, visit.id("job"))
     if (seconds := preferred_wait(visit)) is not None and not job.ended:
         (job,) = await until_ended(visit, [job], seconds)
@@ -78,11 +79,11 @@ async def show(visit: Visit[JobQuery]) -> JobView:
     if visit.query.expand == "raw":
         body = await context.store.last_body(job.id)
         raw = await _redacted(body)
-        return visit.reply(replace(await _whole(context, job), raw=raw), 200, headers)
+        return Reply(replace(await _whole(context, job), raw=raw), headers=headers)
     headers["etag"] = entity_tag(job)
     if is_known(visit, headers["etag"]):
-        return visit.not_modified(JobView, headers)
-    return visit.reply(await _whole(context, job), 200, headers)
+        return Reply(None, HTTPStatus.NOT_MODIFIED, headers)
+    return Reply(await _whole(context, job), headers=headers)
 
 
 async def cancel(visit: Visit[Nothing]) -> JobView:
