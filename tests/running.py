@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from service.sandbox import create_sandbox
 from service.server import Server
 from service.settings import from_env
 from service.streams import HEARTBEAT_SECONDS
-from tests.watchdog import watched
+from tests.watchdog import unwatched, watched
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
@@ -172,13 +172,15 @@ async def running_service(
     """Run a service in this process; it stops as it does on SIGTERM."""
     port = free_port()
     settings, feed = environ(database_url, port, **env), Feed()
-    async with running(from_env(settings), feed) as built:
-        context = replace(built, heartbeat_seconds=heartbeat_seconds)
-        server = Server(create_app(context), feed, "127.0.0.1", port)
-        task = asyncio.create_task(server.run_until_stopped())
-        service = Service(f"http://127.0.0.1:{port}", context, settings)
-        try:
+    async with AsyncExitStack() as stack:
+        with unwatched():
+            built = await stack.enter_async_context(running(from_env(settings), feed))
+            context = replace(built, heartbeat_seconds=heartbeat_seconds)
+            server = Server(create_app(context), feed, "127.0.0.1", port)
+            task = asyncio.create_task(server.run_until_stopped())
+            service = Service(f"http://127.0.0.1:{port}", context, settings)
             await server.ready.wait()
+        try:
             with watched():
                 yield service
         finally:

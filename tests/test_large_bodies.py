@@ -136,7 +136,7 @@ async def test_a_job_whose_answer_cannot_be_read_is_not_sent_again(
 
     await eventually(judged)
     assert (await service.job(job["id"]))["status"] == "submitting"
-    assert [sent.json["replyRef"] for sent in provider.received].count(job["ref"]) == 1
+    assert sum(job["ref"].encode() in sent.body for sent in provider.received) == 1
 
 
 TOO_MANY: Final[dict[str, tuple[str, Any]]] = {

@@ -1,11 +1,14 @@
 """An event loop that notes when it was kept busy: what blocks it blocks every request."""
 
 import asyncio
+import gc
+import inspect
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -28,17 +31,44 @@ LONG: Final[list[Turn]] = []
 """The turns over the limit since the list was emptied."""
 
 
-_running: Final[list[None]] = []
+class _Watch:
+    """What of a loop's time counts: that of running services, but for what tests add to it."""
+
+    def __init__(self) -> None:
+        self.services, self.starting, self.excused = 0, 0, False
+        self.collecting = 0.0
+        """CPU time of full garbage collections: they walk what all tests before have left."""
+
+    def collected(self, phase: str, info: dict[str, int]) -> None:
+        in_loop = threading.current_thread() is threading.main_thread()
+        if in_loop and info["generation"] == _OLDEST:
+            self.collecting += time.thread_time() * (1 if phase == "stop" else -1)
+
+
+_OLDEST: Final = 2
+_watch: Final = _Watch()
+gc.callbacks.append(_watch.collected)
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Note long turns meanwhile: to start a service takes longer, with its imports and TLS."""
-    _running.append(None)
+    """Note long turns meanwhile."""
+    _watch.services += 1
     try:
         yield
     finally:
-        _running.pop()
+        _watch.services -= 1
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Note none meanwhile: to start a service takes long, with its imports and certificates."""
+    _watch.starting += 1
+    _watch.excused = True
+    try:
+        yield
+    finally:
+        _watch.starting -= 1
 
 
 class _Ready(deque[asyncio.Handle]):
@@ -63,11 +93,13 @@ class WatchedLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self._ready.taken.clear()
-        counts, start = bool(_running), time.thread_time()
+        _watch.collecting, _watch.excused = 0.0, _watch.starting > 0 or not _watch.services
+        start = time.thread_time()
         super()._run_once()  # type: ignore[misc]  # the stubs leave out what is private
         end = time.thread_time()
-        if counts and end - start > LIMIT_SECONDS:
-            LONG.append(Turn(end - start, _longest(self._ready.taken, end)))
+        took = end - start - _watch.collecting
+        if took > LIMIT_SECONDS and not _watch.excused:
+            LONG.append(Turn(took, _longest(self._ready.taken, end)))
 
 
 def _longest(taken: list[tuple[float, asyncio.Handle]], end: float) -> list[tuple[float, str]]:
@@ -79,6 +111,12 @@ def _longest(taken: list[tuple[float, asyncio.Handle]], end: float) -> list[tupl
 
 
 def _name(handle: asyncio.Handle) -> str:
-    """Name the task behind a callback, and where it waits now."""
+    """Name the task behind a callback, and the coroutines in which it waits now."""
     task = getattr(getattr(handle, "_callback", None), "__self__", None)
-    return repr(task if isinstance(task, asyncio.Task) else handle)
+    if not isinstance(task, asyncio.Task):
+        return repr(handle)
+    chain, coroutine = [task.get_name()], cast("object", task.get_coro())
+    while inspect.iscoroutine(coroutine):
+        chain.append(coroutine.__qualname__)
+        coroutine = coroutine.cr_await
+    return " > ".join(chain)
