@@ -165,6 +165,7 @@ async def test_a_body_that_does_not_come_is_given_up(steady: Service) -> None:
     assert b" 408 " in answer
 
 
+@pytest.mark.busy_loop(1.0, "two hundred clients of the test live in the same loop")
 async def test_two_hundred_callbacks_at_once_each_end_one_job(
     service: Service, receiver: Receiver
 ) -> None:
