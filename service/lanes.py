@@ -209,6 +209,8 @@ class SendQueues:
             if not lane.put(parcel):
                 refused.append(parcel)
             self._wait(lane)
+            if lane.held == 0:
+                del self.lanes[key]
         return refused
 
     def start(self) -> tuple[Lane, Parcel] | None:

@@ -253,3 +253,11 @@ def test_a_process_that_stops_starts_nothing() -> None:
     queues.is_open = False
 
     assert queues.start() is None
+
+
+def test_a_parcel_that_is_refused_leaves_nothing_behind() -> None:
+    queues, late = queues_of(4), a_parcel(RECEIVER, sequence=2, behind=1)
+
+    refused = queues.put([late])
+
+    assert (refused, queues.lanes) == ([late], {})
