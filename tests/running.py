@@ -3,12 +3,13 @@
 import asyncio
 import os
 import resource
+import secrets
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
 PATIENCE_SECONDS = 20.0
 PACE = 0.02
+SYSTEM_PICKS_NONE_OF = range(10_000, 32_768)  # Linux picks from 32,768 on
 ENDS = ("succeeded", "failed", "canceled", "expired")
 Json = dict[str, Any]
 
@@ -42,9 +44,15 @@ def plain_client(url: str = "", **headers: str) -> httpx.AsyncClient:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port nobody listens at, outside the range from which the system picks ports itself.
+
+    Otherwise any client or server of a test that runs beside this one could be given it.
+    """
+    while True:
+        port = secrets.choice(SYSTEM_PICKS_NONE_OF)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def environ(database_url: str, port: int, **more: str) -> dict[str, str]:

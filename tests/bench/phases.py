@@ -19,9 +19,10 @@ from tests.bench.load import HOST, Pool, request
 from tests.bench.measure import Measured, Sample
 from tests.bench.process import ROOT, Busy, Process
 from tests.bench.receiver import Provider, Receiver
-from tests.bench.service import Service, caption, free_port
+from tests.bench.service import Service, caption
 from tests.databases import fresh_database, own_server
 from tests.misbehaving import misbehaving
+from tests.running import free_port
 
 Kind = Literal["sqlite", "postgres"]
 IN_FLIGHT: Final = 64

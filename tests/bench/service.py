@@ -4,7 +4,6 @@ import asyncio
 import re
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from tests.bench.disk import PLACE
 from tests.bench.load import HOST, Pool, fetch, request
 from tests.bench.process import Process, resident_mb
 from tests.bench.receiver import Provider
+from tests.running import free_port
 
 KEY: Final = "bench-admin-key-0123456789abcdef0123456789abcdef"
 ARRAY: Final = 100
@@ -202,10 +202,3 @@ def caption(ref: str) -> bytes:
     """A result as Runware calls it back, of about 600 bytes."""
     item = {"taskType": "imageCaption", "taskUUID": ref, "text": _CAPTION, "cost": 0.0006}
     return msgspec.json.encode({"data": [item]})
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind((HOST, 0))
-        port: int = one.getsockname()[1]
-        return port
