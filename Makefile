@@ -14,7 +14,7 @@ check: .venv/ready ## format, lint, types and all tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-test: .venv/ready ## the tests alone, or those of TESTS=tests/test_stream.py
+test: .venv/ready ## the tests alone, or those of TESTS=tests/api/test_stream.py
 	$(BIN)/pytest $(TESTS)
 
 fix: .venv/ready ## format, and mend what the linter can mend
@@ -32,7 +32,7 @@ bench: .venv/ready ## the benchmarks
 
 interop: .venv/ready ## have the npm library judge our signatures; needs node
 	npm install --silent --no-save --prefix .venv/npm standardwebhooks@1.0.0
-	$(BIN)/pytest tests/interop.py
+	$(BIN)/pytest tests/system/interop.py
 
 lock: ## pin all dependencies anew; needs uv
 	uv pip compile pyproject.toml --extra postgres --group dev --universal --generate-hashes \

@@ -1,27 +1,30 @@
-"""Belfry listens here. `DOORS` and `routes` are the whole URL map."""
+"""The HTTP interface. `DOORS` and `routes` are the whole URL map."""
 
 from typing import Final
 
 from starlette.routing import Route
 
-from handlers import (
-    actions,
+from handlers import health
+from handlers.api import (
+    api_keys,
     callbacks,
     deliveries,
     events,
-    health,
     jobs,
-    keys,
+    providers,
     recoveries,
     stream,
+    subscription_actions,
     subscriptions,
 )
-from handlers.actions import Recover
-from handlers.doors import Door
+from handlers.callback_endpoint import Receiver
+from handlers.http.endpoint import Door
 from handlers.openapi import pages
-from handlers.subscriptions import Change, NewSubscription
-from service.keys import Scope
-from service.orders import Order
+from handlers.schemas.api_keys import NewKey
+from handlers.schemas.events import Resend
+from handlers.schemas.subscriptions import Change, NewSubscription, Recover
+from service.domain.security.api_keys import Scope
+from service.transactions.job_request import Order
 
 _READ, _WRITE = Scope.JOBS_READ, Scope.JOBS_WRITE
 _SUBSCRIBE, _ADMIN = Scope.SUBSCRIPTIONS_WRITE, Scope.ADMIN
@@ -45,7 +48,7 @@ DOORS: Final = (
         events.resend,
         _SUBSCRIBE,
         202,
-        events.Resend,
+        Resend,
     ),
     Door("GET", "/v1/events/{id}/subscriptions", "listEventSubscriptions", events.matched, _READ),
     Door("GET", "/v1/event-types", "listEventTypes", events.types, _READ),
@@ -84,21 +87,39 @@ DOORS: Final = (
         subscriptions.secret,
         _SUBSCRIBE,
     ),
-    Door("POST", "/v1/subscriptions/{id}/pause", "pauseSubscription", actions.pause, _SUBSCRIBE),
-    Door("POST", "/v1/subscriptions/{id}/resume", "resumeSubscription", actions.resume, _SUBSCRIBE),
+    Door(
+        "POST",
+        "/v1/subscriptions/{id}/pause",
+        "pauseSubscription",
+        subscription_actions.pause,
+        _SUBSCRIBE,
+    ),
+    Door(
+        "POST",
+        "/v1/subscriptions/{id}/resume",
+        "resumeSubscription",
+        subscription_actions.resume,
+        _SUBSCRIBE,
+    ),
     Door(
         "POST",
         "/v1/subscriptions/{id}/rotate-secret",
         "rotateSubscriptionSecret",
-        actions.rotate_secret,
+        subscription_actions.rotate_secret,
         _SUBSCRIBE,
     ),
-    Door("POST", "/v1/subscriptions/{id}/test", "testSubscription", actions.test, _SUBSCRIBE),
+    Door(
+        "POST",
+        "/v1/subscriptions/{id}/test",
+        "testSubscription",
+        subscription_actions.test,
+        _SUBSCRIBE,
+    ),
     Door(
         "POST",
         "/v1/subscriptions/{id}/recover",
         "recoverSubscription",
-        actions.recover,
+        subscription_actions.recover,
         _SUBSCRIBE,
         202,
         Recover,
@@ -113,10 +134,10 @@ DOORS: Final = (
     Door("GET", "/v1/callbacks", "listCallbacks", callbacks.listing, _READ),
     Door("GET", "/v1/callbacks/{id}", "getCallback", callbacks.show, _READ),
     Door("POST", "/v1/callbacks/{id}/replay", "replayCallback", callbacks.replay, _WRITE),
-    Door("POST", "/v1/keys", "createApiKey", keys.create, _ADMIN, 201, keys.NewKey),
-    Door("GET", "/v1/keys", "listApiKeys", keys.listing, _ADMIN),
-    Door("DELETE", "/v1/keys/{id}", "deleteApiKey", keys.delete, _ADMIN, 204),
-    Door("GET", "/v1/providers", "listProviders", health.providers, _READ),
+    Door("POST", "/v1/keys", "createApiKey", api_keys.create, _ADMIN, 201, NewKey),
+    Door("GET", "/v1/keys", "listApiKeys", api_keys.listing, _ADMIN),
+    Door("DELETE", "/v1/keys/{id}", "deleteApiKey", api_keys.delete, _ADMIN, 204),
+    Door("GET", "/v1/providers", "listProviders", providers.providers, _READ),
 )
 
 
@@ -133,8 +154,8 @@ def routes() -> list[Route]:
     """The hot path first: routes are tried in their order."""
     document, page = pages(DOORS)
     return [
-        Route("/callbacks/{provider}/{ref}", callbacks.Receiver()),
-        Route("/callbacks/{rest:path}", callbacks.Receiver()),
+        Route("/callbacks/{provider}/{ref}", Receiver()),
+        Route("/callbacks/{rest:path}", Receiver()),
         *health_routes(),
         Route("/openapi.json", document),
         Route("/docs", page),

@@ -1,21 +1,19 @@
-"""Whether the service is alive, ready and what it counts; and which providers it knows."""
+"""Liveness, readiness and metrics."""
 
 from collections.abc import Sequence
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from handlers.doors import Nothing, Visit, reply
-from handlers.lists import Listed
+from handlers.http.endpoint import reply
 from service.context import Context
-from service.errors import Unavailable
-from service.metrics import OWED_AGE, RECEIVERS, page
-from service.ports import Paused
-from service.providers.inputs import json_schema
-from service.subscriptions import State
-from service.times import SECOND, rfc3339
+from service.domain.primitives.errors import Unavailable
+from service.domain.primitives.timestamps import SECOND, rfc3339
+from service.domain.subscriptions.subscription import State
+from service.runtime.observability.metrics import OWED_AGE, RECEIVERS, page
+from service.transactions.store_protocols import Paused
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,22 +23,6 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     loops: str
     accounts: dict[str, str] = {}
-
-
-class OperationView(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    summary: str
-    answers: str
-    deadline_seconds: int
-    input: dict[str, Any]
-
-
-class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
-    object: str = "provider"
-    name: str
-    title: str
-    configured: bool
-    operations: list[OperationView]
 
 
 async def alive(_: Request) -> Response:
@@ -87,28 +69,3 @@ async def metrics(request: Request) -> Response:
     except Unavailable:
         OWED_AGE.set(float("nan"))
     return Response(page(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-async def providers(visit: Visit[Nothing]) -> Listed[ProviderView]:
-    """List the providers and what each of their operations takes, as JSON Schema."""
-    accounts = visit.context.settings.accounts
-    return Listed(
-        data=[
-            ProviderView(
-                name=name,
-                title=provider.title,
-                configured=accounts[name].token is not None,
-                operations=[
-                    OperationView(
-                        name=operation.name,
-                        summary=operation.summary,
-                        answers="at once" if operation.at_once else "by callback",
-                        deadline_seconds=operation.deadline_seconds,
-                        input=json_schema(operation.inputs),
-                    )
-                    for operation in provider.operations.values()
-                ],
-            )
-            for name, provider in visit.context.providers.items()
-        ]
-    )

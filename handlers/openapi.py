@@ -11,13 +11,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from handlers.doors import Door, Nothing
-from handlers.errors import Problem
-from handlers.events import LoggedEvent
 from handlers.health import Readiness
-from handlers.lists import Listed
-from handlers.openapi_names import SCHEMA_NAMES, WEBHOOK_BODIES
-from service.events import TYPES, Body
+from handlers.http.endpoint import Door, Nothing
+from handlers.http.errors import Problem
+from handlers.http.pagination import Listed
+from handlers.schemas.events import LoggedEvent
+from handlers.schemas.public_names import SCHEMA_NAMES, WEBHOOK_BODIES
+from service.domain.events import TYPES, Body
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"

@@ -9,36 +9,44 @@ from functools import partial
 from starlette.applications import Starlette
 
 from handlers import health_routes, routes
-from handlers.errors import EXCEPTION_HANDLERS
-from service.chance import SystemChance, now
+from handlers.http.errors import EXCEPTION_HANDLERS
 from service.context import Context
-from service.courier import Courier
-from service.durations import Durations
-from service.ears import Ears
-from service.feed import Feed
-from service.file_limits import file_shares
-from service.intake import Intake
-from service.keys import DEFAULT_TENANT, NOISE_BYTES, Key, Scope, new_key
-from service.lanes import SendQueues
-from service.lines import Line
-from service.loops import Loops, Run
-from service.metrics import EVENTS
-from service.moves import Mover
-from service.orders import Desk
-from service.outbound import Poster
-from service.ports import Changes, Store, Topic
-from service.provider_client import ProviderClient
+from service.domain.deliveries.send_queue import SendQueues
+from service.domain.security.api_keys import (
+    DEFAULT_TENANT,
+    NOISE_BYTES,
+    Key,
+    Scope,
+    key_hash,
+    new_key,
+)
+from service.domain.security.callback_signer import CallbackTokens
 from service.providers import registry
-from service.readiness import WriteCheck
-from service.receivers import judge
-from service.reconciler import Reconciler
-from service.recovery import RecoveryWorker
-from service.retention import Retention
-from service.settings import Role, Settings
-from service.signing import CallbackTokens, Vault, key_hash
-from service.streams import OpenStreams
-from service.submitter import Submitter
-from service.sweeper import Sweeper
+from service.runtime.clients.provider_client import Line, ProviderClient
+from service.runtime.clients.webhook_client import Poster
+from service.runtime.clock import SystemChance, now
+from service.runtime.http_server.file_limits import file_shares
+from service.runtime.observability.metrics import EVENTS
+from service.runtime.observability.readiness import WriteCheck
+from service.runtime.open_streams import OpenStreams
+from service.runtime.secret_box import Vault
+from service.runtime.settings import Role, Settings
+from service.runtime.tasks import Loops, Run
+from service.runtime.wakeups import Feed
+from service.transactions.change_set import Changes
+from service.transactions.deadlines import Durations
+from service.transactions.job_request import Desk
+from service.transactions.receiver_health import judge
+from service.transactions.store_protocols import Store, Topic
+from service.transactions.unit_of_work import Mover
+from service.workers.callback_intake import Intake
+from service.workers.change_listener import Ears
+from service.workers.dispatcher import Courier
+from service.workers.pruner import Retention
+from service.workers.reconciler import Reconciler
+from service.workers.recovery_worker import RecoveryWorker
+from service.workers.submitter import Submitter
+from service.workers.sweeper import Sweeper
 from store import open_store
 
 

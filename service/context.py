@@ -4,19 +4,21 @@ from collections.abc import Mapping
 
 import msgspec
 
-from service.courier import Courier
-from service.feed import Feed
-from service.intake import Intake
-from service.loops import Loops
-from service.moves import Mover
-from service.orders import Desk
-from service.ports import Chance, Clock, Store
-from service.providers import Provider
-from service.readiness import WriteCheck
-from service.recovery import RecoveryWorker
-from service.settings import Settings
-from service.signing import CallbackTokens, Vault
-from service.streams import HEARTBEAT_SECONDS, OpenStreams
+from service.domain.security.callback_signer import CallbackTokens
+from service.providers.protocol import Provider
+from service.runtime.clock import Chance, Clock
+from service.runtime.observability.readiness import WriteCheck
+from service.runtime.open_streams import HEARTBEAT_SECONDS, OpenStreams
+from service.runtime.secret_box import Vault
+from service.runtime.settings import Settings
+from service.runtime.tasks import Loops
+from service.runtime.wakeups import Feed
+from service.transactions.job_request import Desk
+from service.transactions.store_protocols import Store
+from service.transactions.unit_of_work import Mover
+from service.workers.callback_intake import Intake
+from service.workers.dispatcher import Courier
+from service.workers.recovery_worker import RecoveryWorker
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

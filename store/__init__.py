@@ -1,8 +1,8 @@
 """Belfry remembers here: one store over SQLite or PostgreSQL."""
 
-from service.errors import StartError, Unavailable
-from service.ports import Store
-from store.database import Database
+from service.domain.primitives.errors import StartError, Unavailable
+from service.transactions.store_protocols import Store
+from store.engine.session import Database
 
 
 async def open_store(database_url: str, at: int) -> Store:
@@ -11,7 +11,7 @@ async def open_store(database_url: str, at: int) -> Store:
     SQLite has one process, so what an earlier one held is free again *at* once. StartError says
     which setting is at fault.
     """
-    from store.sql import SqlStore
+    from store.sql_store import SqlStore
 
     store = SqlStore(await _open(database_url))
     try:
@@ -25,11 +25,11 @@ async def open_store(database_url: str, at: int) -> Store:
 async def _open(database_url: str) -> Database:
     """Only the driver that is used is loaded."""
     if database_url.startswith("sqlite:"):
-        from store.sqlite import open_sqlite
+        from store.engine.sqlite import open_sqlite
 
         return await open_sqlite(database_url)
     try:
-        from store.postgres import open_postgres
+        from store.engine.postgres import open_postgres
     except ImportError as exc:
         raise StartError(
             "BELFRY_DATABASE_URL: PostgreSQL needs its driver: pip install 'belfry[postgres]'"

@@ -4,15 +4,16 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from service.breaker import Health
-from service.callbacks import Callback
-from service.deliveries import Delivery, DeliveryStatus, Outcome, Parcel, Settlement
-from service.events import Event
-from service.jobs import Job
-from service.keys import Key
-from service.ports import Hold, RawAnswer
-from service.subscriptions import Subscription
-from store.database import Row
+from service.domain.callbacks import Callback
+from service.domain.deliveries.circuit_breaker import Health
+from service.domain.deliveries.delivery import Delivery, DeliveryStatus, Parcel
+from service.domain.deliveries.retry_policy import Outcome, Settlement
+from service.domain.events import Event
+from service.domain.jobs.job import Job
+from service.domain.security.api_keys import Key
+from service.domain.subscriptions.subscription import Subscription
+from service.transactions.change_set import Hold, RawAnswer
+from store.engine.session import Row
 
 T = TypeVar("T")
 Values = dict[str, Any]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.databases import fresh_database, postgres_server, sqlite_file
-from tests.disk_faults import Disk
-from tests.receivers import Receiver, receiving
-from tests.running import Bench, Service, bench_of, running_service
-from tests.watchdog import LIMIT_SECONDS, LONG, WatchedLoop
+from tests.support.databases import fresh_database, postgres_server, sqlite_file
+from tests.support.disk_faults import Disk
+from tests.support.receivers import Receiver, receiving
+from tests.support.service_harness import Bench, Service, bench_of, running_service
+from tests.support.watchdog import LIMIT_SECONDS, LONG, WatchedLoop
 
 
 def pytest_configure() -> None:

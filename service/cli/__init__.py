@@ -5,7 +5,7 @@ import sys
 import click
 
 from service.cli.client import list_jobs, listen, show_job, submit, subscribe
-from service.cli.moving import migrate_store
+from service.cli.migrate_store import migrate_store
 
 
 @click.group()
@@ -24,8 +24,8 @@ def main() -> None:
 )
 def serve(role: str) -> None:
     """Run the service; its settings come from the environment."""
-    from service.__main__ import main as run
-    from service.settings import Role
+    from service.cli.serve import main as run
+    from service.runtime.settings import Role
 
     sys.exit(run(Role(role)))
 
@@ -45,7 +45,7 @@ def sandbox(host: str, port: int, pace: float) -> None:
 @click.option("--once", is_flag=True, help="End when all jobs have; 0 if all went as it should.")
 def demo(*, once: bool) -> None:
     """Show the whole story: service, sandbox and a subscriber on free ports."""
-    from service.cli.demo import run
+    from service.cli.demo.command import run
 
     sys.exit(run(once=once))
 
@@ -53,7 +53,7 @@ def demo(*, once: bool) -> None:
 @main.command()
 def doctor() -> None:
     """Find what is wrong with the settings, the service or its way to the providers."""
-    from service.cli.doctor import run
+    from service.cli.doctor.command import run
 
     sys.exit(run())
 

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox.magic import HELP
-from service.sandbox.runware import Runware
-from service.sandbox.runway_ai import RunwayAi
-from service.sandbox.stage import Stage
-from service.sandbox.tasks import Json
-from service.sandbox.useapi import Useapi
+from service.sandbox.directives import HELP
+from service.sandbox.emulator import Stage
+from service.sandbox.ledger import Json
+from service.sandbox.runware.api import Runware
+from service.sandbox.runway_ai.api import RunwayAi
+from service.sandbox.useapi.api import Useapi
 from service.sandbox.web import Tokens, answer, not_served
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024

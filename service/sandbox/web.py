@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox.tasks import Tasks
+from service.sandbox.ledger import Tasks
 
 Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Request], Response | None]

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 import psycopg
 
-from service.deliveries import HELD
-from service.jobs import Status
+from service.domain.deliveries.delivery import HELD
+from service.domain.jobs.job import Status
 from store import open_store
-from tests.makers import NOON, a_job, a_subscription, an_event
+from tests.support.factories import NOON, a_job, a_subscription, an_event
 
 OWED: Final = 1_000_000
 DEAD: Final = 100

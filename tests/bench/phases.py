@@ -20,9 +20,9 @@ from tests.bench.measure import Measured, Sample
 from tests.bench.process import ROOT, Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption
-from tests.databases import fresh_database, own_server
-from tests.misbehaving import misbehaving
-from tests.running import free_port
+from tests.support.databases import fresh_database, own_server
+from tests.support.faulty_receivers import misbehaving
+from tests.support.service_harness import free_port
 
 Kind = Literal["sqlite", "postgres"]
 IN_FLIGHT: Final = 64

@@ -4,7 +4,7 @@ import cProfile
 import signal
 import sys
 
-from service.__main__ import main
+from service.cli.serve import main
 
 if __name__ == "__main__":
     profile = cProfile.Profile()

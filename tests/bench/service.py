@@ -16,7 +16,7 @@ from tests.bench.disk import PLACE
 from tests.bench.load import HOST, Pool, fetch, request
 from tests.bench.process import Process, resident_mb
 from tests.bench.receiver import Provider
-from tests.running import free_port
+from tests.support.service_harness import free_port
 
 KEY: Final = "bench-admin-key-0123456789abcdef0123456789abcdef"
 ARRAY: Final = 100

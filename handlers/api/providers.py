@@ -1,0 +1,31 @@
+"""`GET /v1/providers`: the providers and what each operation takes."""
+
+from handlers.http.endpoint import Nothing, Visit
+from handlers.http.pagination import Listed
+from handlers.schemas.providers import OperationView, ProviderView
+from service.providers.input_schema import json_schema
+
+
+async def providers(visit: Visit[Nothing]) -> Listed[ProviderView]:
+    """List the providers and what each of their operations takes, as JSON Schema."""
+    accounts = visit.context.settings.accounts
+    return Listed(
+        data=[
+            ProviderView(
+                name=name,
+                title=provider.title,
+                configured=accounts[name].token is not None,
+                operations=[
+                    OperationView(
+                        name=operation.name,
+                        summary=operation.summary,
+                        answers="at once" if operation.at_once else "by callback",
+                        deadline_seconds=operation.deadline_seconds,
+                        input=json_schema(operation.inputs),
+                    )
+                    for operation in provider.operations.values()
+                ],
+            )
+            for name, provider in visit.context.providers.items()
+        ]
+    )

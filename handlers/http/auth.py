@@ -1,0 +1,34 @@
+"""Who is asking: API keys, refused by their shape before the database is asked."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from service.context import Context
+from service.domain.primitives.errors import Unauthorized
+from service.domain.security.api_keys import (
+    DEFAULT_TENANT,
+    Caller,
+    Scope,
+    key_hash,
+    same,
+    well_formed,
+)
+
+_BEARER: Final = "bearer "
+_ADMIN: Final = Caller(tenant=DEFAULT_TENANT, scopes=(Scope.ADMIN,))
+
+
+async def caller_of(request: Request, context: Context) -> Caller:
+    """Find out who is asking; Unauthorized when the key is missing, wrong or revoked."""
+    header = request.headers.get("authorization", "")
+    if header[: len(_BEARER)].lower() != _BEARER:
+        raise Unauthorized("Send your key as Authorization: Bearer KEY.")
+    given = header[len(_BEARER) :].strip()
+    admin = context.settings.admin_key
+    if admin is not None and same(given, admin):
+        return _ADMIN
+    key = await context.store.key_by_hash(key_hash(given)) if well_formed(given) else None
+    if key is None:
+        raise Unauthorized("This key is not valid.")
+    return Caller(tenant=key.tenant, scopes=key.scopes, key_id=key.id)

@@ -1,0 +1,113 @@
+"""From errors to answers: RFC 9457 problems, with our codes; nothing of the inside is shown."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.domain.primitives.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ServiceError,
+    TooManyStreams,
+    Unauthorized,
+    Unavailable,
+)
+from service.runtime.clock import SystemChance, now
+
+STATUSES: Final[Mapping[type[ServiceError], int]] = {
+    NotFound: 404,
+    Unauthorized: 401,
+    Forbidden: 403,
+    Conflict: 409,
+    Invalid: 422,
+    TooManyStreams: 429,
+    Unavailable: 503,
+}
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timed_out",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+log = structlog.get_logger()
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as RFC 9457 writes it; *errors* names each fault of the request."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Fault] = []
+    request_id: str
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    faults: list[Fault] | None = None,
+) -> Response:
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=faults or [],
+        request_id=request_id(request),
+    )
+    headers = {"x-request-id": body.request_id}
+    return Response(msgspec.json.encode(body), status, headers, "application/problem+json")
+
+
+def request_id(request: Request) -> str:
+    """The id of *request*, made when it is first asked for."""
+    state: dict[str, Any] = request.scope.setdefault("state", {})
+    return str(state.setdefault("request_id", SystemChance().new_id("req", now())))
+
+
+async def told(request: Request, exc: ServiceError) -> Response:
+    """Tell a caller what it did wrong, or when to come back."""
+    status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), 500)
+    faults = exc.faults if isinstance(exc, Invalid) else []
+    response = problem(request, status, exc.reason, str(exc), faults)
+    if isinstance(exc, TooManyStreams | Unavailable):
+        response.headers["retry-after"] = str(exc.retry_after_seconds)
+    if isinstance(exc, Unauthorized):
+        response.headers["www-authenticate"] = 'Bearer realm="belfry"'
+    return response
+
+
+async def refused(request: Request, exc: HTTPException) -> Response:
+    """What the HTTP edge itself refuses: no such path, wrong method, too large."""
+    code = _CODES.get(exc.status_code, "bad_request")
+    response = problem(request, exc.status_code, code, exc.detail)
+    response.headers.update(exc.headers or {})
+    return response
+
+
+async def broken(request: Request, exc: Exception) -> Response:
+    """Our own fault: logged with its cause, told without it."""
+    log.error("request.failed", path=request.url.path, request_id=request_id(request), exc_info=exc)
+    return problem(request, 500, "internal", "Something went wrong here; it has been logged.")
+
+
+EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Any], Any]]] = {
+    ServiceError: told,
+    HTTPException: refused,
+    Exception: broken,
+}

@@ -1,0 +1,37 @@
+"""API keys in requests and responses."""
+
+import msgspec
+
+from service.domain.primitives.timestamps import rfc3339
+from service.domain.security.api_keys import DEFAULT_TENANT, Key, Scope
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key as users see it; *key* itself only when it is made."""
+
+    id: str
+    object: str = "key"
+    tenant: str
+    name: str | None
+    scopes: tuple[str, ...]
+    created_at: str
+    key: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def view(key: Key, shown: str | msgspec.UnsetType = msgspec.UNSET) -> KeyView:
+    return KeyView(
+        id=key.id,
+        tenant=key.tenant,
+        name=key.name,
+        scopes=key.scopes,
+        created_at=rfc3339(key.created_at),
+        key=shown,
+    )
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key for *tenant*, which comes into being with its first key."""
+
+    scopes: list[Scope]
+    tenant: str = DEFAULT_TENANT
+    name: str | None = None

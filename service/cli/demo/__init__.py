@@ -1,0 +1,1 @@
+"""`belfry demo`: the whole service with emulated providers."""

@@ -1,0 +1,1 @@
+"""`belfry doctor`: checks settings, providers and callbacks."""

@@ -1,0 +1,117 @@
+"""What `belfry doctor` looks at: keys, service, providers. No secret is in what it remarks."""
+
+import ssl
+import stat
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from handlers.health import Readiness
+from service.cli.doctor.diagnostics import Clock, Level, Remark, ask
+from service.domain.jobs.results import Code, JobError
+from service.providers.http_status import BUSY
+from service.providers.protocol import Call, Provider, Reply
+from service.runtime.clients.provider_client import ProviderClient
+from service.runtime.settings import Account, Settings, names_of
+
+_PROVIDER_SECONDS: Final = 10
+_OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
+
+
+def look_at_keys(settings: Settings) -> tuple[tuple[str, ...], Remark]:
+    """Read the keys as a start would, but make none."""
+    keys, file = settings.secret_keys, settings.keys_file
+    if file is None:
+        return keys, Remark(Level.OK, "keys", f"{len(keys)} in BELFRY_SECRET_KEYS")
+    path = Path(file).absolute()
+    try:
+        keys, mode = tuple(path.read_text().split()), path.stat().st_mode
+    except FileNotFoundError:
+        message = f"no BELFRY_SECRET_KEYS and no {path}, which `belfry serve` makes as it starts"
+        return (), Remark(Level.FAULT, "keys", message)
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "not text"
+        message = f"{path} cannot be read ({why}): look as the user who runs `belfry serve`"
+        return (), Remark(Level.FAULT, "keys", message)
+    return keys, _kept(keys, path, mode)
+
+
+def _kept(keys: tuple[str, ...], path: Path, mode: int) -> Remark:
+    if not keys:
+        return Remark(Level.FAULT, "keys", f"{path} is empty: set BELFRY_SECRET_KEYS")
+    if mode & _OTHERS_READ:
+        message = f"{len(keys)} in {path}, which others may read: chmod 600 {path}"
+        return Remark(Level.WARNING, "keys", message)
+    return Remark(Level.OK, "keys", f"{len(keys)} in {path}")
+
+
+async def look_at_service(client: httpx.AsyncClient, url: str, clock: Clock) -> list[Remark]:
+    response = await ask(client, "GET", f"{url.rstrip('/')}/readyz")
+    if isinstance(response, str):
+        message = f"nothing answers at {_shown(url)} ({response}): start it with `belfry serve`"
+        return [Remark(Level.FAULT, "service", message)]
+    clock.compare("the service", response.headers.get("date"))
+    try:
+        state = msgspec.json.decode(response.content, type=Readiness)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        message = f"what answers at {_shown(url)} is not Belfry: set BELFRY_URL, or HOST and PORT"
+        return [Remark(Level.FAULT, "service", f"{message} (HTTP {response.status_code})")]
+    level = Level.OK if state.ready else Level.FAULT
+    return [Remark(level, "service", f"store: {state.store}, loops: {state.loops}")]
+
+
+async def look_at_provider(
+    settings: Settings, provider: Provider, tls: ssl.SSLContext, clock: Clock
+) -> list[Remark]:
+    account, (token, _) = settings.accounts[provider.name], names_of(provider.name)
+    if account.token is None:
+        return [Remark(Level.NOTE, provider.name, f"not set up: {token} is not set")]
+    call = provider.check()
+    if call is None:
+        message = f"{token} is set; {provider.title} has no free read to try it with"
+        return [Remark(Level.NOTE, provider.name, message)]
+    return [await _tried(account, provider, call, tls, clock)]
+
+
+async def _tried(
+    account: Account, provider: Provider, call: Call, tls: ssl.SSLContext, clock: Clock
+) -> Remark:
+    name, (token, base_url) = provider.name, names_of(provider.name)
+    client = ProviderClient(account, tls)
+    try:
+        reply = await client.send(call, _PROVIDER_SECONDS)
+    finally:
+        await client.close()
+    if not isinstance(reply, Reply):
+        message = f"{urlsplit(account.base_url).hostname}: {reply.message}; is {base_url} right?"
+        return Remark(Level.FAULT, name, message)
+    clock.compare(name, reply.headers.get("date"))
+    error = provider.read_check(reply)
+    if error is None:
+        return Remark(Level.OK, name, f"{token} is accepted")
+    level = Level.WARNING if error.retryable or reply.status in BUSY else Level.FAULT
+    said = error.message.replace(account.token or "", "…").rstrip(".")
+    return Remark(level, name, f"{said}: {_mending(error, level, name)}")
+
+
+def _mending(error: JobError, level: Level, name: str) -> str:
+    token, base_url = names_of(name)
+    if level is Level.WARNING:
+        return "look again later"
+    if error.code is Code.UNAUTHORIZED:
+        return f"set {token} to one that is valid"
+    if error.code is Code.INSUFFICIENT_CREDITS:
+        return "settle it with the provider"
+    return f"set it up there, or set {base_url} right"
+
+
+def _shown(url: str) -> str:
+    """Leave out what may be secret in a URL that nobody has checked."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    except ValueError:
+        return "BELFRY_URL"

@@ -1,0 +1,1 @@
+"""Deliveries: retries, circuit breaker, send queues, recoveries."""

@@ -1,0 +1,1 @@
+"""The job: values, transitions, results and its public form."""

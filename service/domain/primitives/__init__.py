@@ -1,0 +1,1 @@
+"""Ids, timestamps, errors and JSON input."""

@@ -1,0 +1,1 @@
+"""Signatures, API keys, address policy and redaction."""

@@ -1,0 +1,1 @@
+"""Runware: task arrays, one callback per result."""

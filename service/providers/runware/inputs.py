@@ -1,0 +1,108 @@
+"""What Runware's tasks take: the documented captions, and what all task types share."""
+
+import re
+from typing import Final
+
+from service.providers.input_schema import UUID, WEB_URL, Input
+from service.providers.protocol import Doubt, Operation
+from service.providers.runware.catalog import SHORT_SECONDS
+
+MOST_RESULTS: Final = 20
+
+_BASE64: Final = "[A-Za-z0-9+/]+={0,2}"
+_IMAGE: Final = re.compile(
+    "|".join(
+        (
+            UUID.pattern,
+            f"data:image/(?:png|jpe?g|webp);base64,{_BASE64}",
+            # PNG, JPEG and WEBP, the supported formats, as their first bytes look in base64.
+            "(?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/]*={0,2}",
+            WEB_URL.pattern,
+        )
+    )
+)
+_AIR: Final = re.compile("[A-Za-z0-9_.-]+(?::[A-Za-z0-9_.-]+)+@[A-Za-z0-9_.-]+")
+
+COMMON: Final = (
+    Input(
+        name="taskUUID",
+        kind="string",
+        summary="Your own reference, unique among your jobs; the task itself gets another.",
+        pattern=UUID,
+        form="a UUID",
+    ),
+    Input(
+        name="webhookURL",
+        kind="string",
+        summary="Where this job's events are sent.",
+        pattern=WEB_URL,
+        form="an http or https URL",
+    ),
+    Input(
+        name="deliveryMethod",
+        kind="string",
+        summary="Accepted for compatibility: results always come by callback.",
+        one_of=("sync", "async"),
+    ),
+    Input(
+        name="includeCost",
+        kind="boolean",
+        summary="Report the cost in USD with each result.",
+    ),
+    Input(
+        name="numberResults",
+        kind="integer",
+        summary="How many results to make; the job ends with the last.",
+        minimum=1,
+        maximum=MOST_RESULTS,
+    ),
+)
+CAPTION: Final = (
+    Input(
+        name="inputImage",
+        kind="string",
+        summary="The image: a UUID, a data URI, base64 or a URL of a PNG, JPG or WEBP.",
+        required=True,
+        pattern=_IMAGE,
+        form="an image's UUID, a base64 PNG, JPG or WEBP with or without data URI, or a URL",
+        example="5788104a-1ca7-4b7e-8a16-b27b57e86f87",
+    ),
+    Input(
+        name="model",
+        kind="string",
+        summary="The AIR id of a captioning model.",
+        required=True,
+        pattern=_AIR,
+        form="an AIR id, as in runware:150@2",
+        example="runware:150@2",
+    ),
+    Input(
+        name="prompt",
+        kind="string",
+        summary="What to look for in the image, or a question about it.",
+    ),
+)
+
+
+def operation_of(
+    task_type: str, summary: str, *inputs: Input, deadline_seconds: int = SHORT_SECONDS
+) -> Operation:
+    """Name a task type as an operation; a repeated taskUUID is refused, so repeating is safe."""
+    return Operation(
+        name=task_type,
+        summary=summary,
+        inputs=(
+            *inputs,
+            Input(
+                name="taskType",
+                kind="string",
+                summary="The operation once more.",
+                one_of=(task_type,),
+            ),
+            *COMMON,
+        ),
+        at_once=False,
+        in_doubt=Doubt.RESEND,
+        batched=True,
+        deadline_seconds=deadline_seconds,
+    )

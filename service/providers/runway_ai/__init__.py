@@ -1,0 +1,1 @@
+"""runway-ai.ai: answers with the result, no callbacks."""

@@ -1,0 +1,1 @@
+"""useapi.net: Runway through a useapi account."""

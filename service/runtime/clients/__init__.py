@@ -1,0 +1,1 @@
+"""HTTP clients for webhooks and providers."""

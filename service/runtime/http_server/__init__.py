@@ -1,0 +1,1 @@
+"""uvicorn with limits on heads, connections and open files."""

@@ -1,0 +1,85 @@
+"""Logs: one JSON line per thing that happened, written without a syscall each."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any, BinaryIO, Final, cast
+
+import msgspec
+import structlog
+
+from service.domain.primitives.timestamps import rfc3339
+
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class _ByTurns:
+    """Flushes *file* once in a turn of the event loop, however many lines are written in it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.write = file, file.write
+        self._asked: asyncio.AbstractEventLoop | None = None
+
+    def flush(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._file.flush()
+            return
+        if self._asked is not loop:
+            self._asked = loop
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._asked = None
+        with contextlib.suppress(OSError):  # nobody reads it: to say so would be a line more
+            self._file.flush()
+
+
+def _render(_: object, __: str, line: MutableMapping[str, Any]) -> bytes:
+    return _encode({"at": line.pop("timestamp"), "event": line.pop("event"), **line})
+
+
+def _stamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    line["timestamp"] = rfc3339(time.time_ns() // 1000)
+    line["level"] = level
+    return line
+
+
+def configure(level: int = logging.INFO, file: BinaryIO | None = None) -> None:
+    """Send our lines, and the warnings of libraries, to *file* or standard output as JSON."""
+    by_turns = _ByTurns(file or sys.stdout.buffer)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _stamp,
+            structlog.processors.format_exc_info,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", by_turns)),
+        cache_logger_on_first_use=True,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_not_told_twice)
+    logging.basicConfig(handlers=[_Library()], level=logging.WARNING, force=True)
+
+
+def _not_told_twice(record: logging.LogRecord) -> bool:
+    """What a handler failed at is our own line `request.failed`, with its cause."""
+    return not record.getMessage().startswith("Exception in ASGI application")
+
+
+class _Library(logging.Handler):
+    """Passes what libraries log on to our own log; never a URL with its query."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno,
+            "library.logged",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )

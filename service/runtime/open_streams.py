@@ -1,0 +1,61 @@
+"""The open streams of this process: how many a tenant has, and with which keys."""
+
+from collections.abc import Collection
+from typing import Final
+
+from service.domain.primitives.errors import TooManyStreams
+from service.domain.security.api_keys import Caller
+from service.runtime.observability.metrics import STREAMS
+from service.runtime.wakeups import Feed
+
+HEARTBEAT_SECONDS: Final = 15.0
+"""Proxies cut connections on which nothing is sent, many of them after 60 seconds."""
+
+
+class OpenStream:
+    """One open stream; *revoked* is True once it must end because its key is gone."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.tenant, self.key_id = caller.tenant, caller.key_id
+        self.revoked = False
+
+
+class OpenStreams:
+    """Counts the open streams of each tenant, and refuses more than *max_per_tenant*."""
+
+    def __init__(self, feed: Feed, max_per_tenant: int) -> None:
+        self._feed, self._max = feed, max_per_tenant
+        self._by_tenant: dict[str, set[OpenStream]] = {}
+
+    @property
+    def tenants(self) -> Collection[str]:
+        """Who has a stream open."""
+        return self._by_tenant.keys()
+
+    def open(self, caller: Caller) -> OpenStream:
+        """Count a new stream until it is closed; TooManyStreams when its tenant has all it may."""
+        streams = self._by_tenant.setdefault(caller.tenant, set())
+        if len(streams) >= self._max:
+            raise TooManyStreams(
+                f"This tenant has {self._max} streams open, the most it may have; close one first."
+            )
+        stream = OpenStream(caller)
+        streams.add(stream)
+        STREAMS.inc()
+        return stream
+
+    def close(self, stream: OpenStream) -> None:
+        streams = self._by_tenant[stream.tenant]
+        streams.remove(stream)
+        if not streams:
+            del self._by_tenant[stream.tenant]
+        STREAMS.dec()
+
+    def revoke(self, key_id: str) -> None:
+        """End the streams that were opened with this key, and wake them to notice."""
+        for tenant, streams in self._by_tenant.items():
+            revoked = [stream for stream in streams if stream.key_id == key_id]
+            for stream in revoked:
+                stream.revoked = True
+            if revoked:
+                self._feed.wake([tenant])

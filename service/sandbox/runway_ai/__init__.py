@@ -1,0 +1,1 @@
+"""runway-ai.ai, emulated."""

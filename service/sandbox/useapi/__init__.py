@@ -1,0 +1,1 @@
+"""useapi.net, emulated."""

@@ -1,0 +1,72 @@
+"""What useapi.net takes, as it documents it; the first fault is the answer.
+
+Of the other endpoints no more is checked than the parameters that all of them share.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from service.sandbox.sender import is_callable_url
+from service.sandbox.useapi.endpoints import FRAMES
+
+STYLES: Final = frozenset(
+    {"vivid", "vivid-warm", "vivid-cool", "high-contrast", "high-contrast-warm"}
+    | {"high-contrast-cool", "bw", "bw-contrast", "muted-pastel", "dreamscape", "nordic-minimal"}
+    | {"light-anime", "dark-anime", "painted-anime", "3d-cartoon", "sketch", "low-angle"}
+    | {"in-motion", "terracotta"}
+)
+SIZES: Final = {
+    "16:9": (1920, 1088),
+    "9:16": (1088, 1920),
+    "1:1": (1440, 1440),
+    "4:3": (1680, 1264),
+    "3:4": (1264, 1680),
+    "21:9": (2112, 912),
+}
+NUMBERS_OF_IMAGES: Final = frozenset({1, 4})
+_TEXT_LENGTH: Final = 1000
+_REPLY_LENGTH: Final = 1024
+
+Check = Callable[[Any], bool]
+Rules = tuple[tuple[str, Check, str], ...]
+
+
+def fault(endpoint: str, body: Any) -> str | None:
+    """Name the first thing wrong with *body*, or None; unknown parameters are let through."""
+    if not isinstance(body, dict):
+        return "Request body must be a JSON object"
+    if endpoint == FRAMES and not body.get("text_prompt"):
+        return "Parameter text_prompt is required"
+    rules = (*_FRAMES_RULES, *_COMMON_RULES) if endpoint == FRAMES else _COMMON_RULES
+    given = [rule for rule in rules if body.get(rule[0]) is not None]
+    return next((f"{name} {words}" for name, fits, words in given if not fits(body[name])), None)
+
+
+def _text(length: int) -> Check:
+    return lambda value: isinstance(value, str) and len(value) <= length
+
+
+def _whole(low: int, high: int) -> Check:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _one_of(names: frozenset[Any]) -> Check:
+    return lambda value: isinstance(value, str | int) and value in names
+
+
+_FRAMES_RULES: Final[Rules] = (
+    ("text_prompt", _text(_TEXT_LENGTH), f"must be text of up to {_TEXT_LENGTH} characters"),
+    ("style", _one_of(STYLES), "is not a supported style"),
+    ("aspect_ratio", _one_of(frozenset(SIZES)), f"must be one of {', '.join(SIZES)}"),
+    ("diversity", _whole(0, 5), "must be within 0…5"),
+    ("seed", _whole(1, 4294967294), "must be within 1…4294967294"),
+    ("num_images", _one_of(NUMBERS_OF_IMAGES), "must be 1 or 4"),
+)
+_COMMON_RULES: Final[Rules] = (
+    ("exploreMode", lambda value: isinstance(value, bool), "must be true or false"),
+    ("replyUrl", _text(_REPLY_LENGTH), "is too long"),
+    ("replyUrl", is_callable_url, "is not a valid URL"),
+    ("replyRef", _text(_REPLY_LENGTH), "is too long"),
+    ("maxJobs", _whole(1, 10), "must be within 1…10"),
+    ("email", _text(_REPLY_LENGTH), "must be text"),
+)

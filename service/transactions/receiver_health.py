@@ -1,0 +1,81 @@
+"""Receivers: what attempts say of them, and what follows for them. No I/O in here."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from service.domain.deliveries.circuit_breaker import Health, after, should_disable, should_warn
+from service.domain.deliveries.retry_policy import Settlement
+from service.domain.events import SubscriptionData
+from service.domain.subscriptions.subscription import Subscription
+from service.transactions.change_set import Snapshot
+from service.transactions.unit_of_work import Moves
+
+
+def judge(moves: Moves, snapshot: Snapshot, settlements: Sequence[Settlement]) -> None:
+    """Work out, one attempt after the other, who is held, warned of, disabled or well again."""
+    bench = _Bench(moves, snapshot)
+    for settlement in settlements:
+        bench.judge(settlement)
+
+
+class _Bench:
+    """The receivers of one transaction as they stand after each attempt."""
+
+    def __init__(self, moves: Moves, snapshot: Snapshot) -> None:
+        self._moves, self._changes = moves, moves.changes
+        self._known, self._health = snapshot.receivers, snapshot.health
+
+    def _receiver(self, subscription_id: str) -> Subscription | None:
+        known = self._known.get(subscription_id)
+        return self._changes.subscriptions.get(subscription_id, known)
+
+    def judge(self, settlement: Settlement) -> None:
+        receiver = self._receiver(settlement.delivery.subscription_id)
+        if receiver is None:
+            return
+        before = self._changes.health.get(receiver.id, self._health.get(receiver.id))
+        health = after(before, receiver.id, settlement.outcome, probe=settlement.probe)
+        if settlement.disable:
+            self._disable(receiver, settlement.disable)
+        elif health is None:
+            self._recovered(receiver, before)
+        else:
+            health = self._failing(receiver, health)
+        now = self._changes.subscriptions.get(receiver.id, receiver)
+        if health is not None and not now.enabled:
+            health = replace(health, probe_at=None)
+        if health != before:
+            self._changes.health[receiver.id] = health
+        held = health is not None and health.held
+        if now.enabled and now.held != held:
+            self._changes.subscriptions[receiver.id] = replace(now, held=held)
+
+    def _failing(self, receiver: Subscription, health: Health) -> Health:
+        at = self._moves.at
+        if receiver.enabled and should_disable(health, at):
+            self._disable(receiver, f"It failed for five days: {health.last_error}.")
+        elif receiver.enabled and should_warn(health, at):
+            self._tell("subscription.failing", receiver, health.last_error)
+            return replace(health, warned=True)
+        return health
+
+    def _recovered(self, receiver: Subscription, health: Health | None) -> None:
+        if health is not None and health.warned:
+            self._tell("subscription.recovered", receiver, None)
+
+    def _disable(self, receiver: Subscription, reason: str) -> None:
+        if not receiver.enabled:
+            return
+        self._tell("subscription.disabled", receiver, reason)
+        self._changes.subscriptions[receiver.id] = replace(
+            receiver,
+            enabled=False,
+            held=False,
+            disabled_reason=reason,
+            updated_at=self._moves.at,
+        )
+
+    def _tell(self, kind: str, receiver: Subscription, reason: str | None) -> None:
+        data = SubscriptionData(id=receiver.id, reason=reason)
+        self._moves.notice(kind, receiver.tenant, data)

@@ -1,0 +1,47 @@
+"""Who may be sent now: slots per provider account, first come, first served. No I/O in here."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from service.domain.jobs.job import Job
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits at one account: its next jobs, oldest first, and the slots in use.
+
+    *slots* is how many a busy provider still leaves us; None when it has not complained. While it
+    is *paused* one job at a time is tried; *sending* are those whose answer is awaited.
+    """
+
+    account: str
+    used: int
+    sending: int = 0
+    paused: bool = False
+    slots: int | None
+    jobs: Sequence[Job]
+
+
+def admit(queues: Sequence[Queue], limits: Mapping[str, int]) -> list[Job]:
+    """Choose the jobs to send; *limits* are the slots of an account, by provider."""
+    return [job for queue in queues for job in _of(queue, limits)]
+
+
+def _of(queue: Queue, limits: Mapping[str, int]) -> list[Job]:
+    """A job that wants fewer neighbours (useapi's maxJobs) holds up those behind it, in turn.
+
+    An account that was refused is tried with one job, whatever is still under way there.
+    """
+    if queue.paused and queue.slots is None:
+        return [] if queue.sending else list(queue.jobs[:1])
+    chosen: list[Job] = []
+    for job in queue.jobs:
+        if queue.used + len(chosen) >= _slots(queue, job, limits):
+            break
+        chosen.append(job)
+    return chosen
+
+
+def _slots(queue: Queue, job: Job, limits: Mapping[str, int]) -> int:
+    slots = min(limits[job.provider], job.max_jobs or limits[job.provider])
+    return slots if queue.slots is None else min(slots, queue.slots)

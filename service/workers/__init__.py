@@ -1,0 +1,1 @@
+"""The loops: submit, dispatch, reconcile, recover, prune, listen."""

@@ -1,0 +1,79 @@
+"""Ears for the other processes on the same database; what they say are hints, never the data."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from service.domain.primitives.errors import Unavailable
+from service.runtime.open_streams import OpenStreams
+from service.runtime.wakeups import Feed, Nudge
+from service.transactions.store_protocols import Store, Topic
+
+LOOK_SECONDS: Final = 1.0
+
+
+class Ears:
+    """Wakes who is concerned; looks at the log once a second, because a hint may be lost."""
+
+    def __init__(
+        self,
+        store: Store,
+        feed: Feed,
+        streams: OpenStreams,
+        concerned: Mapping[Topic, Callable[[], None]],
+    ) -> None:
+        self._store, self._feed, self._streams, self._concerned = store, feed, streams, concerned
+        self._committed, self._ended = Nudge(), asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as ears:
+            ears.create_task(self._store.follow(self._heard))
+            ears.create_task(self._watch())
+            ears.create_task(self._ring())
+
+    def _heard(self, topics: frozenset[Topic]) -> None:
+        for topic in topics & self._concerned.keys():
+            self._concerned[topic]()
+        if Topic.EVENTS in topics:
+            self._committed.give()
+            self._ended.set()
+
+    async def _watch(self) -> None:
+        """One look for all streams of this process; couriers and submitters look by themselves."""
+        known: int | None = None
+        while True:
+            self._committed.forget()
+            try:
+                known = await self._look(known)
+            except Unavailable:
+                known = None
+            await self._committed.wait(LOOK_SECONDS)
+
+    async def _look(self, known: int | None) -> int | None:
+        """Wake the tenants with events after *known*, or all of them; the seq that is known then.
+
+        It is None while nobody here follows or waits: then the log is not read at all.
+        """
+        if not self._streams.tenants and not self._feed.awaited:
+            return None
+        if known is None:
+            known = await self._store.last_seq()
+            self._feed.wake(self._streams.tenants)
+            self._ended.set()
+        elif found := await self._store.tenants_after(known):
+            known = max(found.values())
+            self._feed.wake(found)
+            self._ended.set()
+        return known
+
+    async def _ring(self) -> None:
+        """Ring for jobs that another process has ended: one query for all who wait here."""
+        while True:
+            await self._ended.wait()
+            self._ended.clear()
+            if self._feed.awaited:
+                try:
+                    self._feed.ring(await self._store.ended_among(list(self._feed.awaited)))
+                except Unavailable:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    self._ended.set()

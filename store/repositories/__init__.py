@@ -1,0 +1,1 @@
+"""What the service asks of the store, one file per noun."""

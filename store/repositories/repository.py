@@ -1,0 +1,73 @@
+"""What the parts of the store share: the database, and how lists are asked for."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+from uuid import uuid4
+
+from service.domain.jobs.job import Status
+from service.domain.primitives.errors import NotFound
+from service.transactions.change_set import Changes
+from service.transactions.store_protocols import Page, Topic
+from store.engine.session import Database, Row, Session
+from store.transaction import Standing
+
+LAST: Final = "~"
+"""Sorts after every id: where a list begins when no cursor is given."""
+
+
+class Part:
+    """One part of the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._standing = Standing()
+        self._origin = uuid4().hex
+
+    async def _hint(self, session: Session, topics: Collection[Topic]) -> None:
+        """Wake the other processes when this transaction is committed."""
+        if topics:
+            await session.run("notify", hint=" ".join((self._origin, *sorted(topics))))
+
+    async def _one(self, query: str, what: str, **values: object) -> Row:
+        async with self._database.reading() as session:
+            return await one(session, query, what, **values)
+
+    async def _moment(self, query: str, **values: object) -> int | None:
+        async with self._database.reading() as session:
+            rows = await session.rows(query, **values)
+        return None if rows[0]["at"] is None else int(rows[0]["at"])
+
+    async def _list(
+        self,
+        queries: Mapping[str, str],
+        filters: Mapping[str, str],
+        wanted: Mapping[str, str],
+        page: Page,
+        **values: object,
+    ) -> Sequence[Row]:
+        """List what matches *wanted*; *filters* says in SQL what each of its names means.
+
+        *queries* has one for some of the names, by which there is less to walk, and "" for all.
+        """
+        query = next(queries[name] for name in queries if not name or name in wanted)
+        where = " ".join(f"AND {filters[name]}" for name in sorted(wanted))
+        async with self._database.reading() as session:
+            asked = {**values, **wanted, "cursor": page.cursor or LAST, "limit": page.limit}
+            return await session.rows(query, where, **asked)
+
+
+def topics_of(changes: Changes) -> set[Topic]:
+    """What *changes* give others to do."""
+    topics = {Topic.EVENTS} if changes.events else set()
+    if any(parcel.is_left for parcel in changes.parcels):
+        topics.add(Topic.DELIVERIES)
+    if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
+        topics.add(Topic.JOBS)
+    return topics
+
+
+async def one(session: Session, query: str, what: str, **values: object) -> Row:
+    rows = await session.rows(query, **values)
+    if not rows:
+        raise NotFound(f"There is no such {what}.")
+    return rows[0]

@@ -1,0 +1,232 @@
+"""The description of the API says what the API does."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+
+from handlers import DOORS
+from handlers.openapi import describe
+from service.domain.events import (
+    TYPES,
+    ProviderData,
+    SubscriptionData,
+    SystemData,
+    TriedSubscription,
+    system_event,
+)
+from tests.support.factories import NOON
+from tests.support.job_steps import an_ended_job
+from tests.support.receivers import Receiver, status
+from tests.support.service_harness import Bench, Json, Service, eventually
+
+pytestmark = pytest.mark.anyio
+
+DESCRIBED = msgspec.json.decode(msgspec.json.encode(describe(DOORS)), type=dict[str, Any])
+
+
+def test_it_is_valid_openapi() -> None:
+    validate(DESCRIBED)
+
+
+def test_every_door_and_every_event_is_described() -> None:
+    doors = {(path, method) for path, item in DESCRIBED["paths"].items() for method in item}
+
+    assert {(door.path, door.method.lower()) for door in DOORS} <= doors
+    assert set(DESCRIBED["webhooks"]) == set(TYPES)
+
+
+SCHEMAS = """
+    ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Attempt Callback CallbackList
+    CallbackVerdict Cancellation DeadLetterSummary DeadLetterSummaryList Delivery DeliveryList
+    DeliveryStatus ErrorCode ErrorStage Event EventList EventResend EventType EventTypeList
+    FieldError Job JobCreate JobError JobList JobOutput JobProgress JobStatus Operation Problem
+    Provider ProviderEvent ProviderEventData ProviderList Readiness ReconcileReason Recovery
+    RecoveryCreate RecoveryList RotatedSecret Subscription SubscriptionCreate SubscriptionEvent
+    SubscriptionEventData SubscriptionList SubscriptionMatch SubscriptionMatchList
+    SubscriptionSecret SubscriptionUpdate TestEvent TestEventData
+"""
+OPERATIONS = """
+    cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteSubscription
+    getCallback getDelivery getEvent getJob getLiveness getMetrics getReadiness getRecovery
+    getSubscription getSubscriptionSecret listApiKeys listCallbacks listDeadLetters
+    listDeliveries listEventSubscriptions listEventTypes listEvents listJobEvents listJobs
+    listProviders listRecoveries listSubscriptions pauseSubscription receiveCallback
+    recoverSubscription replayCallback resendEvent resumeSubscription retryDelivery retryJob
+    rotateSubscriptionSecret streamEvents streamJob submitJob testSubscription
+    updateSubscription
+"""
+
+
+def test_the_names_that_clients_are_generated_from_stay_as_they_are() -> None:
+    methods = [method for path in DESCRIBED["paths"].values() for method in path.values()]
+
+    assert sorted(DESCRIBED["components"]["schemas"]) == SCHEMAS.split()
+    assert sorted(method["operationId"] for method in methods) == OPERATIONS.split()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("subscription.failing", SubscriptionData(id="sub_1", reason="answered 500")),
+        ("subscription.recovered", SubscriptionData(id="sub_1", reason=None)),
+        ("provider.paused", ProviderData(provider="useapi", reason="no credits", job="job_1")),
+        ("webhook.test", TriedSubscription(id="sub_1")),
+    ],
+)
+def test_events_about_no_job_are_as_described(kind: str, data: SystemData) -> None:
+    event = system_event(kind, "acme", data, "evt_1", NOON)
+    content = DESCRIBED["webhooks"][kind]["post"]["requestBody"]["content"]
+
+    schema = content["application/json"]["schema"]
+
+    assert problems(schema, msgspec.json.decode(event.payload)) == []
+    assert problems(schema, {"id": "evt_1", "data": {}}) != []
+
+
+async def test_the_log_lists_events_about_no_job_as_described(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.script = [status(410)]
+    await service.subscribe(receiver.url)
+    await an_ended_job(service)
+
+    async def disabled() -> Json | None:
+        log = await service.get("/v1/events", event_types="subscription.disabled")
+        return log if log["data"] else None
+
+    log = await eventually(disabled)
+    (event,) = log["data"]
+    shown = await service.get(f"/v1/events/{event['id']}")
+
+    assert problems(answer_schema("/v1/events"), log) == []
+    assert problems(answer_schema("/v1/events/{id}"), shown) == []
+
+
+def problems(schema: Json, value: Any) -> list[str]:
+    bundle = {**schema, "components": DESCRIBED["components"]}
+    return [error.message for error in OAS31Validator(bundle).iter_errors(value)]
+
+
+def answer_schema(path: str, method: str = "get", status: str = "200") -> Json:
+    content = DESCRIBED["paths"][path][method]["responses"][status]["content"]
+    return dict(content["application/json"]["schema"])
+
+
+async def test_real_answers_are_as_described(bench: Bench, receiver: Receiver) -> None:
+    await bench.subscribe(receiver.url, "job.*")
+    submitted = await bench.submit("useapi", "frames.create", {"text_prompt": "a lighthouse"})
+    await bench.ended(submitted["id"])
+    told = await receiver.wait_for(lambda one: one.event["type"] == "job.succeeded")
+    walks = {
+        "/v1/jobs": "/v1/jobs",
+        "/v1/jobs/{id}": f"/v1/jobs/{submitted['id']}",
+        "/v1/jobs/{id}/events": f"/v1/jobs/{submitted['id']}/events",
+        "/v1/events": "/v1/events",
+        "/v1/events/{id}": f"/v1/events/{told.event['id']}",
+        "/v1/event-types": "/v1/event-types",
+        "/v1/subscriptions": "/v1/subscriptions",
+        "/v1/deliveries": "/v1/deliveries",
+        "/v1/callbacks": "/v1/callbacks",
+        "/v1/keys": "/v1/keys",
+        "/v1/providers": "/v1/providers",
+        "/readyz": "/readyz",
+    }
+
+    faults = {
+        path: problems(answer_schema(path), await bench.get(real)) for path, real in walks.items()
+    }
+    webhook = DESCRIBED["webhooks"]["job.succeeded"]["post"]["requestBody"]["content"]
+
+    assert {path: found for path, found in faults.items() if found} == {}
+    assert problems(answer_schema("/v1/jobs", "post", "202"), submitted) == []
+    assert problems(webhook["application/json"]["schema"], told.event) == []
+
+
+async def test_the_page_shows_every_door(bench: Bench) -> None:
+    page = (await bench.http.get("/docs")).text
+
+    assert [door.path for door in DOORS if door.path not in page] == []
+    assert "http://" not in page.replace(bench.url, "")
+
+
+async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described(
+    service: Service, receiver: Receiver
+) -> None:
+    made = await service.subscribe(receiver.url, "job.*", headers={"x-a": "b"})
+    order = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+    many = await service.post("/v1/jobs", [order, order])
+    job = many["data"][0]
+    await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "x"})
+    await receiver.wait(3)
+    (delivery, *_) = await service.deliveries()
+    (callback,) = (await service.get("/v1/callbacks"))["data"]
+    subscription = f"/v1/subscriptions/{made['id']}"
+    key = await service.post("/v1/keys", {"scopes": ["jobs:read"], "name": "mine"})
+    changed = await service.http.patch(subscription, json={"max_in_flight": 2})
+    again = await service.post(f"/v1/deliveries/{delivery['id']}/retry")
+    answers: list[tuple[str, str, str, Any]] = [
+        ("/v1/jobs", "post", "202", many),
+        ("/v1/jobs/{id}", "get", "200", await service.get(f"/v1/jobs/{job['id']}", expand="raw")),
+        ("/v1/subscriptions", "post", "201", made),
+        ("/v1/subscriptions/{id}", "get", "200", await service.get(subscription)),
+        ("/v1/subscriptions/{id}", "patch", "200", changed.json()),
+        (
+            "/v1/subscriptions/{id}/secret",
+            "get",
+            "200",
+            await service.get(f"{subscription}/secret"),
+        ),
+        (
+            "/v1/deliveries/{id}",
+            "get",
+            "200",
+            await service.get(f"/v1/deliveries/{delivery['id']}"),
+        ),
+        ("/v1/deliveries/{id}/retry", "post", "200", again),
+        ("/v1/callbacks/{id}", "get", "200", await service.get(f"/v1/callbacks/{callback['id']}")),
+        ("/v1/keys", "post", "201", key),
+    ]
+
+    faults = [
+        (path, method, problems(answer_schema(path, method, code), answer))
+        for path, method, code, answer in answers
+    ]
+
+    assert [found for found in faults if found[2]] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/jobs/x", None),
+        ("GET", "/v1/jobs?colour=red", None),
+        ("POST", "/v1/jobs", {"provider": "x"}),
+        ("PUT", "/v1/jobs", None),
+    ],
+)
+async def test_problems_are_as_described(
+    method: str, path: str, body: Json | None, steady: Service
+) -> None:
+    content = DESCRIBED["paths"]["/v1/jobs"]["get"]["responses"]["default"]["content"]
+
+    answer = await steady.http.request(method, path, json=body)
+
+    assert problems(content["application/problem+json"]["schema"], answer.json()) == []
+
+
+def test_every_reference_and_every_operation_id_is_there_once() -> None:
+    text = msgspec.json.encode(DESCRIBED).decode()
+    operations = [
+        operation["operationId"]
+        for group in (DESCRIBED["paths"], DESCRIBED["webhooks"])
+        for item in group.values()
+        for operation in item.values()
+    ]
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+
+    assert references <= set(DESCRIBED["components"]["schemas"])
+    assert len(operations) == len(set(operations))

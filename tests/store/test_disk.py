@@ -1,0 +1,168 @@
+"""The disk fails under a real process: nothing acknowledged is lost, and everybody is told."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from service.domain.primitives.errors import Unavailable
+from service.domain.security.callback_signer import CallbackTokens
+from store import open_store
+from tests.support.disk_faults import Disk
+from tests.support.factories import NOON
+from tests.support.receivers import Receiver, said
+from tests.support.service_harness import (
+    SIGNING_KEY,
+    ServiceProcess,
+    a_process,
+    eventually,
+    plain_client,
+    providers_at,
+)
+
+pytestmark = pytest.mark.anyio
+ORDER = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+WRITES = ("write", "pwrite", "ftruncate")
+
+
+def delete(path: str) -> None:
+    Path(path).unlink()
+
+
+def link(path: str, other: str) -> None:
+    Path(other).hardlink_to(path)
+
+
+async def callback_url(service: ServiceProcess, job_id: str) -> str:
+    ref = (await service.job(job_id))["ref"]
+    token = CallbackTokens([SIGNING_KEY]).sign("useapi", ref, 1)
+    return f"{service.url}/callbacks/useapi/{ref}?t={token}"
+
+
+async def call_back(url: str) -> int:
+    async with plain_client() as provider:
+        return (await provider.post(url, json={"status": "RUNNING"})).status_code
+
+
+async def is_ready(service: ServiceProcess) -> bool:
+    return (await service.http.get("/readyz")).status_code == 200
+
+
+async def test_a_full_disk_is_told_and_all_is_well_once_there_is_room(
+    sqlite_url: str, tmp_path: Path, disk: Disk
+) -> None:
+    async with a_process(sqlite_url, tmp_path, **disk.environment) as service:
+        job = await service.post("/v1/jobs", ORDER)
+        url = await callback_url(service, job["id"])
+
+        disk.fail(errno.ENOSPC, *WRITES)
+        probe = await service.unready()
+        submit = await service.http.post("/v1/jobs", json=ORDER)
+        callback = await call_back(url)
+        read = await service.job(job["id"])
+        disk.work()
+        await eventually(lambda: is_ready(service))
+        again = await call_back(url)
+        await service.post("/v1/jobs", ORDER)
+
+    assert "full" in probe.json()["store"]
+    assert (submit.status_code, callback, again) == (503, 503, 204)
+    assert int(submit.headers["retry-after"]) >= 1
+    assert read["id"] == job["id"]
+
+
+async def test_a_deleted_log_is_told_and_nothing_acknowledged_is_lost(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = sqlite_url.removeprefix("sqlite:///")
+    async with a_process(sqlite_url, tmp_path) as service:
+        jobs = [await service.post("/v1/jobs", ORDER) for _ in range(3)]
+        url = await callback_url(service, jobs[0]["id"])
+
+        delete(f"{path}-wal")
+        refused = await service.http.post("/v1/jobs", json=ORDER)
+        callback = await call_back(url)
+        probe = await service.unready()
+        lines = service.log.read_text().count("store.file_lost")
+        await service.kill()
+        await service.start()
+        kept = [job["id"] for job in (await service.get("/v1/jobs"))["data"]]
+        await service.post("/v1/jobs", ORDER)
+
+    assert (refused.status_code, callback, lines) == (503, 503, 1)
+    assert probe.json()["store"].startswith("belfry.db-wal was deleted or replaced")
+    assert kept[::-1] == [job["id"] for job in jobs]
+
+
+async def test_a_deleted_database_is_told_until_it_is_put_back(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = sqlite_url.removeprefix("sqlite:///")
+    async with a_process(sqlite_url, tmp_path) as service:
+        job = await service.post("/v1/jobs", ORDER)
+        url = await callback_url(service, job["id"])
+        link(path, f"{path}.kept")
+
+        delete(path)
+        refused = await service.http.post("/v1/jobs", json=ORDER)
+        callback = await call_back(url)
+        probe = await service.unready()
+        lines = service.log.read_text().count("store.file_lost")
+        link(f"{path}.kept", path)
+        await eventually(lambda: is_ready(service))
+        again = await call_back(url)
+
+    assert (refused.status_code, callback, lines, again) == (503, 503, 1, 204)
+    assert probe.json()["store"].startswith("belfry.db was deleted or replaced")
+
+
+async def test_a_database_behind_a_link_is_watched_where_it_is(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    store = await open_store(f"sqlite:///{link}", NOON)
+
+    await store.check()
+    delete(f"{path}-wal")
+    with pytest.raises(Unavailable, match=r"belfry\.db-wal was deleted"):
+        await store.check()
+    await store.close()
+
+
+FAULTS = {"in the middle": "pread", "at the commit": "fsync"}
+
+
+@pytest.mark.parametrize("moment", FAULTS)
+async def test_a_disk_error_ends_the_process_and_nothing_acknowledged_is_lost(
+    moment: str, sqlite_url: str, tmp_path: Path, disk: Disk, receiver: Receiver
+) -> None:
+    receiver.otherwise = said(412, {"error": "You do not have enough credits"})
+    env = {**disk.environment, **providers_at(receiver.url.removesuffix(receiver.path))}
+    receiver.path = ""
+    async with a_process(sqlite_url, tmp_path, **env) as service:
+        jobs = [await service.post("/v1/jobs", [ORDER] * 100) for _ in range(4)]
+        ids = [job["id"] for made in jobs for job in made["data"]]
+        callback = await callback_url(service, ids[-1])
+        await eventually(lambda: is_paused(service))  # nothing but the callback will be written
+        await service.terminate()
+        await service.start()  # with little in its cache
+
+        disk.fail(errno.EIO, FAULTS[moment])
+        refused = await call_back(callback)
+        code = await service.wait()
+        log = service.log.read_text()
+        disk.work()
+        await service.start()
+        kept = [await service.job(job) for job in ids[::50]]
+        again = await call_back(callback)
+
+    assert (refused, code, again) == (503, 1, 204)
+    assert len(kept) == 8
+    failed = log.count("malformed") + log.count("disk I/O error")  # SQLite's words for EIO
+    assert failed <= 1, "nothing is asked of a connection after an error of the disk"
+
+
+async def is_paused(service: ServiceProcess) -> bool:
+    return bool((await service.get("/readyz"))["accounts"])

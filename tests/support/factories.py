@@ -1,0 +1,175 @@
+"""Small makers of what tests are about; each takes the fields that a test cares for."""
+
+from typing import Any
+from uuid import UUID
+
+from service.domain.callbacks import Callback, Verdict
+from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, Parcel
+from service.domain.deliveries.retry_policy import Outcome, Settlement
+from service.domain.deliveries.send_queue import SendQueues
+from service.domain.events import Event
+from service.domain.jobs.job import Job, Report
+from service.domain.primitives import ids
+from service.domain.primitives.timestamps import SECOND
+from service.domain.security.api_keys import Key
+from service.domain.subscriptions.subscription import Subscription
+from service.transactions.store_protocols import Claim, NewJob
+
+NOON = 1_767_268_800 * SECOND
+"""2026-01-01T12:00:00Z, when tests begin."""
+
+
+class Clock:
+    """Stands still at *at* until it is told otherwise."""
+
+    def __init__(self, at: int = NOON) -> None:
+        self.at = at
+
+    def __call__(self) -> int:
+        return self.at
+
+    def pass_seconds(self, seconds: float) -> int:
+        self.at += int(seconds * SECOND)
+        return self.at
+
+
+class Chance:
+    """Counts up where the running service draws at random, so a test can be run again."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def new_id(self, prefix: str, at: int) -> str:
+        return ids.new_id(prefix, at, self._next())
+
+    def new_ref(self) -> str:
+        return ids.new_ref(self._next())
+
+    def noise(self, count: int) -> bytes:
+        return self._next().to_bytes(count, "big")
+
+
+NOBODY = SendQueues(1, alone=False)
+"""The placement of a process that sends nothing itself."""
+
+CHANCE = Chance()
+"""Shared by the makers, so that no two things they make have one id or ref."""
+
+
+def a_ref(number: int) -> str:
+    return str(UUID(int=number, version=4))
+
+
+def a_job(**changes: Any) -> Job:
+    made: dict[str, Any] = {
+        "id": CHANCE.new_id("job", NOON),
+        "tenant": "acme",
+        "provider": "useapi",
+        "operation": "frames.create",
+        "account": "useapi",
+        "ref": CHANCE.new_ref(),
+        "created_at": NOON,
+        "deadline_seconds": 3600,
+    }
+    return Job(**{**made, **changes})
+
+
+def a_new_job(**changes: Any) -> NewJob:
+    return NewJob(job=a_job(**changes), input=b'{"text_prompt":"a lighthouse"}')
+
+
+def a_report(**changes: Any) -> Report:
+    return Report(**changes)
+
+
+def a_subscription(**changes: Any) -> Subscription:
+    made: dict[str, Any] = {
+        "id": CHANCE.new_id("sub", NOON),
+        "tenant": "acme",
+        "url": "https://receiver.example/hook",
+        "secret": "sealed",
+        "event_types": ("job.*",),
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return Subscription(**{**made, **changes})
+
+
+def an_event(**changes: Any) -> Event:
+    made: dict[str, Any] = {
+        "id": CHANCE.new_id("evt", NOON),
+        "tenant": "acme",
+        "type": "job.succeeded",
+        "at": NOON,
+        "sequence": 1,
+        "payload": b'{"type":"job.succeeded"}',
+        "job_id": "job_1",
+        "provider": "useapi",
+        "operation": "frames.create",
+    }
+    return Event(**{**made, **changes})
+
+
+def a_delivery(**changes: Any) -> Delivery:
+    made: dict[str, Any] = {
+        "id": CHANCE.new_id("dlv", NOON),
+        "tenant": "acme",
+        "event_id": "evt_1",
+        "subscription_id": "sub_1",
+        "job_id": "job_1",
+        "sequence": 1,
+        "type": "job.succeeded",
+        "status": DeliveryStatus.PENDING,
+        "created_at": NOON,
+        "due_at": NOON,
+    }
+    return Delivery(**{**made, **changes})
+
+
+def a_parcel(subscription: Subscription, *, behind: int = 0, **changes: Any) -> Parcel:
+    delivery = a_delivery(subscription_id=subscription.id, tenant=subscription.tenant, **changes)
+    return Parcel(delivery, subscription, b"{}", behind)
+
+
+def a_claim(at: int = NOON, **changes: Any) -> Claim:
+    return Claim(**{"at": at, "lease_until": at + LEASE, "limit": 100, **changes})
+
+
+def an_outcome(status_code: int | None = 200, **changes: Any) -> Outcome:
+    return Outcome(**{"at": NOON, "duration_ms": 0, "status_code": status_code, **changes})
+
+
+def a_settlement(delivery: Delivery, **changes: Any) -> Settlement:
+    made: dict[str, Any] = {"delivery": delivery, "outcome": an_outcome()}
+    return Settlement(**{**made, **changes})
+
+
+def a_callback(job: Job, **changes: Any) -> Callback:
+    made: dict[str, Any] = {
+        "id": CHANCE.new_id("cb", NOON),
+        "tenant": job.tenant,
+        "job_id": job.id,
+        "provider": job.provider,
+        "ref": job.ref,
+        "verdict": Verdict.ACCEPTED,
+        "digest": "d1",
+        "body": b'{"status":"RUNNING"}',
+        "received_at": NOON,
+    }
+    return Callback(**{**made, **changes})
+
+
+def a_key(**changes: Any) -> Key:
+    made: dict[str, Any] = {
+        "id": CHANCE.new_id("key", NOON),
+        "hash": "hash of a key",
+        "tenant": "acme",
+        "name": None,
+        "scopes": ("jobs:read",),
+        "created_at": NOON,
+    }
+    return Key(**{**made, **changes})

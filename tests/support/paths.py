@@ -1,0 +1,7 @@
+"""Where the tests find the project's files."""
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PAYLOADS: Final = Path(__file__).parent / "payloads"

@@ -1,0 +1,41 @@
+"""Clients that open a stream and never read it, and a log of large events for them."""
+
+import array
+import fcntl
+import socket
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.transactions.change_set import Changes
+from service.transactions.store_protocols import Store
+from tests.support.factories import an_event
+from tests.support.service_harness import ADMIN_KEY
+
+RECEIVE_BUFFER = 16_384
+
+
+async def write_log(store: Store, count: int, size: int) -> None:
+    """Write *count* events of *size* bytes for the tenant of the admin key."""
+    log = [an_event(tenant="default", payload=b"x" * size) for _ in range(count)]
+    await store.change([], lambda _: Changes(events=log))
+
+
+@contextmanager
+def never_read(port: int) -> Iterator[socket.socket]:
+    """Ask for the whole log and read nothing of it."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        client.connect(("127.0.0.1", port))
+        client.sendall(
+            b"GET /v1/stream?after=0 HTTP/1.1\r\nhost: x\r\n"
+            b"authorization: Bearer %s\r\n\r\n" % ADMIN_KEY.encode()
+        )
+        yield client
+
+
+async def has_begun(client: socket.socket) -> bool:
+    """Whether more has arrived than the head of the answer: then a page of the log was read."""
+    unread = array.array("i", [0])
+    fcntl.ioctl(client, termios.FIONREAD, unread)
+    return unread[0] > 2000

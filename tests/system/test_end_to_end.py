@@ -1,0 +1,202 @@
+"""The whole story over real sockets: submit, sandbox, callback, webhook, stream, status."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.support.receivers import Receiver
+from tests.support.service_harness import ADMIN_KEY, Bench, Json
+
+pytestmark = pytest.mark.anyio
+
+IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
+VIDEO = "https://api.runway-ai.ai/videos/a.mp4"
+CAPTION = {"inputImage": IMAGE, "model": "runware:150@2"}
+WALKS = {
+    "a useapi image": ("useapi", "frames.create", {"text_prompt": "a lighthouse"}),
+    "a useapi description": ("useapi", "frames.describe", {"image_assetId": "asset"}),
+    "a Runware caption": ("runware", "imageCaption", CAPTION),
+    "a flat Runware caption": ("runware", "imageCaption", {**CAPTION, "prompt": "what [flat]"}),
+    "a wrapped Runware caption": ("runware", "imageCaption", {**CAPTION, "prompt": "x [wrapped]"}),
+    "a Runware video": (
+        "runware",
+        "videoInference",
+        {"positivePrompt": "a bell [dup 2]", "model": "klingai:5@3"},
+    ),
+    "a runway-ai.ai image": ("runway_ai", "generate-image", {"prompt": "a lighthouse"}),
+    "a callback before the answer": ("useapi", "frames.create", {"text_prompt": "x [early]"}),
+    "repeated callbacks": ("useapi", "frames.create", {"text_prompt": "x [dup 3]"}),
+    "shuffled callbacks": ("useapi", "frames.create", {"text_prompt": "x [shuffle]"}),
+    "a forged callback first": ("useapi", "frames.create", {"text_prompt": "x [forged]"}),
+    "a busy provider": ("useapi", "frames.create", {"text_prompt": "x [429 1 after 1]"}),
+}
+
+
+async def messages(bench: Bench, path: str, **headers: str) -> AsyncIterator[tuple[int, str]]:
+    """Read the (id, type) of a stream's messages until it closes."""
+    async with (
+        httpx.AsyncClient(timeout=20) as client,
+        client.stream(
+            "GET", bench.url + path, headers={"authorization": f"Bearer {ADMIN_KEY}", **headers}
+        ) as response,
+    ):
+        seq = 0
+        async for line in response.aiter_lines():
+            if line.startswith("id: "):
+                seq = int(line.removeprefix("id: "))
+            if line.startswith("event: "):
+                yield seq, line.removeprefix("event: ")
+
+
+@pytest.mark.parametrize("name", WALKS)
+async def test_a_job_walks_from_submit_to_every_bell(
+    name: str, bench: Bench, receiver: Receiver
+) -> None:
+    provider, operation, given = WALKS[name]
+    subscription = await bench.subscribe(receiver.url, "job.*", delivery="every")
+
+    job = await bench.submit(provider, operation, given, reply_ref="order-1", tags=["walk"])
+    streamed = [kind async for _, kind in messages(bench, f"/v1/jobs/{job['id']}/stream")]
+    ended = await bench.job(job["id"])
+    last = await receiver.wait_for(lambda r: r.event["type"] == "job.succeeded")
+
+    assert ended["status"] == "succeeded"
+    assert ended["output"]["artifacts"] or ended["output"]["text"]
+    assert streamed[0] == "job.queued"
+    assert streamed[-1] == "job.succeeded"
+    assert streamed.count("job.succeeded") == 1
+    last.verify(subscription["secret"])
+    assert last.headers["webhook-id"] == last.event["id"]
+    assert {**last.event["data"], "input": job["input"]} == ended
+    assert receiver.types == streamed
+    await the_providers_were_paid_once_and_not_polled(bench)
+
+
+async def the_providers_were_paid_once_and_not_polled(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    assert len([task for task in ledger["tasks"] if task["paid"]]) <= 1
+    reads = ("tasks", "scheduler", "getResponse", "getTaskDetails")
+    assert not [name for name in ledger["requests"] if any(read in name for read in reads)]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "retryable"),
+    [
+        ({"text_prompt": "x [fail]"}, "provider_error", True),
+        ({"text_prompt": "x [moderated]"}, "moderated", False),
+        ({"text_prompt": "x [422]"}, "moderated", False),
+        ({"text_prompt": "x [596]"}, "provider_error", False),
+        ({"text_prompt": "x [empty]"}, "no_output", True),
+    ],
+)
+async def test_a_job_that_fails_says_why(
+    given: Json, code: str, *, retryable: bool, bench: Bench, receiver: Receiver
+) -> None:
+    await bench.subscribe(receiver.url)
+
+    job = await bench.submit("useapi", "frames.create", given)
+    ended = await bench.ended(job["id"])
+    (told,) = await receiver.wait()
+
+    assert ended["status"] == "failed"
+    assert (ended["error"]["code"], ended["error"]["retryable"]) == (code, retryable)
+    assert told.event["type"] == "job.failed"
+
+
+async def test_runware_jobs_submitted_together_travel_in_one_array(bench: Bench) -> None:
+    orders = [
+        {"provider": "runware", "operation": "imageCaption", "input": CAPTION} for _ in range(5)
+    ]
+
+    listed = await bench.post("/v1/jobs", orders)
+    ended = await asyncio.gather(*(bench.ended(job["id"]) for job in listed["data"]))
+
+    assert {job["status"] for job in ended} == {"succeeded"}
+    requests = (await bench.ledger())["requests"]
+    assert sum(n for name, n in requests.items() if name == "POST /v1") == 1, requests
+
+
+async def test_a_job_with_several_results_ends_with_the_last(bench: Bench) -> None:
+    given = {
+        "positivePrompt": "a lighthouse [shuffle] [part-fail]",
+        "model": "runware:101@1",
+        "width": 512,
+        "height": 512,
+        "numberResults": 4,
+    }
+
+    job = await bench.submit("runware", "imageInference", given)
+    ended = await bench.ended(job["id"])
+
+    assert ended["status"] == "succeeded"
+    assert len(ended["output"]["artifacts"]) == 3
+    assert len(ended["output"]["errors"]) == 1
+
+
+async def test_a_reply_url_in_the_input_becomes_the_jobs_own_bell(
+    bench: Bench, receiver: Receiver
+) -> None:
+    given = {"text_prompt": "x", "replyUrl": receiver.url, "replyRef": "mine"}
+
+    job = await bench.submit("useapi", "frames.create", given)
+    (told,) = await receiver.wait()
+    (subscription,) = (await bench.get("/v1/subscriptions", kind="per_job"))["data"]
+    secret = (await bench.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
+
+    assert told.event["data"]["id"] == job["id"]
+    assert told.event["data"]["reply_ref"] == "mine"
+    assert told.event["type"] == "job.succeeded"
+    told.verify(secret)
+
+
+async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(bench: Bench) -> None:
+    uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
+
+    job = await bench.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
+    ended = await bench.ended(job["id"])
+    found = await bench.get("/v1/jobs", ref=uuid)
+
+    sent = [task["ref"] for task in (await bench.ledger())["tasks"]]
+
+    assert (ended["reply_ref"], ended["status"]) == (uuid, "succeeded")
+    assert sent == [ended["ref"]] != [uuid]
+    assert [one["id"] for one in found["data"]] == [job["id"]]
+
+
+async def test_a_free_slot_is_used_at_once(bench: Bench) -> None:
+    given = {"text_prompt": "x", "maxJobs": 1}
+
+    jobs = [await bench.submit("useapi", "frames.create", given) for _ in range(3)]
+    async with asyncio.timeout(8):
+        ended = await asyncio.gather(*(bench.ended(job["id"]) for job in jobs))
+
+    assert [job["status"] for job in ended] == ["succeeded"] * 3
+    ledger = await bench.ledger()
+    assert len(ledger["tasks"]) == 3
+
+
+async def test_every_runway_ai_endpoint_walks(bench: Bench) -> None:
+    given: dict[str, Json] = {
+        "generate-image": {"prompt": "x", "style": "sketch"},
+        "edit-image": {"image_url": VIDEO, "edit_type": "resize", "resize_width": 10},
+        "generate-video": {"prompt": "x", "duration": 3},
+        "edit-video": {"video_url": VIDEO, "edit_type": "trim", "start_time": 0, "end_time": 2},
+        "video-filter": {"video_url": VIDEO, "filter": "vintage"},
+        "image-metadata": {"image_url": VIDEO},
+        "video-metadata": {"video_url": VIDEO},
+        "image-to-video": {"image_url": VIDEO, "duration": 3},
+        "add-text-to-image": {"image_url": VIDEO, "text": "t", "position": "top-left"},
+        "style-transfer": {"image_url": VIDEO, "style_reference": VIDEO},
+        "resize-video": {"video_url": VIDEO, "new_width": 1, "new_height": 1},
+        "generate-thumbnail": {"video_url": VIDEO},
+        "extract-audio": {"video_url": VIDEO},
+        "speed-adjust": {"video_url": VIDEO, "speed_factor": 2},
+        "delete-media": {"media_url": VIDEO, "auth_token": "t"},
+    }
+
+    jobs = [await bench.submit("runway_ai", name, one) for name, one in given.items()]
+    ended = await asyncio.gather(*(bench.ended(job["id"]) for job in jobs))
+
+    assert {job["operation"] for job in ended if job["status"] == "succeeded"} == set(given)

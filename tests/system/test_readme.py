@@ -1,0 +1,87 @@
+"""The README's promises are run as a reader would run them."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.service_harness import ADMIN_KEY, Bench, eventually
+
+pytestmark = pytest.mark.anyio
+
+README = ROOT / "README.md"
+
+
+async def test_the_client_of_the_readme_works_verbatim(bench: Bench, tmp_path: Path) -> None:
+    (client,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    script = tmp_path / "client.py"
+    script.write_text(client)
+    env = {"BELFRY_URL": bench.url, "BELFRY_KEY": ADMIN_KEY, "PATH": os.environ["PATH"]}
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), env=env, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+
+    assert printed.decode().startswith("True job.succeeded https://")
+
+
+async def test_the_demo_ends_as_it_should() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from service.cli import main; main()",
+        "demo",
+        "--once",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 90)
+
+    assert process.returncode == 0, printed.decode()
+    assert "Nobody was polled" in printed.decode()
+
+
+def within(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_the_demo_cleans_up_however_it_is_stopped(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from service.cli import main; main()",
+        "demo",
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+    async def began() -> bool:
+        return bool(within(tmp_path, "*/belfry.db*"))
+
+    await eventually(began)
+    process.send_signal(sent)
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+
+    assert process.returncode == 0
+    assert "cleaned up" in printed.decode()
+    assert not within(tmp_path, "*")
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    known = re.findall(r'"((?:BELFRY|USEAPI|RUNWARE|RUNWAY_AI)_[A-Z_]+)"', settings_source())
+
+    missing = [name for name in known if f"`{name}`" not in README.read_text()]
+
+    assert not missing
+
+
+def settings_source() -> str:
+    return (ROOT / "service/runtime/settings.py").read_text()

@@ -1,0 +1,84 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.schemas.api_keys import view
+from service.domain.security.api_keys import (
+    NOISE_BYTES,
+    TENANT,
+    Caller,
+    Scope,
+    new_key,
+    well_formed,
+)
+from tests.support.factories import a_key
+
+KEY = new_key(bytes(range(NOISE_BYTES)))
+
+
+@given(st.binary(min_size=NOISE_BYTES, max_size=NOISE_BYTES))
+def test_every_new_key_is_well_formed(noise: bytes) -> None:
+    assert well_formed(new_key(noise))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "bfy_",
+        KEY[:-1],
+        KEY + "0",
+        KEY + "\n",
+        KEY.upper(),
+        KEY.replace("bfy_", "key_"),
+        KEY.replace("00", "01", 1),
+        KEY[:-8] + "00000000",
+        "bfy_" + "é" * 56,
+    ],
+)
+def test_garbage_is_told_from_a_key_without_a_look_up(text: str) -> None:
+    assert not well_formed(text)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "may"),
+    [
+        (("jobs:read",), {Scope.JOBS_READ}),
+        (("jobs:read", "jobs:write"), {Scope.JOBS_READ, Scope.JOBS_WRITE}),
+        (("subscriptions:write",), {Scope.SUBSCRIPTIONS_WRITE}),
+        (("admin",), set(Scope)),
+        ((), set()),
+    ],
+)
+def test_a_key_may_do_what_its_scopes_say(scopes: tuple[str, ...], may: set[Scope]) -> None:
+    caller = Caller(tenant="acme", scopes=scopes)
+
+    assert {scope for scope in Scope if caller.may(scope)} == may
+
+
+@pytest.mark.parametrize("name", ["a", "acme", "Acme-1.test_2", "7", "a" * 64])
+def test_a_tenant_has_a_plain_name(name: str) -> None:
+    assert TENANT.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a/b", "ü", "a" * 65, "a\n"])
+def test_no_tenant_has_an_odd_name(name: str) -> None:
+    assert not TENANT.fullmatch(name)
+
+
+def test_a_key_is_shown_without_its_hash() -> None:
+    key = a_key(name="ci")
+
+    assert msgspec.to_builtins(view(key)) == {
+        "id": key.id,
+        "object": "key",
+        "tenant": "acme",
+        "name": "ci",
+        "scopes": ("jobs:read",),
+        "created_at": "2026-01-01T12:00:00.000Z",
+    }
+
+
+def test_a_new_key_is_shown_itself_once() -> None:
+    assert view(a_key(), KEY).key == KEY

@@ -1,0 +1,183 @@
+from typing import Any
+
+import pytest
+
+from service.domain.deliveries.circuit_breaker import (
+    FIRST_PROBE,
+    GIVE_UP,
+    LONGEST_PROBE,
+    THRESHOLD,
+    Health,
+    after,
+)
+from service.domain.deliveries.retry_policy import Settlement
+from service.domain.primitives.timestamps import SECOND
+from service.domain.subscriptions.subscription import Subscription
+from service.transactions.change_set import Changes, Snapshot
+from service.transactions.receiver_health import judge
+from service.transactions.unit_of_work import Moves
+from tests.support.factories import (
+    CHANCE,
+    NOBODY,
+    NOON,
+    a_delivery,
+    a_settlement,
+    a_subscription,
+    an_outcome,
+)
+
+HOOK = a_subscription()
+WATCHER = a_subscription(url="https://watcher.example", event_types=("subscription.*",))
+
+
+def failed(times: int, health: Health | None = None, **how: Any) -> Health:
+    for _ in range(times):
+        health = after(health, HOOK.id, an_outcome(500, **how), probe=False)
+    assert health is not None
+    return health
+
+
+def judged(
+    *settlements: Settlement, at: int = NOON, health: Health | None = None, **changes: Any
+) -> Changes:
+    """Judge attempts at HOOK as it is after *changes*."""
+    hook = a_subscription(**{"id": HOOK.id, **changes})
+    snapshot = Snapshot(
+        jobs={},
+        standing={"acme": [WATCHER]},
+        receivers={HOOK.id: hook},
+        health={HOOK.id: health} if health else {},
+    )
+    moves = Moves(snapshot, at, CHANCE.new_id, NOBODY)
+    judge(moves, snapshot, settlements)
+    return moves.changes
+
+
+def attempts(*codes: int, **how: Any) -> list[Settlement]:
+    delivery = a_delivery(subscription_id=HOOK.id)
+    return [a_settlement(delivery, outcome=an_outcome(code), **how) for code in codes]
+
+
+def now(changes: Changes) -> Subscription:
+    return changes.subscriptions[HOOK.id]
+
+
+def told(changes: Changes) -> list[str]:
+    return [event.type for event in changes.events]
+
+
+def test_a_receiver_is_held_after_so_many_failures_in_a_row() -> None:
+    assert not failed(THRESHOLD - 1).held
+    assert failed(THRESHOLD).probe_at == NOON + FIRST_PROBE
+
+
+def test_what_was_under_way_when_it_was_held_does_not_put_off_the_probe() -> None:
+    health = failed(THRESHOLD)
+
+    assert failed(3, health, at=NOON + 1).probe_at == health.probe_at
+
+
+@pytest.mark.parametrize("status_code", [429, 503])
+def test_a_receiver_that_asks_to_be_left_alone_is_held_at_once_and_as_long(
+    status_code: int,
+) -> None:
+    busy = after(None, HOOK.id, an_outcome(status_code, retry_after_seconds=90), probe=False)
+
+    assert busy is not None
+    assert busy.probe_at == NOON + 90 * SECOND
+
+
+def test_what_was_under_way_does_not_shorten_the_time_it_asked_for() -> None:
+    long = after(None, HOOK.id, an_outcome(429, retry_after_seconds=90), probe=False)
+    short = after(long, HOOK.id, an_outcome(429, retry_after_seconds=5), probe=False)
+    failed = after(short, HOOK.id, an_outcome(500), probe=False)
+
+    assert failed is not None
+    assert failed.probe_at == NOON + 90 * SECOND
+
+
+def test_a_probe_that_is_asked_to_wait_waits_no_longer_than_that() -> None:
+    tried = failed(THRESHOLD, at=NOON + 45 * SECOND)
+
+    busy = after(tried, HOOK.id, an_outcome(503, retry_after_seconds=1), probe=True)
+
+    assert busy is not None
+    assert busy.probe_at == NOON + SECOND
+
+
+def test_probes_are_made_with_growing_pauses_up_to_an_hour() -> None:
+    health: Health | None = failed(THRESHOLD)
+    pauses = []
+    for _ in range(10):
+        health = after(health, HOOK.id, an_outcome(500), probe=True)
+        assert health is not None
+        pauses.append((health.probe_at or 0) - NOON)
+
+    assert pauses[:3] == [FIRST_PROBE * 2, FIRST_PROBE * 4, FIRST_PROBE * 8]
+    assert pauses[-1] == LONGEST_PROBE
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_one_success_and_it_is_well(*, probe: bool) -> None:
+    assert after(failed(99), HOOK.id, an_outcome(204), probe=probe) is None
+
+
+def test_the_subscription_of_a_held_receiver_is_closed() -> None:
+    changes = judged(*attempts(*[500] * THRESHOLD))
+
+    assert (now(changes).state, now(changes).is_open) == ("held", False)
+    assert changes.health[HOOK.id] is not None
+    assert told(changes) == []
+
+
+def test_a_receiver_that_is_back_is_open_again() -> None:
+    changes = judged(*attempts(200, probe=True), health=failed(THRESHOLD), held=True)
+
+    assert now(changes).is_open
+    assert changes.health == {HOOK.id: None}
+
+
+def test_success_among_failures_holds_nobody() -> None:
+    changes = judged(*attempts(500, 500, 500, 500, 200, 500, 500, 500, 500))
+
+    assert changes.subscriptions == {}
+
+
+def test_half_of_five_days_of_failure_is_told_once() -> None:
+    at = NOON + GIVE_UP // 2
+
+    first = judged(*attempts(500), at=at, health=failed(THRESHOLD), held=True)
+    again = judged(*attempts(500), at=at, health=first.health[HOOK.id], held=True)
+
+    assert (told(first), told(again)) == (["subscription.failing"], [])
+    assert len(first.parcels) == 1, "whoever watches is told"
+
+
+def test_five_days_of_failure_disable_it() -> None:
+    changes = judged(*attempts(500), at=NOON + GIVE_UP, health=failed(THRESHOLD), held=True)
+
+    assert told(changes) == ["subscription.disabled"]
+    assert (now(changes).state, now(changes).held) == ("disabled", False)
+    assert "five days" in (now(changes).disabled_reason or "")
+
+
+def test_whoever_was_told_that_it_fails_is_told_that_it_is_back() -> None:
+    at = NOON + GIVE_UP // 2
+    warned = judged(*attempts(500), at=at, health=failed(THRESHOLD), held=True).health[HOOK.id]
+
+    changes = judged(*attempts(200), health=warned, held=True)
+
+    assert told(changes) == ["subscription.recovered"]
+
+
+def test_a_410_disables_at_once() -> None:
+    changes = judged(*attempts(410, 410, disable="The receiver answered 410 Gone."))
+
+    assert told(changes) == ["subscription.disabled"]
+    assert now(changes).disabled_reason == "The receiver answered 410 Gone."
+
+
+def test_a_subscription_that_is_gone_is_not_judged() -> None:
+    strange = a_settlement(a_delivery(subscription_id="sub_gone"), outcome=an_outcome(500))
+
+    assert judged(strange) == Changes()

@@ -1,0 +1,129 @@
+import msgspec
+import pytest
+
+from service.domain.events import DEFAULT, TYPES, event_for, type_of
+from service.domain.jobs.job import Job, Status
+from service.domain.jobs.results import Artifact, Output
+from tests.support.factories import NOON, a_job
+
+AT = NOON + 250_999
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (None, a_job(), "job.queued"),
+        (Status.QUEUED, a_job(status=Status.SUBMITTING), None),
+        (Status.SUBMITTING, a_job(status=Status.QUEUED), None),
+        (Status.SUBMITTING, a_job(status=Status.SUBMITTED), "job.submitted"),
+        (Status.SUBMITTED, a_job(status=Status.RUNNING), "job.running"),
+        (Status.RUNNING, a_job(status=Status.RUNNING, progress=0.5), "job.progress"),
+        (Status.RUNNING, a_job(status=Status.RUNNING, progress_text="half"), "job.progress"),
+        (Status.SUBMITTED, a_job(status=Status.SUBMITTED, seen=("1",)), "job.progress"),
+        (Status.SUBMITTED, a_job(status=Status.RUNNING, progress=0.5), "job.running"),
+        (Status.RUNNING, a_job(status=Status.RUNNING, provider_status="X", version=2), None),
+        (Status.RUNNING, a_job(status=Status.SUCCEEDED, progress=1.0), "job.succeeded"),
+        (Status.RUNNING, a_job(status=Status.FAILED), "job.failed"),
+        (Status.QUEUED, a_job(status=Status.CANCELED), "job.canceled"),
+        (Status.SUBMITTED, a_job(status=Status.EXPIRED), "job.expired"),
+        (Status.EXPIRED, a_job(status=Status.SUCCEEDED), "job.succeeded"),
+        (Status.EXPIRED, a_job(status=Status.EXPIRED, seen=("1",)), None),
+    ],
+)
+def test_each_move_is_told_as_its_type(before: Status | None, after: Job, kind: str | None) -> None:
+    known = None if before is None else a_job(status=before)
+
+    assert type_of(known, after) == kind
+
+
+def test_whoever_asks_for_nothing_is_told_the_four_ends() -> None:
+    assert set(DEFAULT) == {"job.succeeded", "job.failed", "job.canceled", "job.expired"}
+    assert set(DEFAULT) < TYPES.keys()
+
+
+def test_the_payload_is_the_body_that_the_contract_promises() -> None:
+    artifact = Artifact(id="a1", kind="image", url="https://cdn.example/1.png", width=16)
+    job = a_job(
+        status=Status.SUCCEEDED,
+        output=Output(artifacts=(artifact,)),
+        progress=1.0,
+        reply_ref="mine",
+        tags=("sea",),
+        metadata={"order": 7},
+        sequence=3,
+        version=5,
+        submitted_at=NOON,
+        finished_at=AT,
+    )
+
+    event = event_for(a_job(status=Status.RUNNING), job, "job.succeeded", "evt_1", AT)
+
+    assert msgspec.json.decode(event.payload) == {
+        "id": "evt_1",
+        "type": "job.succeeded",
+        "timestamp": "2026-01-01T12:00:00.250Z",
+        "sequence": 3,
+        "data": {
+            "id": job.id,
+            "object": "job",
+            "provider": "useapi",
+            "operation": "frames.create",
+            "status": "succeeded",
+            "progress": {"ratio": 1.0, "text": None},
+            "provider_status": None,
+            "provider_task_id": None,
+            "ref": job.ref,
+            "reply_ref": "mine",
+            "output": {
+                "artifacts": [
+                    {
+                        "id": "a1",
+                        "kind": "image",
+                        "url": "https://cdn.example/1.png",
+                        "media_type": None,
+                        "width": 16,
+                        "height": None,
+                        "bytes": None,
+                    }
+                ],
+                "text": None,
+                "data": None,
+                "errors": [],
+            },
+            "error": None,
+            "cost_usd": None,
+            "metadata": {"order": 7},
+            "tags": ["sea"],
+            "version": 5,
+            "created_at": "2026-01-01T12:00:00.000Z",
+            "submitted_at": "2026-01-01T12:00:00.000Z",
+            "finished_at": "2026-01-01T12:00:00.250Z",
+            "deadline_at": None,
+        },
+    }
+
+
+def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
+    event = event_for(None, a_job(sequence=1), "job.queued", "evt_1", AT)
+
+    keys = list(msgspec.json.decode(event.payload))
+
+    assert keys == ["id", "type", "timestamp", "sequence", "data"]
+
+
+def test_an_event_bears_what_it_is_filtered_by() -> None:
+    job = a_job(sequence=2, tags=("sea", "sky"))
+
+    event = event_for(None, job, "job.queued", "evt_1", AT)
+
+    assert (event.tenant, event.job_id, event.sequence) == ("acme", job.id, 2)
+    assert (event.provider, event.operation) == ("useapi", "frames.create")
+    assert (event.tags, event.at) == (("sea", "sky"), AT)
+
+
+def test_an_end_that_replaces_our_expiry_says_so() -> None:
+    after = a_job(status=Status.SUCCEEDED)
+
+    event = event_for(a_job(status=Status.EXPIRED), after, "job.succeeded", "evt_1", AT)
+
+    assert msgspec.json.decode(event.payload)["after_expiry"] is True

@@ -1,0 +1,187 @@
+"""A job under everything that providers, clients, crashes and clocks can do to it, in any order."""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from service.domain.callbacks import judge
+from service.domain.jobs.job import ENDS, RANK, Job, Report, Status
+from service.domain.jobs.results import Code, JobError, Output
+from service.domain.jobs.state_machine import RETRYABLE, admitted, canceled, doubted, retried
+from service.domain.primitives.timestamps import SECOND
+from service.providers.protocol import Answer, Busy, Doubt, Finding, Gone, Unknown
+from service.transactions.change_set import Snapshot
+from service.transactions.reconciliation import settle
+from service.transactions.submit_outcome import Answered, take_answer
+from service.transactions.unit_of_work import Moves
+from tests.support.factories import NOBODY, NOON, Chance, a_job, a_report
+
+LEASE = 90 * SECOND
+MADE = Output(text="made")
+BROKEN = JobError(code=Code.PROVIDER_ERROR, message="it broke")
+EMPTY = JobError(code=Code.NO_OUTPUT, message="nothing")
+REPORTS = st.sampled_from(
+    [
+        a_report(status=Status.SUBMITTED),
+        a_report(status=Status.RUNNING, progress=0.3),
+        a_report(status=Status.RUNNING, progress=0.7),
+        a_report(status=Status.SUCCEEDED, output=MADE),
+        a_report(status=Status.FAILED, error=BROKEN),
+        a_report(status=Status.FAILED, error=EMPTY),
+        a_report(refs=("another",)),
+    ]
+)
+ANSWERS = st.sampled_from(
+    [
+        Busy(message="busy"),
+        Unknown(message="no answer"),
+        a_report(status=Status.SUBMITTED),
+        a_report(status=Status.FAILED, error=BROKEN),
+    ]
+)
+FINDINGS = st.sampled_from(
+    [
+        Gone(message="gone"),
+        Unknown(message="silent"),
+        [a_report(status=Status.RUNNING)],
+        [a_report(status=Status.SUCCEEDED, output=MADE)],
+        [a_report(status=Status.FAILED, error=EMPTY)],
+    ]
+)
+
+
+class JobMachine(RuleBasedStateMachine):
+    """One job, the requests that left for its provider, and everything that was told of it."""
+
+    @initialize(in_doubt=st.sampled_from(Doubt))
+    def begin(self, in_doubt: Doubt) -> None:
+        self.in_doubt, self.at, self.chance = in_doubt, NOON, Chance()
+        self.job = a_job(ref=self.chance.new_ref())
+        self.in_flight: Job | None = None
+        self.sent: list[str] = []
+        self.unanswered: set[str] = set()
+        self.told: list[str] = []
+        self.old_refs: list[str] = []
+        self.before = self.job
+
+    def _moves(self) -> Moves:
+        self.before = self.job
+        snapshot = Snapshot(jobs={self.job.ref: self.job}, standing={})
+        return Moves(snapshot, self.at, self.chance.new_id, NOBODY)
+
+    def _take(self, moves: Moves) -> None:
+        self.job = moves.changes.jobs.get(self.job.id, self.job)
+        self.told += [event.type for event in moves.changes.events]
+
+    def _step(self, after: Job) -> None:
+        moves = self._moves()
+        moves.move(self.job, after)
+        self._take(moves)
+
+    @rule(seconds=st.sampled_from([1, 60, 4000, 700_000]))
+    def time_passes(self, seconds: int) -> None:
+        self.at += seconds * SECOND
+
+    @precondition(lambda self: self.job.status is Status.QUEUED and self.in_flight is None)
+    @rule()
+    def send(self) -> None:
+        if self.job.due_at is None or self.job.due_at <= self.at:
+            self._step(admitted(self.job, self.at, self.at + LEASE))
+            self.in_flight = self.job
+            self.sent.append(self.job.ref)
+
+    @precondition(lambda self: self.in_flight is not None)
+    @rule(answer=ANSWERS)
+    def answer(self, answer: Answer) -> None:
+        self._answered(answer)
+
+    @precondition(lambda self: self.in_flight is not None)
+    @rule()
+    def crash_while_it_is_sent(self) -> None:
+        self._answered(Unknown(message="the service stopped"))
+
+    def _answered(self, answer: Answer) -> None:
+        assert self.in_flight is not None
+        sent, self.in_flight = self.in_flight, None
+        if isinstance(answer, Unknown):
+            self.unanswered.add(sent.ref)
+        elif isinstance(answer, Busy):
+            self.sent.remove(sent.ref)
+        moves = self._moves()
+        take_answer(
+            moves,
+            Answered(sent=sent, answer=answer, reply=None, in_doubt=self.in_doubt, jitter=0),
+        )
+        self._take(moves)
+
+    @precondition(lambda self: self.sent)
+    @rule(report=REPORTS, data=st.data(), asks=st.booleans())
+    def callback(self, report: Report, data: Any, *, asks: bool) -> None:
+        ref = data.draw(st.sampled_from([self.job.ref, *self.old_refs]))
+        moves = self._moves()
+        judgement = judge(self.job, ref, [report], self.at, lambda _: asks)
+        for after in judgement.steps:
+            self.job = moves.follow(self.job, after)
+        if judgement.doubt:
+            moves.keep(doubted(self.job, judgement.doubt, self.at))
+        if ref != self.job.ref:
+            assert not judgement.steps, "an old submission decides nothing"
+        self._take(moves)
+
+    @rule(finding=FINDINGS)
+    def look(self, finding: Finding) -> None:
+        if self.job.check_at is not None and self.job.check_at <= self.at:
+            moves = self._moves()
+            for after in settle(self.job, finding, self.at).steps:
+                self.job = moves.follow(self.job, after)
+            self._take(moves)
+
+    @precondition(lambda self: not self.job.ended)
+    @rule()
+    def cancel(self) -> None:
+        self._step(canceled(self.job, self.at))
+
+    @precondition(lambda self: self.job.status in RETRYABLE)
+    @rule()
+    def retry(self) -> None:
+        self.old_refs.append(self.job.ref)
+        self._step(retried(self.job, self.chance.new_ref(), self.at))
+        self.in_flight = None
+
+    @invariant()
+    def a_submission_never_goes_backwards(self) -> None:
+        before, now = self.before, self.job
+        if before.ref != now.ref:
+            return
+        put_back = before.status is Status.SUBMITTING and now.status is Status.QUEUED
+        assert put_back or RANK[now.status] >= RANK[before.status]
+        assert (now.progress or 0) >= (before.progress or 0)
+        if before.status in ENDS - {Status.EXPIRED}:
+            assert now.status is before.status, "an end is an end"
+
+    @invariant()
+    def nothing_is_paid_for_twice(self) -> None:
+        """What may have arrived is sent again only where the provider knows it by its ref."""
+        if self.in_doubt is not Doubt.RESEND:
+            assert len(self.sent) == len(set(self.sent))
+
+    @invariant()
+    def every_job_is_looked_at_until_it_has_ended(self) -> None:
+        assert self.job.ended or self.job.check_at is not None
+
+    def teardown(self) -> None:
+        """Whatever has happened: left alone, the job ends."""
+        if not hasattr(self, "job"):
+            return
+        for _ in range(6):
+            if self.job.ended:
+                return
+            self.at = max(self.at, self.job.check_at or self.at) + 1
+            self.look(Unknown(message="silent"))
+        raise AssertionError(f"it goes on for ever: {self.job}")
+
+
+TestJobMachine = JobMachine.TestCase
+TestJobMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

@@ -1,0 +1,101 @@
+import pytest
+
+from handlers.schemas.subscriptions import view
+from service.domain.events import TYPES
+from service.domain.subscriptions.subscription import covers, header_faults, matches, pattern_faults
+from tests.support.factories import a_subscription, an_event
+
+
+@pytest.mark.parametrize(
+    ("patterns", "kind", "covered"),
+    [
+        (("job.failed",), "job.failed", True),
+        (("job.failed",), "job.succeeded", False),
+        (("job.*",), "job.progress", True),
+        (("job.*",), "jobs.progress", False),
+        (("job.*",), "webhook.test", False),
+        (("*",), "webhook.test", True),
+        (("job.failed", "job.expired"), "job.expired", True),
+        (("job",), "job.failed", False),
+        (("job.fail*",), "job.failed", False),
+        ((), "job.failed", False),
+    ],
+)
+def test_patterns_cover_the_types_they_mean(
+    patterns: tuple[str, ...], kind: str, *, covered: bool
+) -> None:
+    assert covers(patterns, kind) is covered
+
+
+def test_an_event_matches_a_subscription_of_its_tenant() -> None:
+    assert matches(a_subscription(event_types=("job.succeeded",)), an_event())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tenant": "other"}, {"enabled": False}, {"event_types": ("job.failed",)}]
+)
+def test_an_event_does_not_match(changes: dict[str, object]) -> None:
+    assert not matches(a_subscription(**changes), an_event())
+
+
+@pytest.mark.parametrize("pattern", ["*", "job.*", *TYPES])
+def test_a_pattern_that_can_match_has_no_fault(pattern: str) -> None:
+    assert pattern_faults([pattern], "events") == []
+
+
+def test_every_pattern_that_never_matches_is_named_with_its_place() -> None:
+    faults = pattern_faults(["job.done", "job.failed", "", "job.fail*", "JOB.*"], "events")
+
+    assert [fault.path for fault in faults] == ["events[0]", "events[2]", "events[3]", "events[4]"]
+    assert "'job.done'" in faults[0].message
+    assert "job.succeeded" in faults[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer abc"),
+        ("X-Tenant", ""),
+        ("x", "v" * 4096),
+        ("accept", "application/json"),
+    ],
+)
+def test_a_header_of_the_receivers_own_passes(name: str, value: str) -> None:
+    assert header_faults({name: value}, "headers") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("webhook-id", "Webhook-Signature", "HOST", "content-length", "Content-Type"),
+        *("transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"),
+        *("proxy-authorization", "accept-encoding", "expect", "user-agent", "cookie", "date"),
+        *("", "two words", "colon:", "line\nbreak", "ümlaut", "n" * 101),
+    ],
+)
+def test_a_header_that_is_not_free_is_refused(name: str) -> None:
+    (fault,) = header_faults({name: "v"}, "headers")
+
+    assert fault.path == f"headers.{name}"
+    assert "free header name" in fault.message
+
+
+@pytest.mark.parametrize(
+    "value", ["a\r\nb: c", "tab\t", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "v" * 4097]
+)
+def test_a_header_value_that_is_no_plain_text_is_refused(value: str) -> None:
+    (fault,) = header_faults({"x-tenant": value}, "headers")
+
+    assert "printable ASCII" in fault.message
+
+
+def test_a_subscription_is_shown_without_its_secrets() -> None:
+    shown = view(a_subscription(secret="sealed", headers={"authorization": "Bearer abc"}))  # noqa: S106
+
+    assert "abc" not in str(shown)
+    assert "sealed" not in str(shown)
+    assert list(shown.headers) == ["authorization"]
+
+
+def test_a_new_subscription_is_shown_with_its_secret_once() -> None:
+    assert view(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106

@@ -1,0 +1,62 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.primitives.timestamps import (
+    MILLISECOND,
+    SECOND,
+    parse_rfc3339,
+    rfc3339,
+    rfc3339_or_none,
+)
+from tests.support.factories import NOON
+
+MOMENTS = st.integers(0, 250_000_000_000 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (NOON, "2026-01-01T12:00:00.000Z"),
+        (NOON + MILLISECOND, "2026-01-01T12:00:00.001Z"),
+        (NOON + SECOND - 1, "2026-01-01T12:00:00.999Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_time_is_shown_in_milliseconds_cut_not_rounded(at: int, text: str) -> None:
+    assert rfc3339(at) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-01-01T12:00:00Z", NOON),
+        ("2026-01-01T12:00:00.000001Z", NOON + 1),
+        ("2026-01-01T13:00:00+01:00", NOON),
+        ("2026-01-01T12:00:00.5-00:00", NOON + SECOND // 2),
+    ],
+)
+def test_a_time_is_read_with_its_offset(text: str, at: int) -> None:
+    assert parse_rfc3339(text) == at
+
+
+@pytest.mark.parametrize("text", ["", "noon", "2026-01-01", "2026-01-01T12:00:00", "1767268800"])
+def test_a_time_without_an_offset_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"offset|isoformat"):
+        parse_rfc3339(text)
+
+
+def test_no_time_is_shown_as_nothing() -> None:
+    assert rfc3339_or_none(None) is None
+    assert rfc3339_or_none(NOON) == rfc3339(NOON)
+
+
+@given(MOMENTS)
+def test_what_is_shown_reads_back_to_the_millisecond(at: int) -> None:
+    assert parse_rfc3339(rfc3339(at)) == at - at % MILLISECOND
+
+
+@given(MOMENTS, MOMENTS)
+def test_times_sort_as_text(one: int, two: int) -> None:
+    assert (one <= two) == (rfc3339(one) <= rfc3339(two)) or rfc3339(one) == rfc3339(two)

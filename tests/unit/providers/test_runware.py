@@ -1,0 +1,824 @@
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain.jobs.job import Job, Report, Status
+from service.domain.jobs.results import Artifact, Code, JobError, Output, Stage
+from service.domain.jobs.state_machine import advance
+from service.domain.primitives.errors import Invalid
+from service.domain.primitives.json_input import Unreadable
+from service.providers.protocol import Answer, Busy, Doubt, Reply, Task, Unknown
+from service.providers.runware.catalog import LONG_SECONDS, ROWS, SHORT_SECONDS
+from service.providers.runware.errors import classify
+from service.providers.runware.provider import Runware
+from tests.support.paths import PAYLOADS
+
+REF = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
+OTHER = "b8c4d952-7f27-4a6e-bc9a-83f01d1c6d59"
+IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
+CALLBACK_URL = f"https://belfry.example/callbacks/runware/{REF}?t=1.abc"
+RUNWARE = Runware()
+CAPTION = RUNWARE.operations["imageCaption"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+KEYS = st.sampled_from(
+    [
+        *("taskUUID", "taskType", "status", "data", "errors", "error", "code", "message", "text"),
+        *("imageURL", "imageUUID", "videoURL", "imageBase64Data", "imageDataURI", "resultIndex"),
+        *("structuredData", "result", "cost", "progress", "mediaURL", "mediaUUID"),
+    ]
+)
+WORDS = st.sampled_from([REF, OTHER, "processing", "success", "error", "conflictTaskUUID"])
+TASKLIKE = st.recursive(
+    JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
+)
+
+
+def payload(name: str) -> bytes:
+    return (PAYLOADS / "runware" / f"{name}.json").read_bytes()
+
+
+def callbacks(name: str) -> list[Report]:
+    return RUNWARE.read_callback(payload(name))
+
+
+def callback(name: str) -> Report:
+    (report,) = callbacks(name)
+    return report
+
+
+def output(name: str) -> Output:
+    report = callback(name)
+    assert report.status is Status.SUCCEEDED
+    assert report.part is not None
+    assert report.output is not None
+    return report.output
+
+
+def failure(name: str) -> JobError:
+    report = callback(name)
+    assert report.status is Status.FAILED
+    assert report.part is not None
+    assert report.error is not None
+    return report.error
+
+
+def a_task(ref: str = REF, operation: str = "imageCaption", **given: object) -> Task:
+    given = given or {"inputImage": IMAGE, "model": "runware:150@2"}
+    return Task(ref=ref, operation=operation, input=given, callback_url=CALLBACK_URL)
+
+
+def answers(
+    status: int,
+    body: bytes,
+    refs: Sequence[str] = (REF,),
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Answer]:
+    reply = Reply(status=status, headers=headers or {}, body=body)
+    return RUNWARE.read_answer(reply, [a_task(ref) for ref in refs])
+
+
+def refusal(answer: Answer) -> JobError:
+    assert isinstance(answer, Report)
+    assert answer.status is Status.FAILED
+    assert answer.part is None
+    assert answer.error is not None
+    return answer.error
+
+
+def faults(given: dict[str, Any], operation: str = "imageCaption") -> dict[str, str]:
+    found = RUNWARE.operation(operation)
+    assert found is not None
+    with pytest.raises(Invalid) as caught:
+        RUNWARE.prepare(found, given)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def a_job(parts: int) -> Job:
+    return Job(
+        id="job_1",
+        tenant="t",
+        provider="runware",
+        operation="imageInference",
+        account="runware",
+        ref=REF,
+        created_at=0,
+        deadline_seconds=60,
+        status=Status.SUBMITTED,
+        parts=parts,
+    )
+
+
+def told(job: Job, *names: str) -> Job:
+    for name in names:
+        for report in callbacks(name):
+            job = advance(job, report, 1) or job
+    return job
+
+
+@pytest.mark.parametrize("name", ["imageCaption", "caption", "videoInference", "3dInference"])
+def test_any_task_type_is_an_operation_by_its_name(name: str) -> None:
+    operation = RUNWARE.operation(name)
+
+    assert operation is not None
+    assert operation.name == name
+    assert (operation.at_once, operation.in_doubt) == (False, Doubt.RESEND)
+    assert operation.batched
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("imageCaption", "caption"),
+        ("imageUpscale", "upscale"),
+        ("imageBackgroundRemoval", "removeBackground"),
+        ("imageControlNetPreProcess", "controlNetPreprocess"),
+    ],
+)
+def test_a_renamed_task_type_is_listed_in_both_spellings(old: str, new: str) -> None:
+    assert {old, new} <= RUNWARE.operations.keys()
+
+
+@pytest.mark.parametrize(("name", "seconds", "summary"), ROWS)
+def test_a_listed_task_type_is_sent_by_its_name(name: str, seconds: int, summary: str) -> None:
+    operation = RUNWARE.operations[name]
+
+    assert (operation.deadline_seconds, operation.summary) == (seconds, summary)
+    assert summary.endswith(".")
+    assert json.loads(RUNWARE.submit([a_task(REF, name, seed=1)]).body or b"") == [
+        {
+            "seed": 1,
+            "taskType": name,
+            "taskUUID": REF,
+            "deliveryMethod": "async",
+            "webhookURL": CALLBACK_URL,
+        }
+    ]
+
+
+def test_a_video_or_a_model_is_waited_for_longer_than_an_image() -> None:
+    patience = {name: one.deadline_seconds for name, one in RUNWARE.operations.items()}
+
+    assert SHORT_SECONDS < LONG_SECONDS
+    assert patience["imageInference"] == patience["caption"] == SHORT_SECONDS
+    assert patience["videoInference"] == patience["3dInference"] == LONG_SECONDS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authentication", "ping", "getResponse", "GETRESPONSE", "getTaskDetails"),
+        *("accountManagement", "", "x", "x" * 65, "a-b", "a b", "caption\n", "ümlaut"),
+    ],
+)
+def test_what_is_no_work_is_no_operation(name: str) -> None:
+    assert RUNWARE.operation(name) is None
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        IMAGE,
+        "99fc4f1b-5ec5-5d6b-ae4f-cf1fd18d8402",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "data:image/jpg;base64,/9j/4AAQ",
+        "data:image/jpeg;base64,/9j/4AAQ",
+        "data:image/webp;base64,UklGRiQA",
+        "iVBORw0KGgoAAAANSUhEUg==",
+        "/9j/4AAQSkZJRgABAQ",
+        "UklGRiQAAABXRUJQ",
+        "https://example.com/cat.png?size=1",
+        "http://example.com/cat",
+    ],
+)
+def test_an_image_may_be_given_in_each_of_the_four_forms(image: str) -> None:
+    given = {"inputImage": image, "model": "runware:150@2"}
+
+    assert RUNWARE.prepare(CAPTION, given).input == given
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *("cat", "cat.png", "ftp://example.com/cat.png", "https://", "example.com/cat.png"),
+        *("data:image/gif;base64,R0lGODlh", "data:image/png,raw", "data:image/png;base64,"),
+        *("R0lGODlhAQABAAAAACw=", "iVBORw0KGgo!", f"{IMAGE}0", f"{IMAGE}\n", 5, None, " ", []),
+    ],
+)
+def test_anything_else_is_no_image(image: object) -> None:
+    assert faults({"inputImage": image, "model": "runware:150@2"}).keys() == {"input.inputImage"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["runware:152@50", "civitai:43331@176425", "urn:air:sd1:checkpoint:civitai:4@1", "a:b@1.5"],
+)
+def test_a_model_is_an_air_id(model: str) -> None:
+    given = {"inputImage": IMAGE, "model": model}
+
+    assert RUNWARE.prepare(CAPTION, given).input["model"] == model
+
+
+def test_all_faults_of_a_caption_are_named_at_once() -> None:
+    given = {
+        "inputImage": "cat",
+        "model": "llava",
+        "prompt": 5,
+        "includeCost": "yes",
+        "taskType": "caption",
+        "taskUUID": "order-1",
+        "webhookURL": "nowhere",
+        "deliveryMethod": "stream",
+        "numberResults": 21,
+    }
+
+    assert faults(given) == {
+        "input.inputImage": "must be an image's UUID, a base64 PNG, JPG or WEBP with or without "
+        "data URI, or a URL",
+        "input.model": "must be an AIR id, as in runware:150@2",
+        "input.prompt": "must be a string",
+        "input.includeCost": "must be true or false",
+        "input.taskType": "must be one of imageCaption",
+        "input.taskUUID": "must be a UUID",
+        "input.webhookURL": "must be an http or https URL",
+        "input.deliveryMethod": "must be one of sync, async",
+        "input.numberResults": "must be an integer from 1 to 20",
+    }
+
+
+def test_a_caption_needs_an_image_and_a_model() -> None:
+    assert faults({}) == {"input.inputImage": "is required", "input.model": "is required"}
+
+
+def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
+    given = {
+        "taskType": "imageInference",
+        "taskUUID": REF.upper(),
+        "webhookURL": "https://example.com/cb?token=x",
+        "deliveryMethod": "sync",
+        "numberResults": 4,
+        "positivePrompt": "a lighthouse",
+    }
+    operation = RUNWARE.operation("imageInference")
+    assert operation is not None
+
+    prepared = RUNWARE.prepare(operation, given)
+
+    assert prepared.input == {"numberResults": 4, "positivePrompt": "a lighthouse"}
+    assert prepared.task_uuid == REF
+    assert prepared.reply_ref == REF.upper()
+    assert prepared.reply_url == "https://example.com/cb?token=x"
+    assert prepared.parts == 4
+
+
+def test_an_input_that_names_nothing_of_ours_is_one_result() -> None:
+    prepared = RUNWARE.prepare(CAPTION, {"inputImage": IMAGE, "model": "runware:150@2"})
+
+    assert (prepared.task_uuid, prepared.reply_ref, prepared.reply_url) == (None, None, None)
+    assert prepared.parts == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"status": "success"}])
+def test_the_files_of_a_3d_model_come_as_a_list(more: dict[str, str]) -> None:
+    files = [
+        {"uuid": OTHER, "url": "https://im.runware.ai/m1.glb"},
+        {"uuid": IMAGE, "url": "https://im.runware.ai/m1.png"},
+        {"uuid": REF, "url": "javascript:alert(1)"},
+    ]
+    item = {"taskType": "3dInference", "taskUUID": REF, "outputs": {"files": files}, **more}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+
+    assert report.status is Status.SUCCEEDED
+    assert report.output == Output(
+        artifacts=(
+            Artifact(
+                id=OTHER,
+                kind="model",
+                url="https://im.runware.ai/m1.glb",
+                media_type="model/gltf-binary",
+            ),
+            Artifact(
+                id=IMAGE,
+                kind="image",
+                url="https://im.runware.ai/m1.png",
+                media_type="image/png",
+            ),
+        )
+    )
+
+
+def test_a_training_brings_data_alone() -> None:
+    item = {"taskType": "training", "taskUUID": REF, "outputs": {"model": "acme:1@1"}}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+
+    assert report.output == Output(data={"model": "acme:1@1"})
+
+
+def test_tasks_travel_in_one_array_even_alone() -> None:
+    call = RUNWARE.submit([a_task(), a_task(OTHER, "caption", seed=2**64)])
+
+    assert (call.method, call.path) == ("POST", "")
+    assert json.loads(call.body or b"") == [
+        {
+            "inputImage": IMAGE,
+            "model": "runware:150@2",
+            "taskType": "imageCaption",
+            "taskUUID": REF,
+            "deliveryMethod": "async",
+            "webhookURL": CALLBACK_URL,
+        },
+        {
+            "seed": 2**64,
+            "taskType": "caption",
+            "taskUUID": OTHER,
+            "deliveryMethod": "async",
+            "webhookURL": CALLBACK_URL,
+        },
+    ]
+
+
+def test_a_task_without_a_callback_address_names_none() -> None:
+    task = Task(ref=REF, operation="caption", input={})
+
+    call = RUNWARE.submit([task])
+
+    assert json.loads(call.body or b"") == [
+        {"taskType": "caption", "taskUUID": REF, "deliveryMethod": "async"}
+    ]
+
+
+def test_acknowledged_tasks_are_submitted() -> None:
+    assert answers(200, payload("acknowledgement_of_two"), (REF, OTHER)) == {
+        REF: Report(refs=(REF,), status=Status.SUBMITTED),
+        OTHER: Report(refs=(OTHER,), status=Status.SUBMITTED),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("processing", Status.RUNNING),
+        ("pending", Status.SUBMITTED),
+        ("unknown_status", Status.SUBMITTED),
+        ("success_without_result", Status.SUBMITTED),
+    ],
+)
+def test_an_acknowledgement_may_say_more(name: str, status: Status) -> None:
+    report = answers(200, payload(name))[REF]
+
+    assert isinstance(report, Report)
+    assert (report.status, report.part) == (status, None)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_one_task_of_an_array_may_be_refused_alone(status: int) -> None:
+    both = answers(status, payload("one_accepted_one_refused"), (REF, OTHER))
+
+    error = refusal(both[REF])
+    assert (error.code, error.provider_code) == (Code.INVALID_INPUT, "invalidInputImage")
+    assert (error.stage, error.retryable) == (Stage.SUBMIT, False)
+    assert both[OTHER] == Report(refs=(OTHER,), status=Status.SUBMITTED)
+
+
+def test_an_error_without_a_uuid_is_about_every_task_not_otherwise_answered() -> None:
+    body = {"data": [{"taskUUID": OTHER}], "errors": [{"code": "insufficientCredits"}]}
+
+    both = answers(200, json.dumps(body).encode(), (REF, OTHER))
+
+    assert refusal(both[REF]).code is Code.INSUFFICIENT_CREDITS
+    assert both[OTHER] == Report(refs=(OTHER,), status=Status.SUBMITTED)
+
+
+@pytest.mark.parametrize("status", [200, 400, 409])
+@pytest.mark.parametrize("name", ["error_conflict", "error_conflict_without_uuid"])
+def test_a_uuid_that_is_already_known_was_accepted_before(status: int, name: str) -> None:
+    assert answers(status, payload(name))[REF] == Report(status=Status.SUBMITTED)
+
+
+def test_a_conflict_that_names_none_of_several_tasks_leaves_doubt() -> None:
+    both = answers(200, payload("error_conflict_without_uuid"), (REF, OTHER))
+
+    assert isinstance(both[REF], Unknown)
+    assert isinstance(both[OTHER], Unknown)
+
+
+def test_a_task_of_which_the_answer_does_not_speak_is_in_doubt() -> None:
+    both = answers(200, payload("acknowledgement"), (REF, OTHER))
+
+    assert isinstance(both[OTHER], Unknown)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"data": []}', b"\xff"])
+def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
+    assert isinstance(answers(200, body)[REF], Unknown)
+
+
+def test_a_result_may_come_with_the_answer() -> None:
+    report = answers(200, payload("caption_in_data"))[REF]
+
+    assert report == callback("caption_in_data")
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "code", "provider_code", "retryable"),
+    [
+        (200, "errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        (402, "errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        (429, "errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        (401, "error_api_key", Code.UNAUTHORIZED, "invalidApiKey", False),
+        (400, "error_moderated", Code.MODERATED, "nsfwContentDetected", False),
+        (200, "error_unknown_code", Code.PROVIDER_ERROR, "oddity", False),
+        (402, "error_unknown_code", Code.INSUFFICIENT_CREDITS, "402", False),
+        (500, "error_unknown_code", Code.PROVIDER_ERROR, "500", True),
+        (401, "error_plain", Code.UNAUTHORIZED, "401", False),
+        (403, "error_text_without_task", Code.UNAUTHORIZED, "403", False),
+        (404, "error_plain", Code.INVALID_INPUT, "404", False),
+        (200, "error_flat_without_status", Code.TIMED_OUT, "timeoutProvider", True),
+    ],
+)
+def test_a_refused_submit_fails_in_our_words(
+    status: int, name: str, code: Code, provider_code: str, *, retryable: bool
+) -> None:
+    error = refusal(answers(status, payload(name))[REF])
+
+    assert (error.code, error.provider_code) == (code, provider_code)
+    assert (error.retryable, error.stage) == (retryable, Stage.SUBMIT)
+
+
+def test_a_refused_key_is_not_repeated() -> None:
+    error = refusal(answers(401, payload("error_api_key"))[REF])
+
+    assert error.message == "The provider refused the credential."
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, payload("error_rate_limit")),
+        (429, payload("error_rate_limit")),
+        (429, payload("error_unknown_code")),
+        (503, payload("error_unknown_code")),
+        (504, payload("error_flat_without_status")),
+        (429, b""),
+        (503, b"<html>"),
+    ],
+)
+def test_a_busy_provider_is_asked_again_later(status: int, body: bytes) -> None:
+    busy = answers(status, body, headers={"retry-after": "3"})[REF]
+
+    assert isinstance(busy, Busy)
+    assert busy.retry_after_seconds == 3.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "caption_in_data",
+        "caption_flat",
+        "caption_in_a_list",
+        "caption_in_data_object",
+        "caption_named_by_its_envelope",
+        "caption_upper_case_uuid",
+    ],
+)
+def test_a_caption_is_read_from_any_envelope(name: str) -> None:
+    report = callback(name)
+
+    assert report.refs == (REF,)
+    assert report.cost_usd == 0.0
+    assert (output(name).text or "").startswith("arafed troll in the jungle")
+    assert report.part == callback("caption_flat").part
+
+
+@pytest.mark.parametrize("name", ["age_in_data", "age_flat_with_text"])
+def test_structured_data_stands_in_the_place_of_text(name: str) -> None:
+    found = output(name)
+
+    assert found.data == {"ageGroup": "13-20", "confidence": 79.65}
+    assert found.text is None
+
+
+def test_four_images_of_one_task_are_four_parts() -> None:
+    names = [f"image_{number}_of_4" for number in (1, 2, 3, 4)]
+
+    parts = {callback(name).part for name in names}
+
+    assert len(parts) == 4
+
+
+def test_an_image_is_an_artifact_with_its_cost() -> None:
+    report = callback("image_1_of_4")
+
+    assert report.cost_usd == 0.0013
+    assert report.provider_status == "success"
+    assert report.output == Output(
+        artifacts=(
+            Artifact(
+                id="6963a97e-f017-408b-a447-6345ec31a4f0",
+                kind="image",
+                url="https://im.runware.ai/image/ws/2/ii/6963a97e-0.jpg",
+                media_type="image/jpeg",
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("image_with_result_index", "2"),
+        ("image_1_of_4", "6963a97e-f017-408b-a447-6345ec31a4f0"),
+        ("image_by_url", "https://im.runware.ai/image/ws/2/ii/6963a97e-0.jpg"),
+    ],
+)
+def test_a_part_is_named_by_index_uuid_or_url(name: str, part: str) -> None:
+    assert callback(name).part == part
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "url", "media_type"),
+    [
+        ("video", "video", "https://vm.runware.ai/video/ws/0.5/vi/b7db282d.mp4", "video/mp4"),
+        ("audio", "audio", "https://am.runware.ai/audio/a1.mp3", "audio/mpeg"),
+        ("model", "model", "https://im.runware.ai/m1.glb", "model/gltf-binary"),
+        ("media", "video", "https://vm.runware.ai/s1.mp4", "video/mp4"),
+        ("image_nsfw", "image", "https://im.runware.ai/image/ws/2/ii/6963a97e-0.jpg", "image/jpeg"),
+        ("image_data_uri", "image", "data:image/webp;base64,UklGRiQAAABXRUJQ", "image/webp"),
+        (
+            "image_base64",
+            "image",
+            "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg==",
+            "image/png",
+        ),
+        ("upload_uuid_only", "image", None, None),
+    ],
+)
+def test_each_kind_of_file_is_an_artifact(
+    name: str, kind: str, url: str | None, media_type: str | None
+) -> None:
+    (artifact,) = output(name).artifacts
+
+    assert (artifact.kind, artifact.url, artifact.media_type) == (kind, url, media_type)
+
+
+def test_inline_data_of_an_unknown_format_is_still_kept() -> None:
+    body = json.dumps({"taskUUID": REF, "audioBase64Data": "SUQzBA"}).encode()
+
+    (report,) = RUNWARE.read_callback(body)
+
+    assert report.output is not None
+    assert report.output.artifacts == (
+        Artifact(
+            kind="audio",
+            url="data:application/octet-stream;base64,SUQzBA",
+            media_type="application/octet-stream",
+        ),
+    )
+
+
+def test_a_cost_may_be_a_string() -> None:
+    assert callback("video").cost_usd == 0.18
+
+
+def test_a_result_in_words_is_text() -> None:
+    assert output("text_result").text == "A poem."
+
+
+def test_success_without_a_result_is_a_failure() -> None:
+    error = failure("success_without_result")
+
+    assert (error.code, error.retryable) == (Code.NO_OUTPUT, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "progress"),
+    [
+        ("processing", Status.RUNNING, None),
+        ("processing_with_progress", Status.RUNNING, 0.45),
+        ("pending", Status.SUBMITTED, None),
+        ("acknowledgement", Status.RUNNING, None),
+        ("unknown_status", None, None),
+    ],
+)
+def test_work_under_way_is_no_part(
+    name: str, status: Status | None, progress: float | None
+) -> None:
+    report = callback(name)
+
+    assert (report.status, report.progress, report.part) == (status, progress, None)
+    assert report.refs == (REF,)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "provider_code", "retryable"),
+    [
+        ("error_in_errors", Code.INVALID_INPUT, "invalidInputImage", False),
+        ("error_beside_empty_data", Code.INVALID_INPUT, "invalidInputImage", False),
+        ("error_flat", Code.INVALID_INPUT, "invalidInputImage", False),
+        ("error_flat_without_status", Code.TIMED_OUT, "timeoutProvider", True),
+        ("error_nested", Code.PROVIDER_ERROR, "providerError", True),
+        ("error_nested_list", Code.MODERATED, "invalidProviderContent", False),
+        ("error_object_without_task", Code.PROVIDER_ERROR, None, False),
+        ("error_text", Code.PROVIDER_ERROR, None, False),
+        ("error_text_without_task", Code.PROVIDER_ERROR, None, False),
+        ("error_list_without_task", Code.INVALID_INPUT, "invalidInputImage", False),
+        ("errors_of_text", Code.PROVIDER_ERROR, None, False),
+        ("errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        ("error_moderated", Code.MODERATED, "nsfwContentDetected", False),
+        ("error_rate_limit", Code.RATE_LIMITED, "rateLimitExceeded", True),
+        ("error_unknown_code", Code.PROVIDER_ERROR, "oddity", False),
+    ],
+)
+def test_a_failure_is_read_from_any_form(
+    name: str, code: Code, provider_code: str | None, *, retryable: bool
+) -> None:
+    error = failure(name)
+
+    assert (error.code, error.provider_code) == (code, provider_code)
+    assert (error.retryable, error.stage) == (retryable, Stage.PROVIDER)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("error_in_errors", "The image could not be read."),
+        ("error_nested", "The provider failed."),
+        ("error_text", "Something failed."),
+        ("errors_of_text", "Something failed."),
+    ],
+)
+def test_a_failure_is_told_in_the_providers_words(name: str, message: str) -> None:
+    assert failure(name).message == message
+
+
+def test_a_model_id_in_a_message_is_no_secret() -> None:
+    body = {"errors": [{"code": "invalidModel", "message": "No model runware:150@2 here."}]}
+
+    (report,) = RUNWARE.read_callback(json.dumps(body).encode())
+
+    assert report.error is not None
+    assert report.error.message == "No model runware:150@2 here."
+
+
+def test_a_conflict_in_a_callback_is_no_news() -> None:
+    assert callback("error_conflict") == Report(refs=(REF,))
+
+
+def test_a_task_partly_failed_has_parts_of_both_kinds() -> None:
+    good, bad = callbacks("part_failed_part_succeeded")
+
+    assert (good.status, bad.status) == (Status.SUCCEEDED, Status.FAILED)
+    assert good.part != bad.part
+
+
+def test_a_flat_result_may_carry_the_errors_of_its_siblings() -> None:
+    reports = callbacks("flat_result_beside_errors")
+
+    assert {report.status for report in reports} == {Status.SUCCEEDED, Status.FAILED}
+    assert all(report.refs == (REF,) for report in reports)
+
+
+def test_a_poll_tells_parts_and_what_is_under_way() -> None:
+    reports = callbacks("poll_so_far")
+
+    assert [(report.status, report.part) for report in reports] == [
+        (Status.SUCCEEDED, "0"),
+        (Status.RUNNING, None),
+        (Status.FAILED, "1"),
+    ]
+
+
+def test_a_job_of_four_ends_with_the_fourth_image() -> None:
+    three = told(a_job(4), "image_1_of_4", "image_2_of_4", "image_2_of_4", "image_3_of_4")
+
+    four = told(three, "image_4_of_4")
+
+    assert (three.status, len(three.seen)) == (Status.SUBMITTED, 3)
+    assert four.status is Status.SUCCEEDED
+    assert four.output is not None
+    assert len(four.output.artifacts) == 4
+    assert four.cost_usd == 0.0052
+
+
+def test_two_failures_that_say_the_same_are_two_parts() -> None:
+    job = told(a_job(2), "two_alike_failures")
+
+    assert job.status is Status.FAILED
+
+
+def test_the_same_failures_told_again_are_no_further_parts() -> None:
+    job = told(a_job(3), "two_alike_failures", "two_alike_failures")
+
+    assert len(job.seen) == 2
+
+
+@pytest.mark.parametrize("name", ["error_nested", "error_beside_empty_data"])
+def test_a_job_of_one_ends_with_its_failure(name: str) -> None:
+    assert told(a_job(1), name).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "retryable"),
+    [
+        ("insufficientCredits", Code.INSUFFICIENT_CREDITS, False),
+        ("quotaExceeded", Code.INSUFFICIENT_CREDITS, False),
+        ("rateLimitExceeded", Code.RATE_LIMITED, True),
+        ("providerRateLimitExceeded", Code.RATE_LIMITED, True),
+        ("contentPolicyViolation", Code.MODERATED, False),
+        ("providerContentPolicyViolation", Code.MODERATED, False),
+        ("sensitiveContentDetected", Code.MODERATED, False),
+        ("nsfwContentDetected", Code.MODERATED, False),
+        ("unsafeContentDetected", Code.MODERATED, False),
+        ("promptBlocked", Code.MODERATED, False),
+        ("imageBlocked", Code.MODERATED, False),
+        ("moderationFailed", Code.MODERATED, False),
+        ("invalidProviderContent", Code.MODERATED, False),
+        ("invalidApiKey", Code.UNAUTHORIZED, False),
+        ("unauthorizedAccess", Code.UNAUTHORIZED, False),
+        ("inferenceTimeout", Code.TIMED_OUT, True),
+        ("timeoutProvider", Code.TIMED_OUT, True),
+        ("timeout", Code.TIMED_OUT, True),
+        ("modelNotFound", Code.INVALID_INPUT, False),
+        ("urlExpired", Code.INVALID_INPUT, False),
+        ("taskCancelled", Code.PROVIDER_ERROR, False),
+        ("internalServerError", Code.PROVIDER_ERROR, True),
+        ("providerError", Code.PROVIDER_ERROR, True),
+        ("inferenceError", Code.PROVIDER_ERROR, True),
+        ("noAvailableServer", Code.PROVIDER_ERROR, True),
+        ("modelNotReady", Code.PROVIDER_ERROR, True),
+        ("invalidInputImage", Code.INVALID_INPUT, False),
+        ("missingModel", Code.INVALID_INPUT, False),
+        ("unsupportedParameter", Code.INVALID_INPUT, False),
+        ("maxLengthExceeded", Code.INVALID_INPUT, False),
+    ],
+)
+def test_each_class_of_error_codes_has_its_meaning(
+    code: str, kind: Code, *, retryable: bool
+) -> None:
+    assert classify(code) == (kind, retryable)
+
+
+@pytest.mark.parametrize("code", [None, "", "oddity"])
+def test_an_error_code_nobody_knows_has_no_class(code: str | None) -> None:
+    assert classify(code) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"null", b"[]", b"{}", b"0", b'"text"', b"true", b"<html>", b"\xff\xfe"),
+        *(b'{"data": []}', b'{"data": [], "errors": []}', b'{"data": null}', b"[[], null, 5]"),
+        *(b'{"data": [{"foo": 1}]}', b'{"foo": 1}', b'{"error": null}', b'{"taskUUID": null}'),
+        *(b"[" * 5000, b'{"data":' * 100 + b"1" + b"}" * 100, b'{"taskUUID": "t"'),
+    ],
+)
+def test_what_is_no_task_is_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        RUNWARE.read_callback(body)
+
+
+@settings(deadline=None)
+@given(TASKLIKE)
+def test_any_json_is_read_or_unreadable(value: object) -> None:
+    body = msgspec.json.encode(value)
+
+    try:
+        reports = RUNWARE.read_callback(body)
+    except Unreadable:
+        return
+
+    assert reports
+    assert all(isinstance(report, Report) for report in reports)
+    assert all(
+        (report.status in (Status.SUCCEEDED, Status.FAILED)) == (report.part is not None)
+        for report in reports
+    )
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
+    try:
+        reports = RUNWARE.read_callback(body)
+    except Unreadable:
+        return
+
+    assert reports
+
+
+@settings(deadline=None)
+@given(st.integers(100, 999), TASKLIKE.map(msgspec.json.encode) | st.binary())
+def test_every_task_gets_an_answer(status: int, body: bytes) -> None:
+    both = answers(status, body, (REF, OTHER))
+
+    assert both.keys() == {REF, OTHER}
+    assert all(isinstance(answer, Report | Busy | Unknown) for answer in both.values())

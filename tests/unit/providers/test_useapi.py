@@ -1,0 +1,758 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain.jobs.job import Report, Status
+from service.domain.jobs.results import Artifact, Code, JobError, Output, Stage
+from service.domain.primitives.errors import Invalid
+from service.domain.primitives.json_input import Unreadable
+from service.providers.protocol import Answer, Busy, Doubt, Reply, Task, Unknown
+from service.providers.useapi.catalog import COMMON, RATIOS, STYLES
+from service.providers.useapi.provider import UseApi
+from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
+from tests.support.paths import PAYLOADS
+
+CALL_BACK = (
+    *("frames/create", "images/create", "videos/create", "videos/upscale"),
+    *("gen4turbo/create", "gen4_5/create", "gen4/create", "gen4/upscale"),
+    *("gen4/act-two", "gen4/act-two-voice", "gen4/video"),
+    *("gen3turbo/create", "gen3turbo/video", "gen3turbo/extend", "gen3turbo/expand"),
+    *("gen3turbo/actone", "gen3/create", "gen3/video", "gen3/extend", "gen3/actone"),
+    *("gen3alpha/upscale", "gen2/create", "gen2/extend", "lipsync/create", "super_slow_motion"),
+)
+"""The endpoints that the vendor documents with replyUrl and replyRef."""
+REF = "0d1f2a3b-4c5d-4e6f-8a7b-9c0d1e2f3a4b"
+UUID = "8f14e45f-ceea-467f-a0e6-7c9d3f1b2a10"
+TASK_ID = f"user:1234-runwayml:a-b+c@mail.com-task:{UUID}"
+CALLBACK_URL = f"https://belfry.example/callbacks/useapi/{REF}?t=1.abc"
+USEAPI = UseApi()
+CREATE = USEAPI.operations["frames.create"]
+DESCRIBE = USEAPI.operations["frames.describe"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+KEYS = st.sampled_from(
+    [
+        *("taskId", "id", "status", "error", "reason", "code", "progressRatio", "progressText"),
+        *("artifacts", "url", "metadata", "dimensions", "size", "fileSize", "filename"),
+        *("task", "request", "response", "replyRef", "taskType", "runningTasks", "retryAfter"),
+    ]
+)
+WORDS = st.sampled_from(["SUCCEEDED", "FAILED", "RUNNING", "https://a/b.png", "SAFETY.X", REF])
+TASKLIKE = st.recursive(
+    JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
+)
+
+
+def payload(name: str) -> bytes:
+    return (PAYLOADS / "useapi" / f"{name}.json").read_bytes()
+
+
+def callback(name: str) -> Report:
+    (report,) = USEAPI.read_callback(payload(name))
+    return report
+
+
+def a_task(operation: str = "frames.create", **given: object) -> Task:
+    given = given or {"text_prompt": "a lighthouse"}
+    return Task(ref=REF, operation=operation, input=given, callback_url=CALLBACK_URL)
+
+
+def answer(
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    operation: str = "frames.create",
+) -> Answer:
+    reply = Reply(status=status, headers=headers or {}, body=body)
+    return USEAPI.read_answer(reply, [a_task(operation)])[REF]
+
+
+def refusal(status: int, body: bytes, operation: str = "frames.create") -> JobError:
+    report = answer(status, body, operation=operation)
+    assert isinstance(report, Report)
+    assert report.status is Status.FAILED
+    assert report.error is not None
+    return report.error
+
+
+def faults(given: dict[str, Any], operation: str = "frames.create") -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        USEAPI.prepare(USEAPI.operations[operation], given)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def test_frames_are_awaited_in_doubt_and_descriptions_asked_again() -> None:
+    assert (CREATE.at_once, CREATE.in_doubt, CREATE.batched) == (False, Doubt.AWAIT, False)
+    assert (DESCRIBE.at_once, DESCRIBE.in_doubt, DESCRIBE.batched) == (True, Doubt.RESEND, False)
+
+
+def test_an_operation_that_is_not_in_the_table_is_not_known() -> None:
+    assert USEAPI.operation("frames.create") is CREATE
+    assert USEAPI.operation("frames.delete") is None
+
+
+def test_every_documented_endpoint_that_calls_back_is_an_operation() -> None:
+    names = [path.replace("/", ".") for path in CALL_BACK]
+
+    assert {*names, "frames.describe"} == USEAPI.operations.keys()
+
+
+@pytest.mark.parametrize("path", CALL_BACK)
+def test_an_endpoint_that_calls_back_is_told_our_reply_address_and_ref(path: str) -> None:
+    call = USEAPI.submit([a_task(path.replace("/", "."), firstImage_assetId="x", seconds=10)])
+
+    assert (call.method, call.path) == ("POST", f"/{path}")
+    assert json.loads(call.body or b"") == {
+        "firstImage_assetId": "x",
+        "seconds": 10,
+        "replyUrl": CALLBACK_URL,
+        "replyRef": REF,
+    }
+
+
+@pytest.mark.parametrize("path", CALL_BACK)
+def test_an_endpoint_that_calls_back_is_awaited_in_doubt(path: str) -> None:
+    operation = USEAPI.operations[path.replace("/", ".")]
+
+    assert (operation.at_once, operation.in_doubt) == (False, Doubt.AWAIT)
+    assert set(COMMON) <= set(operation.inputs)
+
+
+@pytest.mark.parametrize(("path", "seconds", "summary"), ROWS)
+def test_a_row_says_what_it_does_and_how_long_that_may_take(
+    path: str, seconds: int, summary: str
+) -> None:
+    operation = USEAPI.operations[path.replace("/", ".")]
+
+    assert (operation.deadline_seconds, operation.summary) == (seconds, summary)
+    assert summary.endswith(".")
+
+
+def test_a_video_is_waited_for_longer_than_an_image() -> None:
+    patience = {name: one.deadline_seconds for name, one in USEAPI.operations.items()}
+
+    assert IMAGE_SECONDS < VIDEO_SECONDS
+    assert patience["frames.create"] == patience["images.create"] == IMAGE_SECONDS
+    assert patience["gen4.create"] == patience["lipsync.create"] == VIDEO_SECONDS
+
+
+def test_of_a_row_what_all_share_is_checked_and_the_rest_passes() -> None:
+    assert faults({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
+        "input.maxJobs": "must be an integer from 1 to 10"
+    }
+
+
+def test_the_vendors_own_example_is_a_valid_input() -> None:
+    given = {
+        "email": "Me+1@Mail.com",
+        "text_prompt": "Required text prompt",
+        "aspect_ratio": "21:9",
+        "diversity": 5,
+        "style": "vivid",
+        "seed": 12345678,
+        "exploreMode": True,
+        "replyUrl": "https://example.com/cb",
+        "replyRef": "order-1",
+        "maxJobs": 5,
+    }
+
+    prepared = USEAPI.prepare(CREATE, given)
+
+    assert prepared.reply_url == "https://example.com/cb"
+    assert prepared.reply_ref == "order-1"
+    assert prepared.account == "me+1@mail.com"
+    assert prepared.max_jobs == prepared.input["maxJobs"] == 5
+    assert prepared.input["email"] == "Me+1@Mail.com"
+    assert not {"replyUrl", "replyRef"} & prepared.input.keys()
+    assert prepared.task_uuid is None
+    assert prepared.parts == 1
+
+
+def test_all_faults_of_an_input_are_named_at_once() -> None:
+    given = {
+        "style": "vapor",
+        "aspect_ratio": "2:1",
+        "diversity": 9,
+        "seed": 0,
+        "maxJobs": 11,
+        "exploreMode": "yes",
+        "email": "nobody",
+        "replyUrl": "javascript:alert(1)",
+        "replyRef": "x" * 1025,
+    }
+
+    assert faults(given) == {
+        "input.text_prompt": "is required",
+        "input.style": f"must be one of {', '.join(STYLES)}",
+        "input.aspect_ratio": f"must be one of {', '.join(RATIOS)}",
+        "input.diversity": "must be an integer from 0 to 5",
+        "input.seed": "must be an integer from 1 to 4294967294",
+        "input.maxJobs": "must be an integer from 1 to 10",
+        "input.exploreMode": "must be true or false",
+        "input.email": "must be an e-mail address",
+        "input.replyUrl": "must be an http or https URL",
+        "input.replyRef": "may have at most 1024 characters (has 1025)",
+    }
+
+
+def test_there_are_nineteen_styles_and_six_ratios() -> None:
+    assert len(set(STYLES)) == 19
+    assert len(set(RATIOS)) == 6
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_documented_style_is_taken(style: str) -> None:
+    assert USEAPI.prepare(CREATE, {"text_prompt": "x", "style": style}).input["style"] == style
+
+
+def test_unknown_inputs_pass_through_to_the_provider() -> None:
+    prepared = USEAPI.prepare(CREATE, {"text_prompt": "x", "num_images": 4})
+
+    call = USEAPI.submit([a_task(**prepared.input)])
+
+    assert json.loads(call.body or b"")["num_images"] == 4
+
+
+def test_a_task_is_posted_with_our_reply_address_and_ref() -> None:
+    call = USEAPI.submit([a_task(text_prompt="a lighthouse", maxJobs=2)])
+
+    assert (call.method, call.path) == ("POST", "/frames/create")
+    assert json.loads(call.body or b"") == {
+        "text_prompt": "a lighthouse",
+        "maxJobs": 2,
+        "replyUrl": CALLBACK_URL,
+        "replyRef": REF,
+    }
+
+
+def test_a_task_without_a_callback_address_names_none() -> None:
+    task = Task(ref=REF, operation="frames.create", input={"text_prompt": "x"})
+
+    call = USEAPI.submit([task])
+
+    assert json.loads(call.body or b"") == {"text_prompt": "x", "replyRef": REF}
+
+
+@pytest.mark.parametrize(
+    ("asset", "path"),
+    [
+        ("x", "x"),
+        (
+            "user:1-runwayml:a-b+c@mail.com-asset:0",
+            "user:1-runwayml:a-b%2Bc@mail.com-asset:0",
+        ),
+        ("../tasks/1", "..%2Ftasks%2F1"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("a\\b%2F", "a%5Cb%252F"),
+        ("ü ", "%C3%BC%20"),
+    ],
+)
+def test_an_asset_id_never_leaves_its_path_segment(asset: str, path: str) -> None:
+    call = USEAPI.submit([a_task("frames.describe", image_assetId=asset)])
+
+    assert call.method == "GET"
+    assert call.path == f"/frames/describe/{path}"
+    assert call.body is None
+
+
+def test_unknown_inputs_of_a_get_travel_in_the_query() -> None:
+    task = a_task("frames.describe", image_assetId="x", email="a+b@c.de", deep=True)
+
+    assert USEAPI.submit([task]).path == "/frames/describe/x?email=a%2Bb%40c.de&deep=true"
+
+
+@pytest.mark.parametrize("asset", [".", "..", "", "  ", 5, None])
+def test_an_asset_id_that_is_no_name_is_refused(asset: object) -> None:
+    assert faults({"image_assetId": asset}, "frames.describe").keys() == {"input.image_assetId"}
+
+
+def test_a_description_may_be_told_somewhere_too() -> None:
+    given = {"image_assetId": "x", "replyUrl": "https://example.com", "replyRef": "r-1"}
+
+    prepared = USEAPI.prepare(DESCRIBE, given)
+
+    assert (prepared.reply_url, prepared.reply_ref) == ("https://example.com", "r-1")
+    assert prepared.input == {"image_assetId": "x"}
+
+
+def test_a_description_is_the_text_of_the_answer() -> None:
+    report = answer(200, payload("describe"), operation="frames.describe")
+
+    assert isinstance(report, Report)
+    assert report.status is Status.SUCCEEDED
+    assert report.output is not None
+    assert report.output.text is not None
+    assert report.output.text.startswith("Subject: A woman wearing")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"<html>", Code.PROVIDER_ERROR),
+        (b"", Code.PROVIDER_ERROR),
+        (b"[]", Code.PROVIDER_ERROR),
+        (b'{"error": "no vision today"}', Code.PROVIDER_ERROR),
+        (b'{"prompt": " "}', Code.NO_OUTPUT),
+    ],
+)
+def test_an_answer_without_a_description_fails_the_job(body: bytes, code: Code) -> None:
+    error = refusal(200, body, "frames.describe")
+
+    assert (error.code, error.stage, error.retryable) == (code, Stage.PROVIDER, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("answer_pending", "PENDING"),
+        ("answer_nested_under_task", "PENDING"),
+        ("answer_throttled", "THROTTLED"),
+    ],
+)
+def test_an_accepted_task_is_submitted(name: str, said: str) -> None:
+    assert answer(200, payload(name)) == Report(
+        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED, provider_status=said
+    )
+
+
+def test_an_answer_may_name_its_task_by_the_short_id_only() -> None:
+    report = answer(201, payload("answer_id_only"))
+
+    assert isinstance(report, Report)
+    assert (report.task_id, report.status) == (UUID, Status.SUBMITTED)
+
+
+def test_an_accepted_task_with_a_status_nobody_knows_is_submitted() -> None:
+    report = answer(200, b'{"taskId": "t", "status": "REVIEWING"}')
+
+    assert report == Report(task_id="t", status=Status.SUBMITTED, provider_status="REVIEWING")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b"\xff"])
+def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
+    assert isinstance(answer(200, body), Unknown)
+
+
+def test_a_task_object_without_a_name_leaves_doubt() -> None:
+    assert isinstance(answer(200, payload("answer_without_a_task")), Unknown)
+
+
+def test_an_error_under_a_200_is_judged_by_its_own_code() -> None:
+    error = refusal(200, payload("answer_200_with_an_error"))
+
+    assert (error.code, error.stage) == (Code.INVALID_INPUT, Stage.SUBMIT)
+
+
+def test_an_error_under_a_200_without_a_code_fails_the_submit() -> None:
+    error = refusal(200, b'{"error": "Something broke"}')
+
+    assert (error.code, error.stage) == (Code.PROVIDER_ERROR, Stage.SUBMIT)
+    assert error.message == "Something broke"
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "code", "retryable"),
+    [
+        (400, "error_400", Code.INVALID_INPUT, False),
+        (400, "error_passed_through", Code.INVALID_INPUT, False),
+        (401, "error_401", Code.UNAUTHORIZED, False),
+        (403, "error_401", Code.UNAUTHORIZED, False),
+        (402, "error_402", Code.INSUFFICIENT_CREDITS, False),
+        (404, "error_404", Code.INVALID_INPUT, False),
+        (410, "error_410", Code.PROVIDER_ERROR, False),
+        (412, "error_412", Code.INSUFFICIENT_CREDITS, False),
+        (422, "error_422", Code.MODERATED, False),
+        (596, "error_596", Code.PROVIDER_ERROR, False),
+    ],
+)
+def test_a_refused_submit_fails_in_our_words(
+    status: int, name: str, code: Code, *, retryable: bool
+) -> None:
+    error = refusal(status, payload(name))
+
+    assert (error.code, error.retryable) == (code, retryable)
+    assert error.stage is Stage.SUBMIT
+    assert error.provider_code == str(status)
+
+
+@pytest.mark.parametrize("status", [500, 502, 520])
+def test_a_broken_provider_may_be_asked_again(status: int) -> None:
+    error = refusal(status, b"<html>Bad gateway</html>")
+
+    assert (error.code, error.retryable) == (Code.PROVIDER_ERROR, True)
+    assert error.message == f"The provider answered with HTTP status {status}."
+
+
+@pytest.mark.parametrize("status", [302, 405, 409])
+def test_an_answer_of_no_meaning_is_not_worth_a_second_try(status: int) -> None:
+    error = refusal(status, b"")
+
+    assert (error.code, error.retryable) == (Code.PROVIDER_ERROR, False)
+
+
+def test_an_error_passed_through_is_told_in_its_words() -> None:
+    assert refusal(400, payload("error_passed_through")).message == "The asset is not valid"
+
+
+@pytest.mark.parametrize("name", ["error_401", "error_404", "error_596", "busy_account"])
+def test_no_account_and_no_credential_is_repeated(name: str) -> None:
+    said = str(refusal(400, payload(name)))
+
+    assert "mail.com" not in said
+    assert "user:1234" not in said
+
+
+def test_a_refused_credential_is_not_repeated() -> None:
+    error = refusal(401, b'{"error": "bad token xyz-123"}')
+
+    assert error.message == "The provider refused the credential."
+
+
+@pytest.mark.parametrize("status", [408, 429, 503, 504])
+def test_a_busy_provider_is_asked_again_later(status: int) -> None:
+    busy = answer(status, payload("busy_runway"))
+
+    assert isinstance(busy, Busy)
+    assert busy.message.startswith("You have too many tasks running")
+    assert busy.retry_after_seconds is None
+
+
+def test_a_busy_account_does_not_show_its_address() -> None:
+    other = payload("busy_account").replace(REF.encode(), b"a-third")
+
+    assert answer(429, other) == Busy(message="Account … is busy executing 5 tasks")
+
+
+def test_a_task_among_the_running_ones_was_accepted_before() -> None:
+    assert answer(429, payload("busy_account")) == Report(
+        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED
+    )
+
+
+def test_running_tasks_may_stand_in_a_plain_list() -> None:
+    body = {"runningTasks": [None, {"replyRef": REF, "id": UUID}], "code": 429}
+
+    report = answer(429, json.dumps(body).encode())
+
+    assert isinstance(report, Report)
+    assert report.task_id == UUID
+
+
+DATE = "Fri, 20 Nov 2026 01:02:03 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "name", "seconds"),
+    [
+        ({"retry-after": "17"}, "busy_runway", 17.0),
+        ({"retry-after": "0.5"}, "busy_runway", 0.5),
+        ({"retry-after": "-3"}, "busy_runway", 0.0),
+        ({"retry-after": "999999"}, "busy_runway", 3600.0),
+        ({"retry-after": "Fri, 20 Nov 2026 01:02:18 GMT", "date": DATE}, "busy_runway", 15.0),
+        ({"retry-after": "Fri, 20 Nov 2026 01:02:18 GMT"}, "busy_runway", None),
+        ({"retry-after": "soon", "date": DATE}, "busy_runway", None),
+        ({"retry-after": "nan", "date": "nonsense"}, "busy_runway", None),
+        ({"date": DATE}, "busy_with_retry_after", 30.0),
+        ({"date": "Fri, 20 Nov 2026 01:02:03 -0000"}, "busy_with_retry_after", 30.0),
+        ({}, "busy_with_retry_after", None),
+        ({"date": DATE, "retry-after": "4"}, "busy_with_retry_after", 4.0),
+    ],
+)
+def test_the_time_to_wait_is_read_where_the_provider_names_it(
+    headers: dict[str, str], name: str, seconds: float | None
+) -> None:
+    busy = answer(429, payload(name), headers)
+
+    assert isinstance(busy, Busy)
+    assert busy.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("callback_pending", Status.SUBMITTED, "PENDING"),
+        ("callback_throttled", Status.SUBMITTED, "THROTTLED"),
+        ("callback_running_ratio_null", Status.RUNNING, "RUNNING"),
+        ("callback_succeeded_images", Status.SUCCEEDED, "SUCCEEDED"),
+        ("callback_failed_null", Status.FAILED, "FAILED"),
+        ("callback_cancelled", Status.CANCELED, "CANCELLED"),
+        ("callback_canceled", Status.CANCELED, "CANCELED"),
+        ("callback_unknown_status", None, "REVIEWING"),
+        ("callback_error_without_status", Status.FAILED, None),
+    ],
+)
+def test_each_status_word_has_its_meaning(
+    name: str, status: Status | None, said: str | None
+) -> None:
+    report = callback(name)
+
+    assert (report.status, report.provider_status) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("name", "progress"),
+    [
+        ("callback_running_ratio_null", None),
+        ("callback_running_ratio_number", 0.25),
+        ("callback_running_ratio_string", 0.25),
+        ("callback_running_ratio_nonsense", None),
+        ("callback_nested_under_task", 0.5),
+        ("callback_succeeded_images", 1.0),
+    ],
+)
+def test_a_progress_ratio_may_be_a_number_a_string_or_null(
+    name: str, progress: float | None
+) -> None:
+    assert callback(name).progress == progress
+
+
+@pytest.mark.parametrize(
+    ("value", "progress"),
+    [(7, 1.0), (-1, 0.0), ("1e999", None), ("nan", None), (True, None), (10**400, None)],
+)
+def test_a_progress_ratio_out_of_bounds_is_kept_within(
+    value: object, progress: float | None
+) -> None:
+    body = json.dumps({"replyRef": REF, "status": "RUNNING", "progressRatio": value})
+
+    (report,) = USEAPI.read_callback(body.encode())
+
+    assert report.progress == progress
+
+
+def test_progress_may_come_in_words() -> None:
+    assert callback("callback_running_ratio_number").progress_text == "Generating"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "callback_pending",
+        "callback_nested_under_task",
+        "callback_ref_under_task",
+        "callback_ref_under_request",
+        "callback_ref_under_response",
+    ],
+)
+def test_our_ref_is_found_wherever_it_may_stand(name: str) -> None:
+    report = callback(name)
+
+    assert report.refs == (REF,)
+    assert report.task_id == TASK_ID
+
+
+def test_all_refs_that_a_callback_names_are_reported() -> None:
+    assert callback("callback_two_refs").refs == (REF, "somebody-else")
+
+
+def test_a_callback_may_name_no_ref_at_all() -> None:
+    report = callback("callback_without_ref")
+
+    assert report.refs == ()
+    assert report.task_id == TASK_ID
+
+
+def test_four_images_are_four_artifacts() -> None:
+    output = callback("callback_succeeded_images").output
+
+    assert output is not None
+    assert [artifact.bytes for artifact in output.artifacts] == [1843201, 1843202, 1843203, 1843204]
+    assert output.artifacts[0] == Artifact(
+        id="user:1234-runwayml:a-b+c@mail.com-asset:00000001-0000-4000-8000-000000000000",
+        kind="image",
+        url="https://dnznrvs05pmza.cloudfront.net/1.png?_jwt=abc",
+        media_type="image/png",
+        width=1088,
+        height=1920,
+        bytes=1843201,
+    )
+
+
+def test_a_video_is_known_by_its_metadata_and_its_size_may_be_a_string() -> None:
+    output = callback("callback_succeeded_video").output
+
+    assert output is not None
+    (artifact,) = output.artifacts
+    assert (artifact.kind, artifact.media_type) == ("video", None)
+    assert (artifact.width, artifact.height) == (1280, 768)
+    assert artifact.bytes == 12345678
+
+
+def test_sound_has_a_duration_and_no_size() -> None:
+    output = callback("callback_succeeded_audio").output
+
+    assert output is not None
+    assert output.artifacts[0].kind == "audio"
+
+
+def test_an_artifact_that_says_little_is_known_by_its_task() -> None:
+    assert callback("callback_succeeded_bare_artifact").output == Output(
+        artifacts=(Artifact(id="a1", kind="image", url="https://example.com/1"),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("task_type", "metadata", "kind"),
+    [
+        ("gen4_turbo", {}, "video"),
+        ("unheard_of", {}, "file"),
+        (None, {}, "file"),
+        ("gen4", {"dimensions": ["640", "480"]}, "image"),
+        ("text_to_image", {"frameRate": "24"}, "video"),
+        ("gen4", {"dimensions": [640]}, "video"),
+        ("gen4", "none", "video"),
+    ],
+)
+def test_the_kind_of_an_artifact_is_judged_by_what_there_is(
+    task_type: str | None, metadata: object, kind: str
+) -> None:
+    item = {"id": 17, "url": "https://example.com/x", "metadata": metadata}
+    body = {"replyRef": REF, "status": "SUCCEEDED", "taskType": task_type, "artifacts": [item]}
+
+    (report,) = USEAPI.read_callback(json.dumps(body).encode())
+
+    assert report.output is not None
+    assert (report.output.artifacts[0].id, report.output.artifacts[0].kind) == ("17", kind)
+
+
+@pytest.mark.parametrize(
+    ("size", "read"),
+    [
+        (12345678.0, 12345678),
+        ("12345678", 12345678),
+        ("12 MB", None),
+        (-1, None),
+        (True, None),
+        (2**63, None),
+        ("9" * 5000, None),
+        (None, None),
+    ],
+)
+def test_a_file_size_is_a_number_of_bytes_or_not_known(size: object, read: int | None) -> None:
+    item = {"id": "a1", "url": "https://example.com/1.png", "fileSize": size}
+    body = {"replyRef": REF, "status": "SUCCEEDED", "artifacts": [item]}
+
+    (report,) = USEAPI.read_callback(json.dumps(body).encode())
+
+    assert report.output is not None
+    assert report.output.artifacts[0].bytes == read
+
+
+@pytest.mark.parametrize(
+    "name", ["callback_succeeded_without_artifacts", "callback_succeeded_without_url"]
+)
+def test_success_without_anything_to_fetch_is_a_failure(name: str) -> None:
+    report = callback(name)
+
+    assert report.status is Status.FAILED
+    assert report.provider_status == "SUCCEEDED"
+    assert report.refs == (REF,)
+    assert report.output is None
+    assert report.error is not None
+    assert (report.error.code, report.error.retryable) == (Code.NO_OUTPUT, True)
+
+
+def test_an_artifact_without_a_url_is_left_out() -> None:
+    output = callback("callback_succeeded_one_without_url").output
+
+    assert output is not None
+    assert len(output.artifacts) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason", "retryable"),
+    [
+        ("callback_failed_null", Code.PROVIDER_ERROR, None, True),
+        ("callback_failed_string", Code.PROVIDER_ERROR, None, True),
+        ("callback_failed_empty_reason", Code.PROVIDER_ERROR, None, True),
+        ("callback_failed_bad_output", Code.PROVIDER_ERROR, "INTERNAL.BAD_OUTPUT.CODE01", True),
+        ("callback_failed_other_reason", Code.PROVIDER_ERROR, "QUOTA.WEEKLY", False),
+        ("callback_failed_asset", Code.INVALID_INPUT, "ASSET.INVALID", False),
+        ("callback_failed_reason_string", Code.MODERATED, "SAFETY.INPUT.TEXT", False),
+        ("callback_failed_moderated_input", Code.MODERATED, "SAFETY.INPUT.TEXT", False),
+        ("callback_failed_moderated_output", Code.MODERATED, "SAFETY.OUTPUT.IMAGE", False),
+        ("callback_failed_moderated_category_only", Code.MODERATED, None, False),
+        ("callback_failed_with_code", Code.MODERATED, "422", False),
+    ],
+)
+def test_a_failure_is_judged_by_its_reason(
+    name: str, code: Code, reason: str | None, *, retryable: bool
+) -> None:
+    report = callback(name)
+
+    assert report.status is Status.FAILED
+    assert report.error is not None
+    assert (report.error.code, report.error.provider_code) == (code, reason)
+    assert (report.error.retryable, report.error.stage) == (retryable, Stage.PROVIDER)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("callback_failed_null", "The provider gave no reason."),
+        ("callback_failed_string", "An unexpected error occurred."),
+        ("callback_failed_moderated_input", "Your prompt was moderated"),
+    ],
+)
+def test_a_failure_is_told_in_the_providers_words(name: str, message: str) -> None:
+    error = callback(name).error
+
+    assert error is not None
+    assert error.message == message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"null", b"[]", b"{}", b"0", b'"text"', b"true", b"<html>", b"\xff\xfe"),
+        *(b'{"data": []}', b'{"foo": 1}', b'[{"taskId": "t"}]', b'{"status": 5}'),
+        *(b"[" * 5000, b'{"task":' * 100 + b"1" + b"}" * 100, b'{"taskId": "t"'),
+    ],
+)
+def test_what_is_not_a_task_is_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        USEAPI.read_callback(body)
+
+
+@settings(deadline=None)
+@given(TASKLIKE)
+def test_any_json_is_read_or_unreadable(value: object) -> None:
+    body = msgspec.json.encode(value)
+
+    try:
+        reports = USEAPI.read_callback(body)
+    except Unreadable:
+        return
+
+    assert [type(report) for report in reports] == [Report]
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
+    try:
+        reports = USEAPI.read_callback(body)
+    except Unreadable:
+        return
+
+    assert reports
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["frames.create", "frames.describe"]),
+    st.integers(100, 999),
+    st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text() | st.just(DATE)),
+    TASKLIKE.map(msgspec.json.encode) | st.binary(),
+)
+def test_every_answer_has_a_meaning(
+    operation: str, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    assert isinstance(answer(status, body, headers, operation), Report | Busy | Unknown)

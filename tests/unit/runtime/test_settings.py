@@ -1,0 +1,282 @@
+from ipaddress import ip_network
+
+import pytest
+
+from service.runtime.settings import Role, Settings, SettingsError, from_env
+
+KEY = "k" * 32
+
+
+def faults(**environ: str) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        from_env(environ)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = from_env({})
+
+    assert settings.database_url == "sqlite:///belfry.db"
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert (settings.public_url, settings.secret_keys, settings.admin_key) == (None, (), None)
+    assert settings.allow_targets == ()
+    assert settings.is_sqlite
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "max_jobs"),
+    [
+        ("useapi", "https://api.useapi.net/v1/runwayml", 10),
+        ("runware", "https://api.runware.ai/v1", 100),
+        ("runway_ai", "https://api.runway-ai.ai", 8),
+    ],
+)
+def test_a_provider_without_a_token_is_known_and_not_set_up(
+    name: str, base_url: str, max_jobs: int
+) -> None:
+    account = from_env({}).accounts[name]
+
+    assert (account.base_url, account.token, account.max_jobs) == (base_url, None, max_jobs)
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "prefix"),
+    [
+        ("useapi", "USEAPI_TOKEN", "USEAPI"),
+        ("runware", "RUNWARE_API_KEY", "RUNWARE"),
+        ("runway_ai", "RUNWAY_AI_API_KEY", "RUNWAY_AI"),
+    ],
+)
+def test_each_provider_has_its_variables(name: str, token: str, prefix: str) -> None:
+    environ = {
+        token: "t0ken",
+        f"{prefix}_BASE_URL": "http://127.0.0.1:9/v1/",
+        f"{prefix}_MAX_JOBS": "3",
+    }
+
+    account = from_env(environ).accounts[name]
+
+    assert (account.token, account.max_jobs) == ("t0ken", 3)
+    assert account.base_url == "http://127.0.0.1:9/v1"
+
+
+def test_everything_can_be_set() -> None:
+    settings = from_env(
+        {
+            "BELFRY_DATABASE_URL": "postgresql://u:p@db/belfry",
+            "BELFRY_PUBLIC_URL": "https://belfry.example/",
+            "BELFRY_SECRET_KEYS": f" {KEY} , {KEY}2,",
+            "BELFRY_ADMIN_KEY": KEY,
+            "BELFRY_ALLOW_TARGETS": "10.1.0.0/16, fd00::/8",
+            "BELFRY_MAX_POSTS": "64",
+            "BELFRY_MAX_STREAMS": "50",
+            "HOST": "0.0.0.0",  # noqa: S104 - read, not bound
+            "PORT": "0",
+        }
+    )
+
+    assert not settings.is_sqlite
+    assert settings.public_url == settings.callback_base == "https://belfry.example"
+    assert settings.secret_keys == (KEY, KEY + "2")
+    assert settings.admin_key == KEY
+    assert settings.allow_targets == (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
+    assert settings.max_posts == 64
+    assert (settings.max_streams, settings.port) == (50, 0)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///belfry.db", "sqlite:////var/lib/belfry.db", "sqlite:///a b.db"]
+)
+def test_a_file_of_sqlite_needs_nothing_else(url: str) -> None:
+    settings = from_env({"BELFRY_DATABASE_URL": url})
+
+    assert (settings.database_url, settings.is_sqlite) == (url, True)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["a@hush", "a:hush@b", "a/hush@b", "1/hush@b", "a?hush", "a#hush", "1#hush", "[hush"],
+)
+def test_a_password_that_is_not_encoded_is_refused_and_not_repeated(password: str) -> None:
+    found = faults(
+        BELFRY_DATABASE_URL=f"postgresql://u:{password}@db/belfry", BELFRY_SECRET_KEYS="k" * 32
+    )
+
+    assert list(found) == ["BELFRY_DATABASE_URL"]
+    assert "percent-encode" in found["BELFRY_DATABASE_URL"]
+    assert "hush" not in found["BELFRY_DATABASE_URL"]
+
+
+@pytest.mark.parametrize("role", [Role.WEB, Role.WORKER])
+def test_sqlite_has_one_process_for_everything(role: Role) -> None:
+    with pytest.raises(SettingsError, match="--role: SQLite serves one process"):
+        from_env({}, role)
+
+
+def test_a_worker_shows_its_health_beside_a_web_process() -> None:
+    environ = {"BELFRY_DATABASE_URL": "postgresql://db/belfry", "BELFRY_SECRET_KEYS": "k" * 32}
+
+    assert from_env(environ, Role.WEB).port == 8080
+    assert from_env(environ, Role.WORKER).port == 8081
+    assert from_env({**environ, "PORT": "9000"}, Role.WORKER).port == 9000
+
+
+@pytest.mark.parametrize(
+    ("base_url", "public_url", "reachable"),
+    [
+        ("https://api.useapi.net", "https://belfry.example", True),
+        ("https://api.useapi.net", "", False),
+        ("http://127.0.0.1:9", "", True),
+        ("http://localhost:9", "", True),
+        ("http://[::1]:9", "", True),
+        ("http://127.0.0.1.example", "", False),
+    ],
+)
+def test_a_provider_far_away_needs_a_public_url_to_call_back(
+    base_url: str, public_url: str, *, reachable: bool
+) -> None:
+    settings = from_env({"USEAPI_BASE_URL": base_url, "BELFRY_PUBLIC_URL": public_url})
+
+    assert settings.reachable_from("useapi") is reachable
+
+
+def test_a_blank_variable_counts_as_not_set() -> None:
+    assert from_env({"PORT": " ", "BELFRY_PUBLIC_URL": "", "USEAPI_TOKEN": " "}) == from_env({})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("BELFRY_DATABASE_URL", "mysql://db/belfry"),
+        ("BELFRY_DATABASE_URL", "sqlite:///"),
+        ("BELFRY_DATABASE_URL", "belfry.db"),
+        ("BELFRY_PUBLIC_URL", "belfry.example"),
+        ("BELFRY_PUBLIC_URL", "ftp://belfry.example"),
+        ("BELFRY_PUBLIC_URL", "https://user@belfry.example"),
+        ("BELFRY_PUBLIC_URL", "https://belfry.example?x=1"),
+        ("BELFRY_PUBLIC_URL", "https://belfry.example#x"),
+        ("BELFRY_PUBLIC_URL", "https://[::1"),
+        ("BELFRY_PUBLIC_URL", "https://"),
+        ("BELFRY_SECRET_KEYS", f"{KEY},short"),
+        ("BELFRY_SECRET_KEYS", "é" * 32),
+        ("BELFRY_ADMIN_KEY", "k" * 31),
+        ("BELFRY_ALLOW_TARGETS", "10.1.0.0/33"),
+        ("BELFRY_ALLOW_TARGETS", "10.1.2.3/16"),
+        ("BELFRY_ALLOW_TARGETS", "localhost"),
+        ("BELFRY_MAX_STREAMS", "0"),
+        ("BELFRY_MAX_STREAMS", "10001"),
+        ("BELFRY_MAX_STREAMS", "all"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", "http"),
+        ("PORT", "²"),
+        ("USEAPI_TOKEN", "two words"),
+        ("USEAPI_TOKEN", "tökén"),
+        ("RUNWARE_BASE_URL", "api.runware.ai"),
+        ("RUNWAY_AI_MAX_JOBS", "0"),
+        ("RUNWAY_AI_MAX_JOBS", "10001"),
+        ("RUNWAY_AI_MAX_JOBS", "many"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, text: str) -> None:
+    assert list(faults(**{name: text})) == [name]
+
+
+def test_every_fault_is_named_at_once_a_line_each() -> None:
+    environ = {
+        "BELFRY_DATABASE_URL": "x",
+        "BELFRY_PUBLIC_URL": "x",
+        "BELFRY_SECRET_KEYS": "x",
+        "BELFRY_ADMIN_KEY": "x",
+        "BELFRY_ALLOW_TARGETS": "x",
+        "PORT": "x",
+        "USEAPI_TOKEN": "x y",
+        "RUNWARE_BASE_URL": "x",
+        "RUNWAY_AI_MAX_JOBS": "x",
+    }
+
+    with pytest.raises(SettingsError) as caught:
+        from_env(environ)
+
+    assert {fault.path for fault in caught.value.faults} == environ.keys()
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        fault.path for fault in caught.value.faults
+    ]
+
+
+def test_processes_that_share_a_database_must_be_given_their_keys() -> None:
+    found = faults(BELFRY_DATABASE_URL="postgresql://u:p@db/belfry")
+
+    assert "PostgreSQL" in found["BELFRY_SECRET_KEYS"]
+
+
+def test_no_secret_is_in_a_message_of_faults() -> None:
+    names = ("BELFRY_ADMIN_KEY", "BELFRY_SECRET_KEYS", "USEAPI_TOKEN", "RUNWARE_API_KEY")
+
+    found = faults(**dict.fromkeys(names, "hush hush"))
+
+    assert found.keys() == set(names)
+    assert "hush" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),  # noqa: S104 - compared, not bound
+        ("::", "http://127.0.0.1:8080"),
+        ("::1", "http://[::1]:8080"),
+    ],
+)
+def test_without_a_public_url_callbacks_come_to_this_machine(host: str, base: str) -> None:
+    assert from_env({"HOST": host}).callback_base == base
+
+
+def test_settings_and_accounts_show_no_secret() -> None:
+    settings = from_env(
+        {
+            "BELFRY_DATABASE_URL": "postgresql://u:hush-hush@db/belfry",
+            "BELFRY_SECRET_KEYS": "hush" * 8,
+            "BELFRY_ADMIN_KEY": "hush" * 8,
+            "USEAPI_TOKEN": "hush",
+        }
+    )
+
+    assert "hush" not in f"{settings!r} {settings} {settings.accounts}"
+
+
+def test_the_defaults_of_the_environment_are_those_of_the_type() -> None:
+    assert Settings(accounts=from_env({}).accounts) == from_env({})
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("", False),
+        ("https://belfry.example", False),
+        ("https://8.8.8.8", False),
+        ("http://localhost:8080", True),
+        ("http://belfry.localhost", True),
+        ("http://127.0.0.1:8080", True),
+        ("https://10.1.2.3", True),
+        ("https://[::1]", True),
+        ("https://[fd00::1]", True),
+    ],
+)
+def test_a_private_public_url_is_known_by_its_text(url: str, *, hidden: bool) -> None:
+    assert from_env({"BELFRY_PUBLIC_URL": url}).is_hidden is hidden
+
+
+def test_a_far_provider_has_a_credential_and_is_not_on_this_machine() -> None:
+    accounts = from_env(
+        {"USEAPI_TOKEN": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
+    ).accounts
+
+    assert [name for name, account in accounts.items() if account.is_far] == ["useapi"]
+
+
+def test_keys_are_kept_beside_a_sqlite_database_unless_they_are_set() -> None:
+    made = from_env({"BELFRY_DATABASE_URL": "sqlite:////var/lib/belfry.db"})
+
+    assert made.keys_file == "/var/lib/belfry.db.keys"
+    assert from_env({"BELFRY_SECRET_KEYS": KEY}).keys_file is None

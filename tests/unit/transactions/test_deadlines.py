@@ -1,0 +1,56 @@
+import pytest
+
+from service.domain.jobs.job import Status
+from service.domain.primitives.timestamps import SECOND
+from service.providers.useapi.catalog import FRAMES
+from service.transactions.change_set import Changes
+from service.transactions.deadlines import ENOUGH, KEPT, Durations
+from tests.support.factories import NOON, a_job
+
+FRAMES_CREATE = FRAMES.operation
+DEFAULT = FRAMES_CREATE.deadline_seconds
+
+
+def learnt(*seconds: int, status: Status = Status.SUCCEEDED) -> int:
+    durations = Durations()
+    for took in seconds:
+        job = a_job(status=status, submitted_at=NOON, finished_at=NOON + took * SECOND)
+        durations.committed(Changes(jobs={job.id: job}))
+    return durations.deadline_seconds("useapi", FRAMES_CREATE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([], DEFAULT),
+        ([200] * (ENOUGH - 1), DEFAULT),
+        ([200] * ENOUGH, 800),
+        ([1] * ENOUGH, 300),
+        ([100_000] * ENOUGH, 2 * DEFAULT),
+        ([100_000] * 10 + [200] * KEPT, 800),
+        ([200] * 99 + [3000], 800),
+    ],
+    ids=["none", "too few", "enough", "short", "long", "old ones", "an outlier"],
+)
+def test_a_deadline_is_learnt_from_what_nearly_all_jobs_took(
+    seconds: list[int], expected: int
+) -> None:
+    assert learnt(*seconds) == expected
+
+
+def test_only_success_teaches() -> None:
+    assert learnt(*[200] * KEPT, status=Status.FAILED) == DEFAULT
+
+
+def test_each_operation_has_its_own() -> None:
+    durations = Durations()
+    for _ in range(ENOUGH):
+        job = a_job(
+            operation="gen4.create",
+            status=Status.SUCCEEDED,
+            submitted_at=NOON,
+            finished_at=NOON + 200 * SECOND,
+        )
+        durations.committed(Changes(jobs={job.id: job}))
+
+    assert durations.deadline_seconds("useapi", FRAMES_CREATE) == DEFAULT

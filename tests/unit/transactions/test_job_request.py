@@ -1,0 +1,256 @@
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service.domain.primitives.errors import Invalid
+from service.domain.security.webhook_signature import secret_bytes
+from service.providers import registry
+from service.runtime.secret_box import Vault
+from service.runtime.settings import from_env
+from service.transactions.deadlines import Durations
+from service.transactions.job_request import Desk, Order, idempotency
+from service.transactions.store_protocols import NewJob
+from tests.support.factories import NOON, Chance
+
+VAULT = Vault(["key-" * 8])
+ENVIRON = {
+    "USEAPI_TOKEN": "t",
+    "RUNWARE_API_KEY": "t",
+    "BELFRY_PUBLIC_URL": "https://belfry.example",
+}
+HOOK = "https://receiver.example/hook"
+IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
+UPPER_UUID = "F0A5574F-D653-47F1-AB42-E2C1631F1A47"
+
+
+def a_desk(**environ: str) -> Desk:
+    return Desk(
+        registry(), from_env({**ENVIRON, **environ}), VAULT, Chance(), Durations().deadline_seconds
+    )
+
+
+def frames(**changes: Any) -> Order:
+    given = {"text_prompt": "a lighthouse", **changes.pop("input", {})}
+    return Order(provider="useapi", operation="frames.create", input=given, **changes)
+
+
+def caption(**given: Any) -> Order:
+    asked = {"inputImage": IMAGE, "model": "runware:150@2", **given}
+    return Order(provider="runware", operation="imageCaption", input=asked)
+
+
+def take(*orders: Order) -> list[NewJob]:
+    return a_desk().take("acme", orders, NOON)
+
+
+def faults(*orders: Order) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        take(*orders)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def test_an_order_becomes_a_queued_job() -> None:
+    (new,) = take(frames(reply_ref="mine", tags=["sea", "sky", "sea"], metadata={"n": 1}))
+
+    job = new.job
+    assert (job.tenant, job.provider, job.operation) == ("acme", "useapi", "frames.create")
+    assert (job.status, job.account, job.created_at) == ("queued", "useapi", NOON)
+    assert (job.reply_ref, job.tags, job.metadata) == ("mine", ("sea", "sky"), {"n": 1})
+    assert job.deadline_seconds == 3600
+    assert UUID(job.ref).version == 4
+    assert (new.input, new.reply) == (b'{"text_prompt":"a lighthouse"}', None)
+
+
+def test_jobs_of_one_request_share_a_batch_and_sort_in_its_order() -> None:
+    jobs = [new.job for new in take(frames(), frames(), frames())]
+
+    assert len({job.batch for job in jobs}) == 1
+    assert sorted(job.id for job in jobs) == [job.id for job in jobs]
+    assert len({job.ref for job in jobs}) == 3
+
+
+def test_every_fault_of_an_order_is_named_at_once() -> None:
+    order = frames(
+        input={"text_prompt": " ", "style": "vapor", "diversity": 9},
+        reply_event_types=["job.done"],
+        reply_ref="",
+        tags=["ok", "", "x" * 101],
+        metadata={"n": "x" * 16_384},
+        deadline_seconds=0,
+    )
+
+    assert faults(order).keys() == {
+        "input.text_prompt",
+        "input.style",
+        "input.diversity",
+        "reply_event_types[0]",
+        "reply_ref",
+        "tags[1]",
+        "tags[2]",
+        "metadata",
+        "deadline_seconds",
+    }
+
+
+def test_too_many_tags_are_refused() -> None:
+    assert faults(frames(tags=["t"] * 21)) == {"tags": "may have at most 20 entries"}
+
+
+def test_of_far_too_many_entries_few_faults_are_told() -> None:
+    told = faults(frames(tags=[""] * 99_000, reply_event_types=["x"] * 99_000))
+
+    assert told.pop("reply_event_types") == "may have at most 100 entries"
+    assert told.keys() == {"tags", *(f"tags[{n}]" for n in range(20))}
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 7 * 86_400 + 1])
+def test_a_deadline_is_within_a_week(seconds: int) -> None:
+    assert list(faults(frames(deadline_seconds=seconds))) == ["deadline_seconds"]
+
+
+def test_the_faults_of_an_array_say_which_order_they_are_of() -> None:
+    found = faults(
+        frames(),
+        frames(input={"style": "vapor"}),
+        Order(provider="nobody", operation="x", input={}),
+        Order(provider="useapi", operation="frames.destroy", input={}),
+    )
+
+    assert list(found) == ["[1].input.style", "[2].provider", "[3].operation"]
+    assert "runware, runway_ai, useapi" in found["[2].provider"]
+    assert "frames.create" in found["[3].operation"]
+
+
+def test_a_provider_without_a_credential_takes_no_orders() -> None:
+    order = Order(provider="runway_ai", operation="generate-image", input={"prompt": "sea"})
+
+    assert "credential is missing" in faults(order)["provider"]
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9", "http://localhost:9"])
+def test_only_an_emulated_provider_can_call_back_without_a_public_url(base_url: str) -> None:
+    beside_us = a_desk(BELFRY_PUBLIC_URL="", USEAPI_BASE_URL=base_url)
+    far_away = a_desk(BELFRY_PUBLIC_URL="")
+
+    assert len(beside_us.take("acme", [frames()], NOON)) == 1
+    with pytest.raises(Invalid) as caught:
+        far_away.take("acme", [frames()], NOON)
+    assert "BELFRY_PUBLIC_URL" in caught.value.faults[0].message
+
+
+def test_what_is_answered_at_once_needs_no_public_url() -> None:
+    describe = Order(
+        provider="useapi", operation="frames.describe", input={"image_assetId": "user:1-asset:2"}
+    )
+
+    (new,) = a_desk(BELFRY_PUBLIC_URL="").take("acme", [describe], NOON)
+
+    assert new.job.operation == "frames.describe"
+
+
+def test_a_reply_url_becomes_a_subscription_of_the_job() -> None:
+    (new,) = take(frames(reply_url=HOOK, reply_event_types=["job.*"]))
+
+    assert new.reply is not None
+    assert (new.reply.kind, new.reply.url, new.reply.tenant) == ("per_job", HOOK, "acme")
+    assert len(secret_bytes(VAULT.open(new.reply.secret))) == 32
+    assert new.job.reply_event_types == ("job.*",)
+
+
+def test_a_reply_is_told_the_ends_unless_it_asks_for_more() -> None:
+    (new,) = take(frames(reply_url=HOOK))
+
+    assert set(new.job.reply_event_types) == {
+        f"job.{e}" for e in ("succeeded", "failed", "canceled", "expired")
+    }
+
+
+def test_the_reply_url_and_ref_of_useapi_are_ours_to_answer() -> None:
+    (new,) = take(frames(input={"replyUrl": HOOK, "replyRef": "mine"}))
+
+    assert new.reply is not None
+    assert (new.reply.url, new.job.reply_ref) == (HOOK, "mine")
+    assert new.input == b'{"text_prompt":"a lighthouse"}'
+
+
+def test_the_webhook_url_and_uuid_of_runware_are_ours_to_answer() -> None:
+    (new,) = take(caption(taskUUID=UPPER_UUID, webhookURL=HOOK, deliveryMethod="sync"))
+
+    assert new.reply is not None
+    assert new.reply.url == HOOK
+    assert (new.task_uuid, new.job.reply_ref) == (UPPER_UUID.lower(), UPPER_UUID)
+    assert new.job.ref != UPPER_UUID.lower()
+    assert b"webhookURL" not in new.input
+    assert b"taskUUID" not in new.input
+
+
+def test_what_stands_beside_the_input_goes_before_what_stands_in_it() -> None:
+    inside = {"replyUrl": "https://inside.example/", "replyRef": "inside"}
+
+    (new,) = take(frames(input=inside, reply_url=HOOK, reply_ref="outside"))
+
+    assert new.reply is not None
+    assert (new.reply.url, new.job.reply_ref) == (HOOK, "outside")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "https://user@receiver.example/"])
+def test_no_reply_goes_where_strangers_may_not_send_us(url: str) -> None:
+    assert list(faults(frames(reply_url=url))) == ["reply_url"]
+
+
+def test_the_operator_may_allow_a_private_receiver() -> None:
+    desk = a_desk(BELFRY_ALLOW_TARGETS="127.0.0.0/8")
+
+    (new,) = desk.take("acme", [frames(reply_url="http://127.0.0.1:9/hook")], NOON)
+
+    assert new.reply is not None
+
+
+def test_one_uuid_stands_once_in_a_request() -> None:
+    found = faults(caption(taskUUID=UPPER_UUID), caption(taskUUID=UPPER_UUID.lower()))
+
+    assert found == {"[1].input.taskUUID": "stands twice in this request"}
+
+
+def test_the_number_of_results_is_the_number_of_parts() -> None:
+    (new,) = take(caption(numberResults=3))
+
+    assert new.job.parts == 3
+
+
+def test_an_email_pins_the_account_and_brings_its_own_limit() -> None:
+    (new,) = take(frames(input={"email": "Ann@Example.com", "maxJobs": 2}))
+
+    assert (new.job.account, new.job.max_jobs) == ("useapi:ann@example.com", 2)
+
+
+def test_an_unknown_field_of_the_input_passes_through() -> None:
+    (new,) = take(frames(input={"brand_new": [1]}))
+
+    assert new.input == b'{"text_prompt":"a lighthouse","brand_new":[1]}'
+
+
+def test_the_order_of_keys_makes_no_other_body() -> None:
+    one, same = ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
+
+    assert idempotency("k", one) == idempotency("k", same)
+
+
+@pytest.mark.parametrize(
+    "other", [{"a": 2}, {"a": "1"}, {"a": 1, "b": None}, [{"a": 1}], {"a": [1]}]
+)
+def test_another_body_has_another_digest(other: object) -> None:
+    assert idempotency("k", other) != idempotency("k", {"a": 1})
+
+
+def test_no_key_is_no_idempotency() -> None:
+    assert idempotency(None, {}) is None
+
+
+@pytest.mark.parametrize("name", ["", "k" * 256, "ü", "a\nb"])
+def test_a_key_is_short_and_printable(name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        idempotency(name, {})
+
+    assert [fault.path for fault in caught.value.faults] == ["Idempotency-Key"]

@@ -1,0 +1,72 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.transactions.slots import Queue, admit
+from tests.support.factories import a_job
+
+LIMITS = {"useapi": 3, "runware": 100}
+
+
+def a_queue(*max_jobs: int | None, used: int = 0, slots: int | None = None) -> Queue:
+    jobs = [a_job(max_jobs=most) for most in max_jobs]
+    return Queue(account="useapi", used=used, slots=slots, jobs=jobs)
+
+
+@pytest.mark.parametrize(
+    ("queue", "admitted"),
+    [
+        (a_queue(), 0),
+        (a_queue(None, None), 2),
+        (a_queue(*[None] * 5), 3),
+        (a_queue(*[None] * 5, used=2), 1),
+        (a_queue(None, used=3), 0),
+        (a_queue(None, used=9), 0),
+        (a_queue(*[None] * 5, slots=1), 1),
+        (a_queue(*[None] * 5, slots=9), 3),
+        (a_queue(None, slots=0), 0),
+        (a_queue(1, None), 2),
+        (a_queue(1, None, used=1), 0),
+        (a_queue(None, 1, None), 1),
+        (a_queue(9, 9, 9, 9), 3),
+    ],
+    ids=[
+        "nobody waits",
+        "there is room for all",
+        "as many as the limit",
+        "those under way count",
+        "all slots are in use",
+        "more are under way than the limit allows",
+        "a busy provider leaves fewer slots",
+        "a busy provider cannot leave more",
+        "an account is held",
+        "who wants to be alone is alone when it starts",
+        "who wants to be alone waits",
+        "and holds up those behind",
+        "a job cannot raise the limit",
+    ],
+)
+def test_an_account_is_given_as_many_jobs_as_it_has_slots(queue: Queue, admitted: int) -> None:
+    assert admit([queue], LIMITS) == list(queue.jobs)[:admitted]
+
+
+def test_the_accounts_of_one_provider_have_slots_of_their_own() -> None:
+    full, free = a_queue(None, used=3), a_queue(None)
+
+    assert admit([full, free], LIMITS) == list(free.jobs)
+
+
+@given(
+    st.lists(st.none() | st.integers(1, 10), max_size=10),
+    st.integers(0, 5),
+    st.none() | st.integers(0, 5),
+)
+def test_never_more_than_the_slots_and_first_come_first_served(
+    max_jobs: list[int | None], used: int, slots: int | None
+) -> None:
+    queue = a_queue(*max_jobs, used=used, slots=slots)
+
+    chosen = admit([queue], LIMITS)
+
+    assert chosen == list(queue.jobs)[: len(chosen)]
+    assert len(chosen) <= max(0, min(LIMITS["useapi"], 9 if slots is None else slots) - used)

@@ -1,0 +1,336 @@
+"""Callbacks over HTTP: every verdict, its answer, and what is kept."""
+
+import asyncio
+import socket
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from service.domain.primitives.errors import Invalid
+from service.workers.callback_intake import Judged
+from store.sql_store import SqlStore
+from tests.support.job_steps import DONE
+from tests.support.receivers import Receiver
+from tests.support.service_harness import Json, Service, eventually, plain_client, running_service
+
+pytestmark = pytest.mark.anyio
+
+Change = Callable[[str], str]
+
+
+async def a_ref(service: Service, **more: str) -> str:
+    job = await service.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
+    return str(job["ref"])
+
+
+async def verdicts(service: Service) -> list[str]:
+    return [one["verdict"] for one in (await service.get("/v1/callbacks"))["data"]][::-1]
+
+
+async def job_of(service: Service, ref: str) -> Json:
+    (job,) = (await service.get("/v1/jobs", ref=ref))["data"]
+    return dict(job)
+
+
+async def test_a_callback_moves_its_job(service: Service) -> None:
+    ref = await a_ref(service)
+
+    running = {"replyRef": ref, "status": "RUNNING", "progressRatio": "0.5"}
+    answers = [await service.call_back("useapi", ref, running)]
+    moved = await job_of(service, ref)
+    answers.append(await service.call_back("useapi", ref, {"replyRef": ref, **DONE}))
+    ended = await job_of(service, ref)
+
+    assert answers == [204, 204]
+    assert (moved["status"], moved["progress"]["ratio"]) == ("running", 0.5)
+    assert (ended["status"], ended["progress"]["ratio"]) == ("succeeded", 1.0)
+    assert await verdicts(service) == ["accepted", "accepted"]
+
+
+async def test_the_same_bytes_again_are_counted_and_change_nothing(service: Service) -> None:
+    ref = await a_ref(service)
+
+    answers = [await service.call_back("useapi", ref, DONE) for _ in range(4)]
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    events = (await service.get(f"/v1/jobs/{kept['job']}/events"))["data"]
+
+    assert answers == [204] * 4
+    assert (kept["verdict"], kept["repeats"]) == ("accepted", 3)
+    assert [event["type"] for event in events].count("job.succeeded") == 1
+
+
+async def test_a_stale_callback_after_the_end_is_late(service: Service) -> None:
+    ref = await a_ref(service)
+    await service.call_back("useapi", ref, DONE)
+
+    answer = await service.call_back("useapi", ref, {"status": "RUNNING", "progressRatio": 0.1})
+    other_end = await service.call_back("useapi", ref, {"status": "FAILED", "error": "no"})
+
+    assert (answer, other_end) == (204, 204)
+    assert (await job_of(service, ref))["status"] == "succeeded"
+    assert await verdicts(service) == ["accepted", "late", "late"]
+
+
+async def test_a_body_that_names_another_job_moves_neither(service: Service) -> None:
+    mine, other = await a_ref(service), await a_ref(service)
+
+    answer = await service.call_back("useapi", mine, {"replyRef": other, **DONE})
+
+    assert answer == 204
+    assert await verdicts(service) == ["mismatched"]
+    for ref in (mine, other):
+        assert (await job_of(service, ref))["status"] != "succeeded"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b"<html>", b'"x"', b"\xff\xfe", b"[" * 100_000]
+)
+async def test_what_cannot_be_read_is_answered_400_and_kept(body: bytes, service: Service) -> None:
+    ref = await a_ref(service)
+
+    answer = await service.call_back("useapi", ref, body)
+    (kept,) = (await service.get("/v1/callbacks", verdict="unreadable"))["data"]
+
+    assert answer == 400
+    assert kept["ref"] == ref
+
+
+FORGERIES: dict[str, Change] = {
+    "no signature": lambda url: url.split("?")[0],
+    "a longer signature": lambda url: url + "x",
+    "another time": lambda url: url.replace("?t=", "?t=A"),
+    "another provider": lambda url: url.replace("/useapi/", "/runware/"),
+    "no provider": lambda url: url.replace("/useapi/", "/nobody/"),
+    "a longer path": lambda url: url.replace("/useapi/", f"/useapi/{uuid4()}/"),
+    "a second signature": lambda url: f"{url}&t=x",
+    "the signature twice": lambda url: f"{url}&{url.split('?')[1]}",
+    "another signature first": lambda url: url.replace("?t=", "?t=x&t="),
+    "another ref": lambda url: url.split("/useapi/")[0] + f"/useapi/{uuid4()}?" + url.split("?")[1],
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_what_is_forged_is_not_there(name: str, service: Service) -> None:
+    ref = await a_ref(service)
+    url = FORGERIES[name](service.callback_url("useapi", ref))
+
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(url, json={"replyRef": ref, **DONE})
+
+    assert (answer.status_code, answer.content) == (404, b"")
+    assert await verdicts(service) == []
+    assert (await job_of(service, ref))["status"] != "succeeded"
+
+
+async def test_only_post_is_there_and_a_trailing_slash_is_forgiven(service: Service) -> None:
+    ref = await a_ref(service)
+    url = service.callback_url("useapi", ref)
+
+    async with httpx.AsyncClient() as client:
+        got = await client.get(url)
+        posted = await client.post(url.replace("?t=", "/?t="), json=DONE)
+
+    assert (got.status_code, got.content) == (404, b"")
+    assert posted.status_code == 204
+
+
+async def test_too_large_and_compressed_bodies_are_refused(service: Service) -> None:
+    url = service.callback_url("useapi", await a_ref(service))
+
+    async with httpx.AsyncClient() as client:
+        large = await client.post(url, content=b" " * (8 * 1024 * 1024 + 1))
+        packed = await client.post(url, content=b"x", headers={"content-encoding": "gzip"})
+
+    assert (large.status_code, packed.status_code) == (413, 415)
+    assert await verdicts(service) == []
+
+
+async def test_a_body_that_does_not_come_is_given_up(steady: Service) -> None:
+    service = steady  # it takes ten seconds, and no database has a part in it
+    url = service.callback_url("useapi", await a_ref(service))
+    host, port = url.removeprefix("http://").split("/")[0].split(":")
+    path = url.split(f"{host}:{port}")[1]
+
+    reader, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf".encode())
+    answer = await asyncio.wait_for(reader.readline(), 15)
+    writer.close()
+
+    assert b" 408 " in answer
+
+
+@pytest.mark.busy_loop(1.0, "two hundred clients of the test live in the same loop")
+async def test_two_hundred_callbacks_at_once_each_end_one_job(
+    service: Service, receiver: Receiver
+) -> None:
+    orders = [
+        {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+    ] * 100
+    jobs = [job for _ in range(2) for job in (await service.post("/v1/jobs", orders))["data"]]
+    await service.subscribe(receiver.url)
+
+    answers = await asyncio.gather(
+        *(
+            service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE})
+            for job in jobs
+        ),
+        *(service.call_back("useapi", job["ref"], b"garbage") for job in jobs[:20]),
+    )
+    told = await receiver.wait(200)
+
+    assert answers == [204] * 200 + [400] * 20
+    assert sorted(one.event["data"]["id"] for one in told) == sorted(job["id"] for job in jobs)
+
+
+async def test_the_raw_callback_is_shown_without_our_signature(service: Service) -> None:
+    ref = await a_ref(service)
+    url = service.callback_url("useapi", ref)
+    await service.call_back("useapi", ref, {"replyRef": ref, "replyUrl": url, **DONE})
+
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+    raw = await service.get(f"/v1/jobs/{kept['job']}", expand="raw")
+
+    signature = url.split("?t=")[1]
+    assert "SUCCEEDED" in shown["body"]
+    assert raw["raw"]["status"] == "SUCCEEDED"
+    assert signature not in shown["body"] + str(raw)
+
+
+async def test_a_store_that_cannot_be_written_is_told_and_nothing_is_lost(sqlite_url: str) -> None:
+    async with running_service(sqlite_url) as service:
+        ref = await a_ref(service)
+        url = service.callback_url("useapi", ref)
+
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0)) as other:
+            await eventually(lambda: is_locked_by(other))
+            async with plain_client() as client:
+                start = time.monotonic()
+                forged = await client.post(f"{url}x", json=DONE)
+                forged_took = time.monotonic() - start
+                refused = await client.post(url, json=DONE)
+            other.rollback()
+        again = await service.call_back("useapi", ref, DONE)
+
+        assert (forged.status_code, forged_took < 1) == (404, True), "the store was not asked"
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert again == 204
+        assert (await job_of(service, ref))["status"] == "succeeded"
+        assert await verdicts(service) == ["accepted"]
+
+
+async def is_locked_by(other: sqlite3.Connection) -> bool:
+    """Take the store away from the service; it may be writing just now."""
+    try:
+        other.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+async def test_a_callback_for_a_job_nobody_knows_is_late(service: Service) -> None:
+    answer = await service.call_back("useapi", str(uuid4()), DONE)
+
+    assert answer == 204
+    assert await verdicts(service) == []
+
+
+async def test_callbacks_in_any_order_end_in_the_same_state(service: Service) -> None:
+    ref = await a_ref(service)
+    told: list[Json] = [
+        {"status": "RUNNING", "progressRatio": 0.75},
+        {"status": "THROTTLED"},
+        {"status": "RUNNING", "progressRatio": "0.25"},
+        {"status": "PENDING"},
+        {"status": "MOONWALKING"},
+    ]
+
+    answers = [await service.call_back("useapi", ref, {"replyRef": ref, **one}) for one in told]
+    job = await job_of(service, ref)
+    events = (await service.get(f"/v1/jobs/{job['id']}/events"))["data"]
+
+    assert answers == [204] * 5
+    assert (job["status"], job["progress"]["ratio"]) == ("running", 0.75)
+    assert [event["type"] for event in events] == ["job.running", "job.queued"]
+
+
+async def test_a_body_of_several_megabytes_is_taken_and_shown(service: Service) -> None:
+    ref = await a_ref(service)
+    body = {"replyRef": ref, **DONE, "padding": "x" * 7_000_000}
+
+    answer = await service.call_back("useapi", ref, body)
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+
+    assert answer == 204
+    assert len(shown["body"]) > 7_000_000
+
+
+async def test_of_what_cannot_be_read_only_the_beginning_is_kept(service: Service) -> None:
+    ref = await a_ref(service)
+
+    answer = await service.call_back("useapi", ref, b"<" * 1_000_000)
+    (kept,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+
+    assert answer == 400
+    assert len(shown["body"]) == 64 * 1024
+
+
+async def test_every_result_of_a_job_with_several_counts_once_in_any_order(
+    service: Service,
+) -> None:
+    given = {"positivePrompt": "x", "model": "runware:101@1", "numberResults": 3}
+    job = await service.submit("runware", "imageInference", given)
+    ref = str(job["ref"])
+    images = [
+        {"taskType": "imageInference", "taskUUID": ref, "imageUUID": str(uuid4()), "cost": 0.5}
+        | {"imageURL": f"https://im.runware.ai/{n}.jpg"}
+        for n in range(3)
+    ]
+
+    bodies: list[Json] = [images[2], {"data": [images[0]]}, images[2], {"data": images[:1]}]
+    answers = [await service.call_back("runware", ref, body) for body in bodies]
+    before = await job_of(service, ref)
+    answers.append(await service.call_back("runware", ref, images[1]))
+    after = await job_of(service, ref)
+
+    assert answers == [204] * 5
+    assert (before["status"] in ("queued", "submitted", "running"), before["cost_usd"]) == (True, 1)
+    assert (after["status"], after["cost_usd"]) == ("succeeded", 1.5)
+    assert len(after["output"]["artifacts"]) == 3
+
+
+async def test_a_callback_that_cannot_be_stored_harms_no_other(sqlite_url: str) -> None:
+    async with running_service(sqlite_url) as service:
+        refs = [await a_ref(service) for _ in range(5)]
+        await limit_values(service, 50_000)
+        bodies = [b'{"status": "RUNNING"}'] * 4 + [
+            b'{"status": "RUNNING", "x": "%s"}' % (b"x" * 60_000)
+        ]
+
+        intake = service.context.intake
+        found = await asyncio.gather(
+            *(intake.receive("useapi", *each) for each in zip(refs, bodies, strict=True)),
+            return_exceptions=True,
+        )
+        answer = await service.call_back("useapi", refs[4], bodies[4])
+
+    assert [type(one) for one in found] == [*[Judged] * 4, Invalid]
+    assert answer == 422
+
+
+async def limit_values(service: Service, length: int) -> None:
+    """Lower what SQLite takes for a value from a gigabyte to *length* bytes."""
+    store = service.context.store
+    assert isinstance(store, SqlStore)
+    writer = store._database._writer  # type: ignore[attr-defined] # noqa: SLF001 - no setting
+    limit = partial(writer._conn.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, length)  # noqa: SLF001
+    await writer._execute(limit)  # noqa: SLF001 - it has to run in the connection's thread
