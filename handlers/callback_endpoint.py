@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from handlers.http.bodies import read_body
-from service.context import Context
+from service.context import AppContext
 from service.domain.callbacks import Verdict
 from service.runtime.observability.metrics import count_callback
 
@@ -17,7 +17,7 @@ _REF: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a
 _MAX_TOKEN: Final = 256
 
 
-class Receiver:
+class CallbackEndpoint:
     """Takes callbacks in, by any method: what is not ours is not there, whatever it is asked."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,7 +27,7 @@ class Receiver:
 
 async def _receive(request: Request) -> Response:
     """Answer 204 once everything that follows from a callback is on disk."""
-    context = cast("Context", request.app.state.context)
+    context = cast("AppContext", request.app.state.context)
     provider, ref = _named(request)
     if request.method != "POST" or not _authentic(context, provider, ref, request):
         known = provider if provider in context.providers else "unknown"
@@ -46,7 +46,7 @@ def _named(request: Request) -> tuple[str, str]:
     return parameters["provider"], parameters["ref"]
 
 
-def _authentic(context: Context, provider: str, ref: str, request: Request) -> bool:
+def _authentic(context: AppContext, provider: str, ref: str, request: Request) -> bool:
     """Judge by the URL alone: no database, no body, for those who do not belong here."""
     tokens = request.query_params.getlist("t")
     return (

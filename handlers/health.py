@@ -7,13 +7,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from handlers.http.endpoint import reply
-from service.context import Context
+from handlers.http.endpoint import json_response
+from service.context import AppContext
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.domain.subscriptions.subscription import State
 from service.runtime.observability.metrics import OWED_AGE, RECEIVERS, page
-from service.transactions.store_protocols import Paused
+from service.transactions.store_protocols import PausedAccount
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,12 +26,12 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def alive(_: Request) -> Response:
-    return reply({"alive": True})
+    return json_response({"alive": True})
 
 
 async def ready(request: Request) -> Response:
     """503 while the store cannot be written or a loop is dead."""
-    context = cast("Context", request.app.state.context)
+    context = cast("AppContext", request.app.state.context)
     accounts: dict[str, str] = {}
     problem = await context.readiness.problem()
     if problem is None:
@@ -46,10 +46,10 @@ async def ready(request: Request) -> Response:
         loops=f"dead: {dead}" if dead else "ok",
         accounts=accounts,
     )
-    return reply(answer, 200 if answer.ready else 503)
+    return json_response(answer, 200 if answer.ready else 503)
 
 
-def _refusals(paused: Sequence[Paused]) -> dict[str, str]:
+def _refusals(paused: Sequence[PausedAccount]) -> dict[str, str]:
     """By provider: an account's own name is an e-mail address."""
     return {
         one.account.partition(":")[0]: f"paused since {rfc3339(one.paused_at)}: {one.paused_for}"
@@ -59,7 +59,7 @@ def _refusals(paused: Sequence[Paused]) -> dict[str, str]:
 
 async def metrics(request: Request) -> Response:
     """What is counted, and what is owed just now; of the latter nothing while the store is away."""
-    context = cast("Context", request.app.state.context)
+    context = cast("AppContext", request.app.state.context)
     try:
         owed = await context.store.owed()
         waited = 0 if owed.oldest is None else (context.clock() - owed.oldest) / SECOND

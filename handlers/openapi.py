@@ -12,24 +12,24 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from handlers.health import Readiness
-from handlers.http.endpoint import Door, Nothing
+from handlers.http.endpoint import Endpoint, NoQuery
 from handlers.http.errors import Problem
-from handlers.http.pagination import Listed
+from handlers.http.pagination import ListResponse
 from handlers.schemas.events import LoggedEvent
 from handlers.schemas.public_names import SCHEMA_NAMES, WEBHOOK_BODIES
-from service.domain.events import TYPES, Body
+from service.domain.events import EVENT_TYPES, JobEvent
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
 Json = dict[str, Any]
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+_Page = Callable[[Request], Awaitable[Response]]
 
 
-def pages(doors: Sequence[Door]) -> tuple[Endpoint, Endpoint]:
-    """Answer with the description of *doors*, and with a page of it; made once, when asked for."""
-    described = lru_cache(maxsize=1)(lambda: describe(doors))
+def pages(endpoints: Sequence[Endpoint]) -> tuple[_Page, _Page]:
+    """Return the endpoints of /openapi.json and /docs; each body is made once, on demand."""
+    described = lru_cache(maxsize=1)(lambda: describe(endpoints))
 
     async def document(_: Request) -> Response:
         return Response(msgspec.json.encode(described()), media_type=_JSON)
@@ -40,15 +40,17 @@ def pages(doors: Sequence[Door]) -> tuple[Endpoint, Endpoint]:
     return document, page
 
 
-def describe(doors: Sequence[Door]) -> Json:
-    """Describe *doors* as OpenAPI 3.1."""
-    types = _types(doors)
+def describe(endpoints: Sequence[Endpoint]) -> Json:
+    """Describe *endpoints* as OpenAPI 3.1."""
+    types = _types(endpoints)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema_of = _Schemas(types, schemas, components)
     paths: Json = {}
-    for door in doors:
-        paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, schema_of)
-    components[_component(schema_of(Listed[Body]))]["properties"]["data"]["items"] = {
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
+            endpoint, schema_of
+        )
+    components[_component(schema_of(ListResponse[JobEvent]))]["properties"]["data"]["items"] = {
         "oneOf": [schema_of(body) for body in get_args(LoggedEvent)]
     }
     described = {
@@ -60,7 +62,7 @@ def describe(doors: Sequence[Door]) -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {**paths, **_open_paths(schema_of)},
-        "webhooks": {name: _webhook(name, words, schema_of) for name, words in TYPES.items()},
+        "webhooks": {name: _webhook(name, words, schema_of) for name, words in EVENT_TYPES.items()},
         "components": {
             "schemas": components,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -113,56 +115,56 @@ class _Schemas:
         return schema.get("properties", {}), schema.get("required", ())
 
 
-def _types(doors: Sequence[Door]) -> list[Any]:
+def _types(endpoints: Sequence[Endpoint]) -> list[Any]:
     """All types that need a schema, those with a public name among them."""
     named: list[Any] = [*SCHEMA_NAMES]
-    for door in doors:
-        for kind in (door.query, door.body, door.answer):
+    for endpoint in endpoints:
+        for kind in (endpoint.query, endpoint.body, endpoint.answer):
             named += kind if isinstance(kind, tuple) else [kind]
     return [kind for n, kind in enumerate(named) if kind is not None and kind not in named[:n]]
 
 
-def _operation(door: Door, schema_of: _Schemas) -> Json:
+def _operation(endpoint: Endpoint, schema_of: _Schemas) -> Json:
     described: Json = {
-        "operationId": door.operation_id,
-        "summary": door.summary,
-        "description": f"Needs a key with the scope `{door.scope}`.",
-        "tags": [door.path.split("/")[2]],
-        "parameters": [*_path_parameters(door), *_query_parameters(door, schema_of)],
-        "responses": _responses(door, schema_of),
+        "operationId": endpoint.operation_id,
+        "summary": endpoint.summary,
+        "description": f"Needs a key with the scope `{endpoint.scope}`.",
+        "tags": [endpoint.path.split("/")[2]],
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schema_of)],
+        "responses": _responses(endpoint, schema_of),
     }
-    if door.body is not None:
+    if endpoint.body is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {_JSON: {"schema": schema_of(door.body)}},
+            "content": {_JSON: {"schema": schema_of(endpoint.body)}},
         }
     return described
 
 
-def _path_parameters(door: Door) -> list[Json]:
+def _path_parameters(endpoint: Endpoint) -> list[Json]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in door.parameters
+        for name in endpoint.parameters
     ]
 
 
-def _query_parameters(door: Door, schema_of: _Schemas) -> list[Json]:
-    if door.query is Nothing:
+def _query_parameters(endpoint: Endpoint, schema_of: _Schemas) -> list[Json]:
+    if endpoint.query is NoQuery:
         return []
-    fields, required = schema_of.fields(door.query)
+    fields, required = schema_of.fields(endpoint.query)
     return [
         {"name": name, "in": "query", "required": name in required, "schema": schema}
         for name, schema in fields.items()
     ]
 
 
-def _responses(door: Door, schema_of: _Schemas) -> Json:
+def _responses(endpoint: Endpoint, schema_of: _Schemas) -> Json:
     good: Json = {"description": "Done."}
-    if door.answer is not None:
-        good["content"] = {_JSON: {"schema": schema_of(door.answer)}}
-    elif door.status != HTTPStatus.NO_CONTENT:
+    if endpoint.answer is not None:
+        good["content"] = {_JSON: {"schema": schema_of(endpoint.answer)}}
+    elif endpoint.status != HTTPStatus.NO_CONTENT:
         good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {str(door.status): good, "default": _problem(schema_of)}
+    return {str(endpoint.status): good, "default": _problem(schema_of)}
 
 
 def _problem(schema_of: _Schemas) -> Json:

@@ -10,39 +10,39 @@ from starlette.applications import Starlette
 
 from handlers import health_routes, routes
 from handlers.http.errors import EXCEPTION_HANDLERS
-from service.context import Context
+from service.context import AppContext
 from service.domain.deliveries.send_queue import SendQueues
 from service.domain.security.api_keys import (
     DEFAULT_TENANT,
-    NOISE_BYTES,
-    Key,
+    RANDOM_BYTES,
+    ApiKey,
     Scope,
     key_hash,
     new_key,
 )
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from service.providers import registry
-from service.runtime.clients.provider_client import Line, ProviderClient
-from service.runtime.clients.webhook_client import Poster
-from service.runtime.clock import SystemChance, now
+from service.runtime.clients.provider_client import ProviderChannel, ProviderClient
+from service.runtime.clients.webhook_client import WebhookClient
+from service.runtime.clock import SystemIdSource, now
 from service.runtime.http_server.file_limits import file_shares
 from service.runtime.observability.metrics import EVENTS
 from service.runtime.observability.readiness import WriteCheck
 from service.runtime.open_streams import OpenStreams
-from service.runtime.secret_box import Vault
+from service.runtime.secret_box import SecretBox
 from service.runtime.settings import Role, Settings
-from service.runtime.tasks import Loops, Run
-from service.runtime.wakeups import Feed
-from service.transactions.change_set import Changes
-from service.transactions.deadlines import Durations
-from service.transactions.job_request import Desk
-from service.transactions.receiver_health import judge
-from service.transactions.store_protocols import Store, Topic
-from service.transactions.unit_of_work import Mover
-from service.workers.callback_intake import Intake
-from service.workers.change_listener import Ears
-from service.workers.dispatcher import Courier
-from service.workers.pruner import Retention
+from service.runtime.tasks import Run, Supervisor
+from service.runtime.wakeups import Wakeups
+from service.transactions.change_set import ChangeSet
+from service.transactions.deadlines import DeadlineEstimator
+from service.transactions.job_request import JobFactory
+from service.transactions.receiver_health import update_health
+from service.transactions.store_protocols import ChangeTopic, Store
+from service.transactions.unit_of_work import Transactions
+from service.workers.callback_intake import CallbackIntake
+from service.workers.change_listener import ChangeListener
+from service.workers.dispatcher import Dispatcher
+from service.workers.pruner import Pruner
 from service.workers.reconciler import Reconciler
 from service.workers.recovery_worker import RecoveryWorker
 from service.workers.submitter import Submitter
@@ -50,7 +50,7 @@ from service.workers.sweeper import Sweeper
 from store import open_store
 
 
-def create_app(context: Context) -> Starlette:
+def create_app(context: AppContext) -> Starlette:
     """Make the application of a running service."""
     doors = health_routes() if context.settings.role is Role.WORKER else routes()
     app = Starlette(routes=doors, exception_handlers=EXCEPTION_HANDLERS)
@@ -60,88 +60,101 @@ def create_app(context: Context) -> Starlette:
 
 
 @asynccontextmanager
-async def running(settings: Settings, feed: Feed) -> AsyncIterator[Context]:
+async def running(settings: Settings, wakeups: Wakeups) -> AsyncIterator[AppContext]:
     """Run one service and close in the reverse order what was opened; StartError if it cannot."""
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)
         await _first_key(settings, store)
         sockets = file_shares(settings.max_posts).webhook_sockets
-        poster = Poster(now, settings.allow_targets, sockets)
-        stack.push_async_callback(poster.close)
-        lines = _lines(settings, stack)
-        context, submitter = _build(settings, feed, store, poster, lines)
+        webhook_client = WebhookClient(now, settings.allow_targets, sockets)
+        stack.push_async_callback(webhook_client.close)
+        channels = _channels(settings, stack)
+        context, submitter = _build(settings, wakeups, store, webhook_client, channels)
         stack.push_async_callback(context.loops.stop)
-        for name, run in _loops(context, lines, submitter).items():
+        for name, run in _loops(context, channels, submitter).items():
             context.loops.start(name, run)
         yield context
 
 
 def _build(
-    settings: Settings, feed: Feed, store: Store, poster: Poster, lines: dict[str, Line]
-) -> tuple[Context, Submitter]:
+    settings: Settings,
+    wakeups: Wakeups,
+    store: Store,
+    webhook_client: WebhookClient,
+    channels: dict[str, ProviderChannel],
+) -> tuple[AppContext, Submitter]:
     """Put the parts together; what runs of them is started once all of them are there."""
-    vault, tokens = Vault(settings.secret_keys), CallbackTokens(settings.secret_keys)
-    chance, providers = SystemChance(), {name: line.provider for name, line in lines.items()}
+    secret_box, tokens = SecretBox(settings.secret_keys), CallbackSigner(settings.secret_keys)
+    ids, providers = (
+        SystemIdSource(),
+        {name: channel.provider for name, channel in channels.items()},
+    )
     queues = SendQueues(file_shares(settings.max_posts).posts, alone=settings.is_sqlite)
-    courier = Courier(store, poster, vault, now, queues)
-    mover = Mover(store, now, chance.new_id, queues)
-    courier.settle = partial(mover.settle, judge=judge)
-    submitter, durations = Submitter(store, mover, lines, tokens), Durations()
-    mover.listeners += [
-        durations.committed,
-        courier.committed,
-        submitter.committed,
-        _wake(feed),
+    dispatcher = Dispatcher(store, webhook_client, secret_box, now, queues)
+    transactions = Transactions(store, now, ids.new_id, queues)
+    dispatcher.settle = partial(transactions.settle, judge=update_health)
+    submitter, durations = Submitter(store, transactions, channels, tokens), DeadlineEstimator()
+    transactions.on_commit += [
+        durations.on_commit,
+        dispatcher.on_commit,
+        submitter.on_commit,
+        _wake(wakeups),
         _count,
     ]
-    context = Context(
+    context = AppContext(
         settings=settings,
         store=store,
         providers=providers,
-        desk=Desk(providers, settings, vault, chance, durations.deadline_seconds),
-        mover=mover,
-        intake=Intake(mover, providers, reconcile=settings.reconcile),
-        courier=courier,
-        recovery=RecoveryWorker(store, now, chance.new_id, courier.look),
-        feed=feed,
-        streams=OpenStreams(feed, settings.max_streams),
-        loops=Loops(),
+        job_factory=JobFactory(providers, settings, secret_box, ids, durations.deadline_seconds),
+        transactions=transactions,
+        intake=CallbackIntake(transactions, providers, reconcile=settings.reconcile),
+        dispatcher=dispatcher,
+        recovery=RecoveryWorker(store, now, ids.new_id, dispatcher.wake),
+        wakeups=wakeups,
+        streams=OpenStreams(wakeups, settings.max_streams),
+        loops=Supervisor(),
         readiness=WriteCheck(store.check),
         tokens=tokens,
-        vault=vault,
+        secret_box=secret_box,
         clock=now,
-        chance=chance,
+        ids=ids,
     )
     return context, submitter
 
 
-def _loops(context: Context, lines: dict[str, Line], submitter: Submitter) -> dict[str, Run]:
+def _loops(
+    context: AppContext, channels: dict[str, ProviderChannel], submitter: Submitter
+) -> dict[str, Run]:
     """What runs beside the requests in a process of this role."""
     settings = context.settings
     loops: dict[str, Run] = {}
     if settings.role is not Role.WEB:
-        loops |= _work(context, lines, submitter)
+        loops |= _work(context, channels, submitter)
     if settings.role is not Role.WORKER:
         loops["intake"] = context.intake.run
     if not settings.is_sqlite:
         concerned = {
-            Topic.DELIVERIES: context.courier.look,
-            Topic.JOBS: submitter.look,
-            Topic.SUBSCRIPTIONS: context.courier.withdraw,
+            ChangeTopic.DELIVERIES: context.dispatcher.wake,
+            ChangeTopic.JOBS: submitter.wake,
+            ChangeTopic.SUBSCRIPTIONS: context.dispatcher.release_queued,
         }
-        loops["ears"] = Ears(context.store, context.feed, context.streams, concerned).run
+        loops["ears"] = ChangeListener(
+            context.store, context.wakeups, context.streams, concerned
+        ).run
     return loops
 
 
-def _work(context: Context, lines: dict[str, Line], submitter: Submitter) -> Mapping[str, Run]:
-    settings, store, mover = context.settings, context.store, context.mover
-    sweeper = Sweeper(store, Reconciler(mover, lines, enabled=settings.reconcile), now)
-    mover.listeners.append(_check(sweeper))
+def _work(
+    context: AppContext, channels: dict[str, ProviderChannel], submitter: Submitter
+) -> Mapping[str, Run]:
+    settings, store, transactions = context.settings, context.store, context.transactions
+    sweeper = Sweeper(store, Reconciler(transactions, channels, enabled=settings.reconcile), now)
+    transactions.on_commit.append(_check(sweeper))
     return {
-        "retention": Retention(store, now, settings.retention_days).run,
+        "retention": Pruner(store, now, settings.retention_days).run,
         "recovery": context.recovery.run,
-        "courier": context.courier.run,
+        "courier": context.dispatcher.run,
         "submitter": submitter.run,
         "sweeper": sweeper.run,
     }
@@ -151,9 +164,9 @@ async def _first_key(settings: Settings, store: Store) -> None:
     """Make the first admin key and print it, once: nobody could ever come in without it."""
     if settings.admin_key is not None or await store.has_keys():
         return
-    shown = new_key(SystemChance().noise(NOISE_BYTES))
-    key = Key(
-        id=SystemChance().new_id("key", now()),
+    shown = new_key(SystemIdSource().random_bytes(RANDOM_BYTES))
+    key = ApiKey(
+        id=SystemIdSource().new_id("key", now()),
         hash=key_hash(shown),
         tenant=DEFAULT_TENANT,
         name="first admin key",
@@ -164,39 +177,39 @@ async def _first_key(settings: Settings, store: Store) -> None:
     print(f"Your admin key, shown only this once: {shown}", file=sys.stderr)  # noqa: T201
 
 
-def _lines(settings: Settings, stack: AsyncExitStack) -> dict[str, Line]:
+def _channels(settings: Settings, stack: AsyncExitStack) -> dict[str, ProviderChannel]:
     """Open a small pool to each provider; they share one TLS context, which is dear to make."""
-    context, lines = ssl.create_default_context(), {}
+    context, channels = ssl.create_default_context(), {}
     for name, provider in registry().items():
         account = settings.accounts[name]
         client = ProviderClient(account, context)
         stack.push_async_callback(client.close)
-        lines[name] = Line(
+        channels[name] = ProviderChannel(
             provider=provider,
             client=client,
             max_jobs=account.max_jobs,
             callback_base=settings.callback_base,
         )
-    return lines
+    return channels
 
 
-def _check(sweeper: Sweeper) -> Callable[[Changes], None]:
-    def told(changes: Changes) -> None:
+def _check(sweeper: Sweeper) -> Callable[[ChangeSet], None]:
+    def told(changes: ChangeSet) -> None:
         if any(job.doubt for job in changes.jobs.values()):
-            sweeper.look()
+            sweeper.wake()
 
     return told
 
 
-def _wake(feed: Feed) -> Callable[[Changes], None]:
-    def told(changes: Changes) -> None:
+def _wake(wakeups: Wakeups) -> Callable[[ChangeSet], None]:
+    def told(changes: ChangeSet) -> None:
         if changes.events:
-            feed.wake({event.tenant for event in changes.events})
-        feed.ring(job.id for job in changes.jobs.values() if job.ended)
+            wakeups.wake_tenants({event.tenant for event in changes.events})
+        wakeups.jobs_ended(job.id for job in changes.jobs.values() if job.ended)
 
     return told
 
 
-def _count(changes: Changes) -> None:
+def _count(changes: ChangeSet) -> None:
     for event in changes.events:
         EVENTS.labels(event.type).inc()

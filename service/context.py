@@ -4,40 +4,40 @@ from collections.abc import Mapping
 
 import msgspec
 
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Provider
-from service.runtime.clock import Chance, Clock
+from service.runtime.clock import Clock, IdSource
 from service.runtime.observability.readiness import WriteCheck
 from service.runtime.open_streams import HEARTBEAT_SECONDS, OpenStreams
-from service.runtime.secret_box import Vault
+from service.runtime.secret_box import SecretBox
 from service.runtime.settings import Settings
-from service.runtime.tasks import Loops
-from service.runtime.wakeups import Feed
-from service.transactions.job_request import Desk
+from service.runtime.tasks import Supervisor
+from service.runtime.wakeups import Wakeups
+from service.transactions.job_request import JobFactory
 from service.transactions.store_protocols import Store
-from service.transactions.unit_of_work import Mover
-from service.workers.callback_intake import Intake
-from service.workers.dispatcher import Courier
+from service.transactions.unit_of_work import Transactions
+from service.workers.callback_intake import CallbackIntake
+from service.workers.dispatcher import Dispatcher
 from service.workers.recovery_worker import RecoveryWorker
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class AppContext(msgspec.Struct, frozen=True, kw_only=True):
     """One running service."""
 
     settings: Settings
     store: Store
     providers: Mapping[str, Provider]
-    desk: Desk
-    mover: Mover
-    intake: Intake
-    courier: Courier
+    job_factory: JobFactory
+    transactions: Transactions
+    intake: CallbackIntake
+    dispatcher: Dispatcher
     recovery: RecoveryWorker
-    feed: Feed
+    wakeups: Wakeups
     streams: OpenStreams
     heartbeat_seconds: float = HEARTBEAT_SECONDS
-    loops: Loops
+    loops: Supervisor
     readiness: WriteCheck
-    tokens: CallbackTokens
-    vault: Vault
+    tokens: CallbackSigner
+    secret_box: SecretBox
     clock: Clock
-    chance: Chance
+    ids: IdSource

@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from service.domain.deliveries.delivery import Delivery, Parcel
+from service.domain.deliveries.delivery import Delivery, DeliveryTask
 from service.domain.primitives.timestamps import SECOND
-from service.transactions.store_protocols import Claim, Claimed
+from service.transactions.store_protocols import ClaimRequest, ClaimResult
 from store.engine.session import Row, Session
-from store.receiver_leases import Lanes
+from store.receiver_leases import ReceiverLeases
 from store.rows import delivery_of, subscription_of
 
 PARKED: Final = 200
@@ -19,26 +19,26 @@ PROBES: Final = 20
 TURNS: Final = 50
 
 
-async def claim(session: Session, wanted: Claim, lanes: Lanes) -> Claimed:
+async def claim(session: Session, wanted: ClaimRequest, lanes: ReceiverLeases) -> ClaimResult:
     """Lease what may be sent now, the oldest first, in order per job."""
     await lanes.open(session)
-    await session.run("share_subscriptions")
-    for subscription, turn in sorted(wanted.turns.items()):
-        await session.run("put_off_turn", id=subscription, turn=turn)
+    await session.queue("share_subscriptions")
+    for subscription, turn in sorted(wanted.next_sends.items()):
+        await session.queue("put_off_turn", id=subscription, turn=turn)
     found = await _look(session, wanted, lanes.shut)
     for subscription in sorted({row["subscription_id"] for row in found.parked}):
-        await session.run("mark_backlog", id=subscription)
+        await session.queue("mark_backlog", id=subscription)
     due = await _due(session, wanted, lanes, found.due)
     probes = await _probes(session, wanted, lanes, found.probes)
     old = await _backlogs(session, wanted, lanes, found.backlogs)
     turns, slots = await _turns(session, wanted, lanes, found.rated)
     await lanes.close(session)
     leased = map(delivery_of, [*probes, *old, *turns, *due])
-    parcels = await _parcels(session, sorted(leased, key=lambda d: d.id))
+    tasks = await _parcels(session, sorted(leased, key=lambda d: d.id))
     probed = {row["id"] for row in probes}
-    marked = [_marked(p, probe=p.delivery.id in probed, slots=slots) for p in parcels]
+    marked = [_marked(p, probe=p.delivery.id in probed, slots=slots) for p in tasks]
     full_page = len(found.due) == wanted.limit and len(due) > 0
-    return Claimed(marked, more=bool(old) or full_page or len(found.parked) == PARKED)
+    return ClaimResult(marked, more=bool(old) or full_page or len(found.parked) == PARKED)
 
 
 class _Found(NamedTuple):
@@ -51,12 +51,12 @@ class _Found(NamedTuple):
     due: Sequence[Row]
 
 
-async def _look(session: Session, wanted: Claim, shut: Sequence[str]) -> _Found:
+async def _look(session: Session, wanted: ClaimRequest, shut: Sequence[str]) -> _Found:
     """Ask all there is to ask at once: each question is a way to the database and back."""
     at, closed = wanted.at, list(shut)
     turns = {"horizon": at + SECOND, "too_far": wanted.lease_until, "limit": TURNS}
     return _Found(
-        *await session.each(
+        *await session.fetch_all(
             (
                 "park_deliveries",
                 {"at": at, "full": list(wanted.full), "limit": PARKED},
@@ -69,36 +69,40 @@ async def _look(session: Session, wanted: Claim, shut: Sequence[str]) -> _Found:
     )
 
 
-async def _lease(session: Session, wanted: Claim, due: Sequence[Row]) -> Sequence[Row]:
+async def _lease(session: Session, wanted: ClaimRequest, due: Sequence[Row]) -> Sequence[Row]:
     if not due:
         return []
     ids = [row["id"] for row in due]
-    return await session.rows("lease_deliveries", ids=ids, lease_until=wanted.lease_until)
+    return await session.fetch("lease_deliveries", ids=ids, lease_until=wanted.lease_until)
 
 
-async def _due(session: Session, wanted: Claim, lanes: Lanes, due: Sequence[Row]) -> Sequence[Row]:
+async def _due(
+    session: Session, wanted: ClaimRequest, lanes: ReceiverLeases, due: Sequence[Row]
+) -> Sequence[Row]:
     ours = lanes.take(row["subscription_id"] for row in due)
     return await _lease(session, wanted, [row for row in due if row["subscription_id"] in ours])
 
 
-async def _of(session: Session, wanted: Claim, subscription: str, limit: int) -> Sequence[Row]:
-    due = await session.rows("due_of", subscription=subscription, at=wanted.at, limit=limit)
+async def _of(
+    session: Session, wanted: ClaimRequest, subscription: str, limit: int
+) -> Sequence[Row]:
+    due = await session.fetch("due_of", subscription=subscription, at=wanted.at, limit=limit)
     return await _lease(session, wanted, due)
 
 
 async def _probes(
-    session: Session, wanted: Claim, lanes: Lanes, probes: Sequence[Row]
+    session: Session, wanted: ClaimRequest, lanes: ReceiverLeases, probes: Sequence[Row]
 ) -> list[Row]:
     """One delivery for each receiver that is to be tried; with none it is asked for again."""
     found: list[Row] = []
     for subscription in sorted(lanes.take(row["subscription_id"] for row in probes)):
-        await session.run("put_off_probe", id=subscription, lease_until=wanted.lease_until)
+        await session.queue("put_off_probe", id=subscription, lease_until=wanted.lease_until)
         found += await _of(session, wanted, subscription, 1)
     return found
 
 
 async def _backlogs(
-    session: Session, wanted: Claim, lanes: Lanes, backlogs: Sequence[Row]
+    session: Session, wanted: ClaimRequest, lanes: ReceiverLeases, backlogs: Sequence[Row]
 ) -> list[Row]:
     ours = lanes.take(row["id"] for row in backlogs)
     found: list[Row] = []
@@ -108,15 +112,15 @@ async def _backlogs(
     return found
 
 
-async def _backlog(session: Session, wanted: Claim, row: Row) -> Sequence[Row]:
+async def _backlog(session: Session, wanted: ClaimRequest, row: Row) -> Sequence[Row]:
     old = await _of(session, wanted, row["id"], wanted.limit)
     if len(old) < wanted.limit:
-        await session.run("end_backlog", id=row["id"], backlog=row["backlog"])
+        await session.queue("end_backlog", id=row["id"], backlog=row["backlog"])
     return old
 
 
 async def _turns(
-    session: Session, wanted: Claim, lanes: Lanes, rated: Sequence[Row]
+    session: Session, wanted: ClaimRequest, lanes: ReceiverLeases, rated: Sequence[Row]
 ) -> tuple[list[Row], dict[str, int]]:
     """Give out the turns of the next second; a rate holds whichever process sends."""
     found: list[Row] = []
@@ -131,28 +135,28 @@ async def _turns(
         for n, one in enumerate(sorted(turn, key=lambda r: r["id"])):
             slots[one["id"]] = first + n * pause
         if turn:
-            await session.run("set_rated", id=row["id"], rated_at=first + len(turn) * pause)
+            await session.queue("set_rated", id=row["id"], rated_at=first + len(turn) * pause)
         found += turn
     return found, slots
 
 
-def _marked(parcel: Parcel, *, probe: bool, slots: dict[str, int]) -> Parcel:
-    not_before = slots.get(parcel.delivery.id, 0)
-    return msgspec.structs.replace(parcel, probe=probe, not_before=not_before, claimed=True)
+def _marked(task: DeliveryTask, *, probe: bool, slots: dict[str, int]) -> DeliveryTask:
+    not_before = slots.get(task.delivery.id, 0)
+    return msgspec.structs.replace(task, probe=probe, not_before=not_before, claimed=True)
 
 
-async def _parcels(session: Session, claimed: Sequence[Delivery]) -> list[Parcel]:
+async def _parcels(session: Session, claimed: Sequence[Delivery]) -> list[DeliveryTask]:
     if not claimed:
         return []
     ids = sorted({d.subscription_id for d in claimed})
-    rows, events = await session.each(
+    rows, events = await session.fetch_all(
         ("subscriptions_by_id", {"ids": ids}),
         ("payloads", {"ids": sorted({d.event_id for d in claimed})}),
     )
     receivers = {row["id"]: subscription_of(row) for row in rows}
     payloads = {row["id"]: bytes(row["payload"]) for row in events}
     return [
-        Parcel(d, receivers[d.subscription_id], payloads[d.event_id])
+        DeliveryTask(d, receivers[d.subscription_id], payloads[d.event_id])
         for d in claimed
         if d.subscription_id in receivers
     ]

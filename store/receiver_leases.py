@@ -4,14 +4,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from service.transactions.store_protocols import Claim
+from service.transactions.store_protocols import ClaimRequest
 from store.engine.session import Session
 
 LEEWAY: Final = 10
 """Lanes a process may have above its share, so that what is new always finds a taker."""
 
 
-class Lanes:
+class ReceiverLeases:
     """The lanes of one process during one claim; *shut* are the receivers it may not claim for.
 
     It keeps those it has parcels of, gives up those that ran empty, and takes what is free up to
@@ -19,9 +19,9 @@ class Lanes:
     lanes when their leases end, which is when the last of its POSTs may have ended.
     """
 
-    def __init__(self, owner: str, wanted: Claim) -> None:
+    def __init__(self, owner: str, wanted: ClaimRequest) -> None:
         self._owner, self._wanted = owner, wanted
-        self._mine = set(wanted.kept)
+        self._mine = set(wanted.queued_for)
         self._taken: set[str] = set()
         self._room = sys.maxsize
         self.shut: Sequence[str] = wanted.full
@@ -29,9 +29,11 @@ class Lanes:
     async def open(self, session: Session) -> None:
         """Look who has which, with the other processes held off until the transaction ends."""
         wanted = self._wanted
-        await session.run("lock_lanes")
-        await session.run("leave_lanes", owner=self._owner, at=wanted.at, kept=list(wanted.kept))
-        rows = await session.rows("lanes")
+        await session.queue("lock_lanes")
+        await session.queue(
+            "leave_lanes", owner=self._owner, at=wanted.at, kept=list(wanted.queued_for)
+        )
+        rows = await session.fetch("lanes")
         foreign = [row["subscription_id"] for row in rows if row["owner"] != self._owner]
         owners = {self._owner, *(row["owner"] for row in rows)}
         self._mine.difference_update(foreign)
@@ -53,10 +55,10 @@ class Lanes:
         """Write down what was taken, and that this process is there."""
         lanes = [self._owner, *sorted(self._taken)]
         row = {"owner": self._owner, "until": self._wanted.lease_until}
-        await session.run_many("take_lane", [{"subscription": lane, **row} for lane in lanes])
+        await session.queue_many("take_lane", [{"subscription": lane, **row} for lane in lanes])
 
 
-class OnlyLanes(Lanes):
+class SingleProcessLeases(ReceiverLeases):
     """The lanes of the only process there is: all of them."""
 
     async def open(self, session: Session) -> None:

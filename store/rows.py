@@ -5,14 +5,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from service.domain.callbacks import Callback
-from service.domain.deliveries.circuit_breaker import Health
-from service.domain.deliveries.delivery import Delivery, DeliveryStatus, Parcel
-from service.domain.deliveries.retry_policy import Outcome, Settlement
+from service.domain.deliveries.circuit_breaker import ReceiverHealth
+from service.domain.deliveries.delivery import Delivery, DeliveryStatus, DeliveryTask
+from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
 from service.domain.events import Event
 from service.domain.jobs.job import Job
-from service.domain.security.api_keys import Key
+from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Hold, RawAnswer
+from service.transactions.change_set import AccountHold, RawResponse
 from store.engine.session import Row
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def verdict_row(callback: Callback) -> Values:
     return {"id": callback.id, "verdict": callback.verdict.value, "doubt": callback.doubt}
 
 
-def hold_row(account: str, hold: Hold) -> Values:
+def hold_row(account: str, hold: AccountHold) -> Values:
     return {**msgspec.structs.asdict(hold), "account": account, "strict": int(hold.strict)}
 
 
@@ -90,8 +90,8 @@ def delivery_of(row: Row) -> Delivery:
     return Delivery(**{**row, "status": DeliveryStatus(row["status"])})
 
 
-def parcel_row(parcel: Parcel) -> Values:
-    return delivery_row(parcel.delivery)
+def parcel_row(task: DeliveryTask) -> Values:
+    return delivery_row(task.delivery)
 
 
 def delivery_row(delivery: Delivery) -> Values:
@@ -114,7 +114,7 @@ def superseded_row(delivery: Delivery) -> Values:
     return {"id": delivery.id, "claims": delivery.claims, "at": delivery.settled_at}
 
 
-def settlement_row(settlement: Settlement) -> Values:
+def settlement_row(settlement: DeliveryUpdate) -> Values:
     delivery = settlement.delivery
     return {
         "id": delivery.id,
@@ -126,46 +126,46 @@ def settlement_row(settlement: Settlement) -> Values:
     }
 
 
-def attempt_row(settlement: Settlement) -> Values:
+def attempt_row(settlement: DeliveryUpdate) -> Values:
     """A claim makes one attempt, so the count of claims numbers them."""
-    outcome = settlement.outcome
+    result = settlement.result
     return {
         "delivery_id": settlement.delivery.id,
         "number": settlement.delivery.claims,
-        "at": outcome.at,
-        "status_code": outcome.status_code,
-        "duration_ms": outcome.duration_ms,
-        "error": outcome.error,
-        "excerpt": outcome.excerpt,
-        "dns_ms": outcome.dns_ms,
-        "connect_ms": outcome.connect_ms,
-        "tls_ms": outcome.tls_ms,
-        "first_byte_ms": outcome.first_byte_ms,
-        "headers": _encode(outcome.headers).decode(),
+        "at": result.at,
+        "status_code": result.status_code,
+        "duration_ms": result.duration_ms,
+        "error": result.error,
+        "excerpt": result.excerpt,
+        "dns_ms": result.dns_ms,
+        "connect_ms": result.connect_ms,
+        "tls_ms": result.tls_ms,
+        "first_byte_ms": result.first_byte_ms,
+        "headers": _encode(result.headers).decode(),
     }
 
 
-def attempt_of(row: Row) -> tuple[int, Outcome]:
+def attempt_of(row: Row) -> tuple[int, AttemptResult]:
     values = dict(row)
     headers = msgspec.json.decode(values.pop("headers") or "{}", type=dict[str, str])
-    return values.pop("number"), Outcome(**values, headers=headers)
+    return values.pop("number"), AttemptResult(**values, headers=headers)
 
 
-def health_of(row: Row) -> Health:
-    return Health(**{**row, "warned": bool(row["warned"])})
+def health_of(row: Row) -> ReceiverHealth:
+    return ReceiverHealth(**{**row, "warned": bool(row["warned"])})
 
 
-def health_row(health: Health) -> Values:
+def health_row(health: ReceiverHealth) -> Values:
     return {**msgspec.structs.asdict(health), "warned": int(health.warned)}
 
 
-def answer_row(answer: RawAnswer) -> Values:
+def answer_row(answer: RawResponse) -> Values:
     return msgspec.structs.asdict(answer)
 
 
-def key_of(row: Row) -> Key:
-    return Key(**{**row, "scopes": tuple(msgspec.json.decode(row["scopes"]))})
+def key_of(row: Row) -> ApiKey:
+    return ApiKey(**{**row, "scopes": tuple(msgspec.json.decode(row["scopes"]))})
 
 
-def key_row(key: Key) -> Values:
+def key_row(key: ApiKey) -> Values:
     return {**msgspec.structs.asdict(key), "scopes": _encode(key.scopes).decode()}

@@ -3,17 +3,24 @@
 from contextlib import suppress
 
 from service.domain.primitives.errors import Unavailable
-from service.transactions.store_protocols import Heard, Topic
+from service.transactions.store_protocols import ChangeTopic, Heard
 from store.engine.session import Database
-from store.repositories.api_keys import DoorStore
-from store.repositories.deliveries import DeliveryStore
-from store.repositories.event_log import LogStore
-from store.repositories.jobs import JobStore
-from store.repositories.recoveries import RecoveryStore
-from store.repositories.retention import UpkeepStore
+from store.repositories.api_keys import ApiKeyRepository
+from store.repositories.deliveries import DeliveryRepository
+from store.repositories.event_log import EventLogRepository
+from store.repositories.jobs import JobRepository
+from store.repositories.recoveries import RecoveryRepository
+from store.repositories.retention import RetentionRepository
 
 
-class SqlStore(JobStore, LogStore, DeliveryStore, RecoveryStore, UpkeepStore, DoorStore):
+class SqlStore(
+    JobRepository,
+    EventLogRepository,
+    DeliveryRepository,
+    RecoveryRepository,
+    RetentionRepository,
+    ApiKeyRepository,
+):
     """All of it; each part is one file of its own."""
 
     def __init__(self, database: Database) -> None:
@@ -26,16 +33,16 @@ class SqlStore(JobStore, LogStore, DeliveryStore, RecoveryStore, UpkeepStore, Do
     async def check(self) -> None:
         """Prove that the database can be written."""
         async with self._database.writing() as session:
-            await session.run("touch")
+            await session.queue("touch")
 
     async def void_leases(self, at: int) -> None:
         """Take over what a process left behind, if no other process can be at work on it."""
         if self._database.shared:
             return
         async with self._database.writing() as session:
-            await session.run("void_delivery_leases", at=at)
-            await session.run("void_job_leases", at=at)
-            await session.run("void_check_leases")
+            await session.queue("void_delivery_leases", at=at)
+            await session.queue("void_job_leases", at=at)
+            await session.queue("void_check_leases")
 
     async def follow(self, heard: Heard) -> None:
         """Hints of our own are left out; an empty one follows a gap, in which all may be lost."""
@@ -43,7 +50,7 @@ class SqlStore(JobStore, LogStore, DeliveryStore, RecoveryStore, UpkeepStore, Do
         def told(hint: str) -> None:
             origin, *words = hint.split()
             if origin != self._origin:
-                heard(frozenset(map(Topic, words)))
+                heard(frozenset(map(ChangeTopic, words)))
 
         await self._database.listen(told)
 
@@ -52,5 +59,5 @@ class SqlStore(JobStore, LogStore, DeliveryStore, RecoveryStore, UpkeepStore, Do
         if self._database.shared:
             with suppress(Unavailable):
                 async with self._database.writing() as session:
-                    await session.run("leave_lanes", owner=self._origin, at=0, kept=[])
+                    await session.queue("leave_lanes", owner=self._origin, at=0, kept=[])
         await self._database.close()

@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from handlers.http.endpoint import Nothing, Visit
-from handlers.http.pagination import Listed, Paged, listed
-from handlers.schemas.api_keys import KeyView, NewKey, view
-from service.domain.primitives.errors import Fault, Invalid
+from handlers.http.endpoint import ApiRequest, NoQuery
+from handlers.http.pagination import ListResponse, PageQuery, paginate
+from handlers.schemas.api_keys import ApiKeyCreate, ApiKeyView, api_key_view
+from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.security.api_keys import (
-    NOISE_BYTES,
+    RANDOM_BYTES,
     TENANT,
-    Key,
+    ApiKey,
     Scope,
     key_hash,
     new_key,
@@ -18,14 +18,14 @@ from service.domain.security.api_keys import (
 MAX_NAME: Final = 200
 
 
-async def create(visit: Visit[Nothing]) -> KeyView:
+async def create(request: ApiRequest[NoQuery]) -> ApiKeyView:
     """Make a key; it is shown here and never again."""
-    given = await visit.body(NewKey)
+    given = await request.body(ApiKeyCreate)
     _check(given)
-    context, at = visit.context, visit.context.clock()
-    shown = new_key(context.chance.noise(NOISE_BYTES))
-    key = Key(
-        id=context.chance.new_id("key", at),
+    context, at = request.context, request.context.clock()
+    shown = new_key(context.ids.random_bytes(RANDOM_BYTES))
+    key = ApiKey(
+        id=context.ids.new_id("key", at),
         hash=key_hash(shown),
         tenant=given.tenant,
         name=given.name,
@@ -33,29 +33,31 @@ async def create(visit: Visit[Nothing]) -> KeyView:
         created_at=at,
     )
     await context.store.put_key(key)
-    return view(key, shown)
+    return api_key_view(key, shown)
 
 
-async def listing(visit: Visit[Paged]) -> Listed[KeyView]:
+async def listing(request: ApiRequest[PageQuery]) -> ListResponse[ApiKeyView]:
     """List all keys, without the keys themselves."""
-    keys = await visit.context.store.keys(visit.query.page())
-    return listed([view(key) for key in keys], visit.query.limit, [key.id for key in keys])
+    keys = await request.context.store.keys(request.query.page())
+    return paginate(
+        [api_key_view(key) for key in keys], request.query.limit, [key.id for key in keys]
+    )
 
 
-async def delete(visit: Visit[Nothing]) -> None:
+async def delete(request: ApiRequest[NoQuery]) -> None:
     """Revoke a key at once; streams that were opened with it end."""
-    key_id = visit.id("key")
-    await visit.context.store.delete_key(key_id)
-    visit.context.streams.revoke(key_id)
+    key_id = request.id("key")
+    await request.context.store.delete_key(key_id)
+    request.context.streams.revoke(key_id)
 
 
-def _check(given: NewKey) -> None:
-    faults = []
+def _check(given: ApiKeyCreate) -> None:
+    errors = []
     if not given.scopes:
-        faults.append(Fault("scopes", f"needs at least one of {', '.join(Scope)}"))
+        errors.append(FieldError("scopes", f"needs at least one of {', '.join(Scope)}"))
     if not TENANT.fullmatch(given.tenant):
-        faults.append(Fault("tenant", "must be up to 64 letters, digits, dots, dashes"))
+        errors.append(FieldError("tenant", "must be up to 64 letters, digits, dots, dashes"))
     if given.name is not None and len(given.name) > MAX_NAME:
-        faults.append(Fault("name", f"may have at most {MAX_NAME} characters"))
-    if faults:
-        raise Invalid(faults)
+        errors.append(FieldError("name", f"may have at most {MAX_NAME} characters"))
+    if errors:
+        raise Invalid(errors)

@@ -2,40 +2,40 @@
 
 from typing import Literal
 
-from handlers.http.endpoint import Nothing, Visit
-from handlers.http.pagination import Listed, Paged, listed
-from handlers.schemas.callbacks import CallbackView, view
+from handlers.http.endpoint import ApiRequest, NoQuery
+from handlers.http.pagination import ListResponse, PageQuery, paginate
+from handlers.schemas.callbacks import CallbackView, callback_view
 from service.domain.callbacks import Callback, Verdict
 from service.domain.security.redaction import redacted_text
 from service.runtime.tasks import in_thread_if_large
 
 
-class CallbacksQuery(Paged, frozen=True, kw_only=True):
+class CallbacksQuery(PageQuery, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     job: str | None = None
     quarantined: Literal["true"] | None = None
 
 
-async def show(visit: Visit[Nothing]) -> CallbackView:
+async def show(request: ApiRequest[NoQuery]) -> CallbackView:
     """Look at one callback as it came in, with secrets redacted."""
-    callback = await visit.context.store.callback(visit.tenant, visit.id("cb"))
+    callback = await request.context.store.callback(request.tenant, request.id("cb"))
     return await _shown(callback)
 
 
-async def replay(visit: Visit[Nothing]) -> CallbackView:
+async def replay(request: ApiRequest[NoQuery]) -> CallbackView:
     """Process a stored callback again, as if it came now: after an adapter was mended."""
-    context = visit.context
-    callback = await context.store.callback(visit.tenant, visit.id("cb"))
+    context = request.context
+    callback = await context.store.callback(request.tenant, request.id("cb"))
     return await _shown(await context.intake.replay(callback))
 
 
 async def _shown(callback: Callback) -> CallbackView:
     body = callback.body
-    return view(callback, await in_thread_if_large(len(body), redacted_text, body))
+    return callback_view(callback, await in_thread_if_large(len(body), redacted_text, body))
 
 
-async def listing(visit: Visit[CallbacksQuery]) -> Listed[CallbackView]:
+async def listing(request: ApiRequest[CallbacksQuery]) -> ListResponse[CallbackView]:
     """List the callbacks of your jobs."""
-    query = visit.query
-    found = await visit.context.store.callbacks(visit.tenant, query.wanted(), query.page())
-    return listed([view(one) for one in found], query.limit, [one.id for one in found])
+    query = request.query
+    found = await request.context.store.callbacks(request.tenant, query.filters(), query.page())
+    return paginate([callback_view(one) for one in found], query.limit, [one.id for one in found])

@@ -4,21 +4,26 @@ from typing import cast
 
 import msgspec
 
-from handlers.http.endpoint import Nothing, Reply, Visit
-from handlers.http.pagination import Listed, Paged, listed
-from handlers.schemas.deliveries import DeliveryView, view
-from handlers.schemas.events import EventType, LoggedEvent, Match, Resend
-from service.domain.events import TYPES, Body, Event
-from service.domain.primitives.errors import Conflict, Fault, Invalid
+from handlers.http.endpoint import ApiRequest, NoQuery, Reply
+from handlers.http.pagination import ListResponse, PageQuery, paginate
+from handlers.schemas.deliveries import DeliveryView, delivery_view
+from handlers.schemas.events import EventResend, EventType, LoggedEvent, SubscriptionMatch
+from service.domain.events import EVENT_TYPES, Event, JobEvent
+from service.domain.primitives.errors import Conflict, FieldError, Invalid
 from service.domain.primitives.ids import is_seq
-from service.domain.security.address_policy import url_fault
-from service.domain.subscriptions.subscription import Subscription, covers, mismatch, pattern_faults
+from service.domain.security.address_policy import url_error
+from service.domain.subscriptions.subscription import (
+    Subscription,
+    event_type_errors,
+    matches_type,
+    mismatch,
+)
 from service.transactions.store_protocols import Page
 
 MOST_EXPLAINED = 1000
 
 
-class LogQuery(Paged, frozen=True, kw_only=True):
+class LogQuery(PageQuery, frozen=True, kw_only=True):
     """The log is paged by `seq`, not by id."""
 
     def is_cursor(self, text: str) -> bool:
@@ -31,87 +36,87 @@ class EventsQuery(LogQuery, frozen=True, kw_only=True):
     provider: str | None = None
 
 
-async def show(visit: Visit[Nothing]) -> Reply[LoggedEvent]:
+async def show(request: ApiRequest[NoQuery]) -> Reply[LoggedEvent]:
     """Look at one event: the very bytes its subscribers get."""
-    event = await visit.context.store.event(visit.tenant, visit.id("evt"))
+    event = await request.context.store.event(request.tenant, request.id("evt"))
     return Reply(msgspec.Raw(event.payload))
 
 
-async def listing(visit: Visit[EventsQuery]) -> Listed[Body]:
+async def listing(request: ApiRequest[EventsQuery]) -> ListResponse[JobEvent]:
     """List the events of all your jobs, newest first."""
-    query = visit.query
-    wanted: dict[str, object] = {**query.wanted()}
+    query = request.query
+    wanted: dict[str, object] = {**query.filters()}
     if query.event_types is not None:
         patterns = event_patterns(query.event_types)
-        wanted["event_types"] = [kind for kind in TYPES if covers(patterns, kind)]
-    found = await visit.context.store.events(visit.tenant, wanted, query.page())
+        wanted["event_types"] = [kind for kind in EVENT_TYPES if matches_type(patterns, kind)]
+    found = await request.context.store.events(request.tenant, wanted, query.page())
     return _listed(found, query.limit)
 
 
 def event_patterns(given: str) -> tuple[str, ...]:
     """Read `?event_types=`: types or patterns, separated by commas; Invalid names the unknown."""
     patterns = tuple(part.strip() for part in given.split(",") if part.strip())
-    if faults := pattern_faults(patterns, "?event_types"):
-        raise Invalid(faults)
+    if errors := event_type_errors(patterns, "?event_types"):
+        raise Invalid(errors)
     return patterns
 
 
-async def of_job(visit: Visit[LogQuery]) -> Listed[Body]:
+async def list_of_job(request: ApiRequest[LogQuery]) -> ListResponse[JobEvent]:
     """List the events of one job, newest first."""
-    job = await visit.context.store.job(visit.tenant, visit.id("job"))
-    page = visit.query.page()
-    found = await visit.context.store.events(visit.tenant, {"job": job.id}, page)
-    return _listed(found, visit.query.limit)
+    job = await request.context.store.job(request.tenant, request.id("job"))
+    page = request.query.page()
+    found = await request.context.store.events(request.tenant, {"job": job.id}, page)
+    return _listed(found, request.query.limit)
 
 
-async def resend(visit: Visit[Nothing]) -> DeliveryView:
+async def resend(request: ApiRequest[NoQuery]) -> DeliveryView:
     """Send one event again, to one subscription or URL; the `webhook-id` stays the same."""
-    context, at = visit.context, visit.context.clock()
-    event = await context.store.event(visit.tenant, visit.id("evt"))
-    given = await visit.body(Resend)
-    to = await _receiver(visit, given, at)
+    context, at = request.context, request.context.clock()
+    event = await context.store.event(request.tenant, request.id("evt"))
+    given = await request.body(EventResend)
+    to = await _receiver(request, given, at)
     if not to.enabled or to.paused:
         raise Conflict(f"Its subscription is {to.state}: nothing was sent.")
-    delivery_id = context.chance.new_id("dlv", at)
-    delivery = await context.store.resend(visit.tenant, event.id, to, delivery_id, at)
-    context.courier.look()
-    return view(delivery)
+    delivery_id = context.ids.new_id("dlv", at)
+    delivery = await context.store.resend(request.tenant, event.id, to, delivery_id, at)
+    context.dispatcher.wake()
+    return delivery_view(delivery)
 
 
-async def _receiver(visit: Visit[Nothing], given: Resend, at: int) -> Subscription:
-    context = visit.context
+async def _receiver(request: ApiRequest[NoQuery], given: EventResend, at: int) -> Subscription:
+    context = request.context
     if given.subscription is not None and given.url is None:
-        return await context.store.subscription(visit.tenant, given.subscription)
+        return await context.store.subscription(request.tenant, given.subscription)
     if given.url is None or given.subscription is not None:
-        raise Invalid([Fault("subscription", "name either a subscription or a url")])
-    if fault := url_fault(given.url, context.settings.allow_targets):
-        raise Invalid([Fault("url", fault)])
-    reply = context.desk.reply_to(given.url, visit.tenant, at)
+        raise Invalid([FieldError("subscription", "name either a subscription or a url")])
+    if error := url_error(given.url, context.settings.allow_targets):
+        raise Invalid([FieldError("url", error)])
+    reply = context.job_factory.reply_subscription(given.url, request.tenant, at)
     return await context.store.reply_subscription(reply)
 
 
-async def matched(visit: Visit[Nothing]) -> Listed[Match]:
+async def list_matches(request: ApiRequest[NoQuery]) -> ListResponse[SubscriptionMatch]:
     """Say which subscriptions an event is for as they are now, and why it is not for others."""
-    store = visit.context.store
-    event = await store.event(visit.tenant, visit.id("evt"))
+    store = request.context.store
+    event = await store.event(request.tenant, request.id("evt"))
     page = Page(limit=MOST_EXPLAINED)
-    standing = await store.subscriptions(visit.tenant, {"kind": "permanent"}, page)
+    standing = await store.subscriptions(request.tenant, {"kind": "permanent"}, page)
     reasons = [(one.id, mismatch(one, event)) for one in standing]
-    return Listed(
+    return ListResponse(
         data=[
-            Match(subscription=subscription, matched=reason is None, reason=reason)
+            SubscriptionMatch(subscription=subscription, matched=reason is None, reason=reason)
             for subscription, reason in reasons
         ]
     )
 
 
-async def types(visit: Visit[Nothing]) -> Listed[EventType]:
+async def list_types(request: ApiRequest[NoQuery]) -> ListResponse[EventType]:
     """List the types of events there are."""
-    del visit
-    return Listed(data=[EventType(name, words) for name, words in TYPES.items()])
+    del request
+    return ListResponse(data=[EventType(name, words) for name, words in EVENT_TYPES.items()])
 
 
-def _listed(found: list[Event], limit: int) -> Listed[Body]:
+def _listed(found: list[Event], limit: int) -> ListResponse[JobEvent]:
     """The payloads are bodies already, byte for byte as they were sent."""
     payloads = [msgspec.Raw(event.payload) for event in found]
-    return listed(cast("list[Body]", payloads), limit, [event.seq for event in found])
+    return paginate(cast("list[JobEvent]", payloads), limit, [event.seq for event in found])

@@ -1,15 +1,15 @@
 """`GET /v1/providers`: the providers and what each operation takes."""
 
-from handlers.http.endpoint import Nothing, Visit
-from handlers.http.pagination import Listed
+from handlers.http.endpoint import ApiRequest, NoQuery
+from handlers.http.pagination import ListResponse
 from handlers.schemas.providers import OperationView, ProviderView
 from service.providers.input_schema import json_schema
 
 
-async def providers(visit: Visit[Nothing]) -> Listed[ProviderView]:
+async def providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderView]:
     """List the providers and what each of their operations takes, as JSON Schema."""
-    accounts = visit.context.settings.accounts
-    return Listed(
+    accounts = request.context.settings.accounts
+    return ListResponse(
         data=[
             ProviderView(
                 name=name,
@@ -19,13 +19,13 @@ async def providers(visit: Visit[Nothing]) -> Listed[ProviderView]:
                     OperationView(
                         name=operation.name,
                         summary=operation.summary,
-                        answers="at once" if operation.at_once else "by callback",
+                        answers="at once" if operation.answers_immediately else "by callback",
                         deadline_seconds=operation.deadline_seconds,
                         input=json_schema(operation.inputs),
                     )
                     for operation in provider.operations.values()
                 ],
             )
-            for name, provider in visit.context.providers.items()
+            for name, provider in request.context.providers.items()
         ]
     )

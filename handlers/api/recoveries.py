@@ -1,24 +1,24 @@
 """Recoveries over HTTP: how far they are, and an end to them."""
 
-from handlers.http.endpoint import Nothing, Visit
-from handlers.http.pagination import Listed, Paged, listed
-from handlers.schemas.recoveries import RecoveryView, view
+from handlers.http.endpoint import ApiRequest, NoQuery
+from handlers.http.pagination import ListResponse, PageQuery, paginate
+from handlers.schemas.recoveries import RecoveryView, recovery_view
 
 
-async def listing(visit: Visit[Paged]) -> Listed[RecoveryView]:
+async def listing(request: ApiRequest[PageQuery]) -> ListResponse[RecoveryView]:
     """List recoveries, newest first."""
-    query = visit.query
-    found = await visit.context.store.recoveries(visit.tenant, query.page())
-    return listed([view(one) for one in found], query.limit, [one.id for one in found])
+    query = request.query
+    found = await request.context.store.recoveries(request.tenant, query.page())
+    return paginate([recovery_view(one) for one in found], query.limit, [one.id for one in found])
 
 
-async def show(visit: Visit[Nothing]) -> RecoveryView:
+async def show(request: ApiRequest[NoQuery]) -> RecoveryView:
     """Look at how far a recovery is."""
-    return view(await visit.context.store.recovery(visit.tenant, visit.id("rec")))
+    return recovery_view(await request.context.store.recovery(request.tenant, request.id("rec")))
 
 
-async def cancel(visit: Visit[Nothing]) -> RecoveryView:
+async def cancel(request: ApiRequest[NoQuery]) -> RecoveryView:
     """Stop a recovery; what it has owed already will be sent."""
-    context = visit.context
+    context = request.context
     at = context.clock()
-    return view(await context.store.cancel_recovery(visit.tenant, visit.id("rec"), at))
+    return recovery_view(await context.store.cancel_recovery(request.tenant, request.id("rec"), at))

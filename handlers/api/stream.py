@@ -11,13 +11,13 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from handlers.api.events import event_patterns
-from handlers.http.endpoint import Visit
-from service.context import Context
+from handlers.http.endpoint import ApiRequest
+from service.context import AppContext
 from service.domain.events import Event
 from service.domain.jobs.job import ENDS, Job
-from service.domain.primitives.errors import Fault, Invalid
+from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.ids import is_seq
-from service.domain.subscriptions.subscription import covers
+from service.domain.subscriptions.subscription import matches_type
 from service.runtime.open_streams import OpenStream, OpenStreams
 from service.transactions.store_protocols import Store
 
@@ -40,42 +40,44 @@ class JobStreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     after: Place | None = None
 
 
-async def everything(visit: Visit[StreamQuery]) -> StreamingResponse:
+async def stream_all(request: ApiRequest[StreamQuery]) -> StreamingResponse:
     """Follow the events of all your jobs; resumes after `Last-Event-ID` or `?after=`."""
-    query = visit.query
+    query = request.query
     patterns = event_patterns(query.event_types or "*")
 
     def wanted(event: Event) -> bool:
         return (
-            covers(patterns, event.type)
+            matches_type(patterns, event.type)
             and query.provider in (None, event.provider)
             and (query.tag is None or query.tag in event.tags)
         )
 
-    after = await _start(visit, query.after)
-    return _streamed(visit, after, wanted)
+    after = await _start(request, query.after)
+    return _streamed(request, after, wanted)
 
 
-async def of_job(visit: Visit[JobStreamQuery]) -> StreamingResponse:
+async def stream_job(request: ApiRequest[JobStreamQuery]) -> StreamingResponse:
     """Follow one job from its first event until its end, then close."""
-    job = await visit.context.store.job(visit.tenant, visit.id("job"))
-    after = _asked(visit, visit.query.after)
-    return _streamed(visit, after or 0, None, job)
+    job = await request.context.store.job(request.tenant, request.id("job"))
+    after = _asked(request, request.query.after)
+    return _streamed(request, after or 0, None, job)
 
 
-def _asked(visit: Visit[StreamQuery] | Visit[JobStreamQuery], after: int | None) -> int | None:
+def _asked(
+    request: ApiRequest[StreamQuery] | ApiRequest[JobStreamQuery], after: int | None
+) -> int | None:
     """Where the client left off; the header wins, because browsers set it when they reconnect."""
-    given = visit.request.headers.get("last-event-id")
+    given = request.request.headers.get("last-event-id")
     if given is None:
         return after
     if not is_seq(given):
-        raise Invalid([Fault("Last-Event-ID", "must be the id of a message of this stream")])
+        raise Invalid([FieldError("Last-Event-ID", "must be the id of a message of this stream")])
     return int(given)
 
 
-async def _start(visit: Visit[StreamQuery], after: int | None) -> int:
-    asked = _asked(visit, after)
-    return await visit.context.store.last_seq() if asked is None else asked
+async def _start(request: ApiRequest[StreamQuery], after: int | None) -> int:
+    asked = _asked(request, after)
+    return await request.context.store.last_seq() if asked is None else asked
 
 
 class _EventStream(StreamingResponse):
@@ -96,20 +98,20 @@ class _EventStream(StreamingResponse):
 
 
 def _streamed(
-    visit: Visit[StreamQuery] | Visit[JobStreamQuery],
+    request: ApiRequest[StreamQuery] | ApiRequest[JobStreamQuery],
     after: int,
     wanted: Callable[[Event], bool] | None,
     job: Job | None = None,
 ) -> StreamingResponse:
     """Stream what follows *after*; TooManyStreams when the tenant has all it may."""
-    context, streams = visit.context, visit.context.streams
-    reader = _LogReader(context.store, visit.tenant, after, wanted, job)
-    stream = streams.open(visit.caller)
+    context, streams = request.context, request.context.streams
+    reader = _LogReader(context.store, request.tenant, after, wanted, job)
+    stream = streams.open(request.caller)
     return _EventStream(_follow(context, stream, reader), stream, streams)
 
 
 async def _follow(
-    context: Context, stream: OpenStream, reader: "_LogReader"
+    context: AppContext, stream: OpenStream, reader: "_LogReader"
 ) -> AsyncGenerator[bytes]:
     """Read on, then wait; the ticket comes first, so that no wake-up in between is lost.
 
@@ -117,9 +119,9 @@ async def _follow(
     With each of them the key is looked up, because another process may have revoked it; and with
     the first, because this one may have done so since the request was let in.
     """
-    feed, clock = context.feed, asyncio.get_running_loop().time
+    wakeups, clock = context.wakeups, asyncio.get_running_loop().time
     ticket, comment, beat_at = None, b": open\n\n", clock()
-    while not (feed.closed or stream.revoked):
+    while not (wakeups.closed or stream.revoked):
         if clock() >= beat_at:
             if stream.key_id is not None and not await context.store.key_exists(stream.key_id):
                 return
@@ -128,10 +130,10 @@ async def _follow(
         elif reader.unsent:
             yield reader.unsent.popleft()
         elif ticket is not None:
-            if await feed.wait(ticket, beat_at - clock()):
+            if await wakeups.wait(ticket, beat_at - clock()):
                 ticket = None
         else:
-            ticket = feed.ticket(stream.tenant)
+            ticket = wakeups.next_wakeup(stream.tenant)
             if await reader.read_page():
                 ticket = None
             elif reader.ended:

@@ -6,41 +6,47 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from handlers.http.endpoint import Nothing, Visit
-from handlers.http.pagination import Listed, Paged, listed
-from handlers.schemas.subscriptions import Change, NewSubscription, Secret, SubscriptionView, view
-from service.context import Context
-from service.domain.events import DEFAULT
-from service.domain.primitives.errors import Fault, Invalid
-from service.domain.security.address_policy import url_fault
+from handlers.http.endpoint import ApiRequest, NoQuery
+from handlers.http.pagination import ListResponse, PageQuery, paginate
+from handlers.schemas.subscriptions import (
+    SubscriptionCreate,
+    SubscriptionSecret,
+    SubscriptionUpdate,
+    SubscriptionView,
+    subscription_view,
+)
+from service.context import AppContext
+from service.domain.events import DEFAULT_EVENT_TYPES
+from service.domain.primitives.errors import FieldError, Invalid
+from service.domain.security.address_policy import url_error
 from service.domain.security.webhook_signature import SECRET_BYTES, new_secret
-from service.domain.subscriptions.filters import filter_faults
+from service.domain.subscriptions.filters import filter_errors
 from service.domain.subscriptions.subscription import (
     MAX_IN_FLIGHT,
     Kind,
     Subscription,
-    header_faults,
-    pattern_faults,
+    event_type_errors,
+    header_errors,
 )
 
 
-class SubscriptionsQuery(Paged, frozen=True, kw_only=True):
+class SubscriptionsQuery(PageQuery, frozen=True, kw_only=True):
     kind: Kind | None = None
     url: str | None = None
 
 
-async def create(visit: Visit[Nothing]) -> SubscriptionView:
+async def create(request: ApiRequest[NoQuery]) -> SubscriptionView:
     """Subscribe a URL to events; the secret that signs them is shown here."""
-    given = await visit.body(NewSubscription)
-    context, at = visit.context, visit.context.clock()
+    given = await request.body(SubscriptionCreate)
+    context, at = request.context, request.context.clock()
     _check(context, given)
-    secret = new_secret(context.chance.noise(SECRET_BYTES))
+    secret = new_secret(context.ids.random_bytes(SECRET_BYTES))
     subscription = Subscription(
-        id=context.chance.new_id("sub", at),
-        tenant=visit.tenant,
+        id=context.ids.new_id("sub", at),
+        tenant=request.tenant,
         url=given.url,
-        secret=context.vault.seal(secret, at),
-        event_types=tuple(given.event_types or DEFAULT),
+        secret=context.secret_box.seal(secret, at),
+        event_types=tuple(given.event_types or DEFAULT_EVENT_TYPES),
         description=given.description,
         headers=_sealed(context, given.headers or {}, at),
         filter=given.filter,
@@ -53,61 +59,61 @@ async def create(visit: Visit[Nothing]) -> SubscriptionView:
         updated_at=at,
     )
     await context.store.put_subscription(subscription)
-    return view(subscription, secret=secret)
+    return subscription_view(subscription, secret=secret)
 
 
-async def show(visit: Visit[Nothing]) -> SubscriptionView:
+async def show(request: ApiRequest[NoQuery]) -> SubscriptionView:
     """Look at one subscription."""
-    subscription = await visit.context.store.subscription(visit.tenant, visit.id("sub"))
-    return await seen(visit.context, subscription)
+    subscription = await request.context.store.subscription(request.tenant, request.id("sub"))
+    return await render_subscription(request.context, subscription)
 
 
-async def secret(visit: Visit[Nothing]) -> Secret:
+async def secret(request: ApiRequest[NoQuery]) -> SubscriptionSecret:
     """Show the secret that signs what a subscription is sent."""
-    subscription = await visit.context.store.subscription(visit.tenant, visit.id("sub"))
-    return Secret(visit.context.vault.open(subscription.secret))
+    subscription = await request.context.store.subscription(request.tenant, request.id("sub"))
+    return SubscriptionSecret(request.context.secret_box.open(subscription.secret))
 
 
-async def listing(visit: Visit[SubscriptionsQuery]) -> Listed[SubscriptionView]:
+async def listing(request: ApiRequest[SubscriptionsQuery]) -> ListResponse[SubscriptionView]:
     """List subscriptions; those of kind `per_job` belong to the reply URLs of jobs."""
-    query = visit.query
-    found = await visit.context.store.subscriptions(visit.tenant, query.wanted(), query.page())
-    health = await visit.context.store.health([one.id for one in found])
-    views = [view(one, health.get(one.id)) for one in found]
-    return listed(views, query.limit, [one.id for one in found])
+    query = request.query
+    found = await request.context.store.subscriptions(request.tenant, query.filters(), query.page())
+    health = await request.context.store.health([one.id for one in found])
+    views = [subscription_view(one, health.get(one.id)) for one in found]
+    return paginate(views, query.limit, [one.id for one in found])
 
 
-async def change(visit: Visit[Nothing]) -> SubscriptionView:
+async def change(request: ApiRequest[NoQuery]) -> SubscriptionView:
     """Change a subscription; what is not named stays as it is."""
-    given = await visit.body(Change)
-    at = visit.context.clock()
-    _check(visit.context, given)
+    given = await request.body(SubscriptionUpdate)
+    at = request.context.clock()
+    _check(request.context, given)
     if given.headers:
-        given = replace(given, headers=_sealed(visit.context, given.headers, at))
-    changed = await visit.context.store.change_subscription(
-        visit.tenant, visit.id("sub"), lambda before: _changed(before, given, at)
+        given = replace(given, headers=_sealed(request.context, given.headers, at))
+    changed = await request.context.store.change_subscription(
+        request.tenant, request.id("sub"), lambda before: _changed(before, given, at)
     )
-    visit.context.courier.withdraw(changed.id)
-    return await seen(visit.context, changed)
+    request.context.dispatcher.release_queued(changed.id)
+    return await render_subscription(request.context, changed)
 
 
-async def seen(context: Context, subscription: Subscription) -> SubscriptionView:
+async def render_subscription(context: AppContext, subscription: Subscription) -> SubscriptionView:
     """Show a subscription with how its receiver fares."""
     health = await context.store.health([subscription.id])
-    return view(subscription, health.get(subscription.id))
+    return subscription_view(subscription, health.get(subscription.id))
 
 
-async def delete(visit: Visit[Nothing]) -> None:
+async def delete(request: ApiRequest[NoQuery]) -> None:
     """Delete a subscription; what it was still owed is canceled."""
-    context = visit.context
-    await context.store.delete_subscription(visit.tenant, visit.id("sub"), context.clock())
-    context.courier.withdraw(visit.id("sub"))
+    context = request.context
+    await context.store.delete_subscription(request.tenant, request.id("sub"), context.clock())
+    context.dispatcher.release_queued(request.id("sub"))
 
 
-def _changed(before: Subscription, given: Change, at: int) -> Subscription:
+def _changed(before: Subscription, given: SubscriptionUpdate, at: int) -> Subscription:
     """Null means the default; one that is enabled, or sent elsewhere, is tried at once."""
     defaults: dict[str, Any] = {
-        "event_types": before.event_types if before.kind == "per_job" else DEFAULT,
+        "event_types": before.event_types if before.kind == "per_job" else DEFAULT_EVENT_TYPES,
         "headers": {},
         "metadata": {},
         "max_in_flight": MAX_IN_FLIGHT,
@@ -130,18 +136,18 @@ def _changed(before: Subscription, given: Change, at: int) -> Subscription:
     return replace(before, **named, updated_at=at)
 
 
-def _sealed(context: Context, headers: dict[str, str], at: int) -> dict[str, str]:
+def _sealed(context: AppContext, headers: dict[str, str], at: int) -> dict[str, str]:
     """Seal the values of a subscription's own headers: they may be credentials."""
-    return {name: context.vault.seal(value, at) for name, value in headers.items()}
+    return {name: context.secret_box.seal(value, at) for name, value in headers.items()}
 
 
-def _check(context: Context, given: NewSubscription | Change) -> None:
-    faults = pattern_faults(given.event_types, "event_types") if given.event_types else []
-    faults += header_faults(given.headers, "headers") if given.headers else []
-    faults += filter_faults(given.filter, "filter") if given.filter else []
+def _check(context: AppContext, given: SubscriptionCreate | SubscriptionUpdate) -> None:
+    errors = event_type_errors(given.event_types, "event_types") if given.event_types else []
+    errors += header_errors(given.headers, "headers") if given.headers else []
+    errors += filter_errors(given.filter, "filter") if given.filter else []
     if isinstance(given.url, str) and (
-        fault := url_fault(given.url, context.settings.allow_targets)
+        error := url_error(given.url, context.settings.allow_targets)
     ):
-        faults.append(Fault("url", fault))
-    if faults:
-        raise Invalid(faults)
+        errors.append(FieldError("url", error))
+    if errors:
+        raise Invalid(errors)

@@ -4,31 +4,31 @@ from typing import Final
 
 from starlette.requests import Request
 
-from service.context import Context
+from service.context import AppContext
 from service.domain.primitives.errors import Unauthorized
 from service.domain.security.api_keys import (
     DEFAULT_TENANT,
-    Caller,
+    Principal,
     Scope,
+    constant_time_equal,
+    is_well_formed,
     key_hash,
-    same,
-    well_formed,
 )
 
 _BEARER: Final = "bearer "
-_ADMIN: Final = Caller(tenant=DEFAULT_TENANT, scopes=(Scope.ADMIN,))
+_ADMIN: Final = Principal(tenant=DEFAULT_TENANT, scopes=(Scope.ADMIN,))
 
 
-async def caller_of(request: Request, context: Context) -> Caller:
+async def caller_of(request: Request, context: AppContext) -> Principal:
     """Find out who is asking; Unauthorized when the key is missing, wrong or revoked."""
     header = request.headers.get("authorization", "")
     if header[: len(_BEARER)].lower() != _BEARER:
         raise Unauthorized("Send your key as Authorization: Bearer KEY.")
     given = header[len(_BEARER) :].strip()
     admin = context.settings.admin_key
-    if admin is not None and same(given, admin):
+    if admin is not None and constant_time_equal(given, admin):
         return _ADMIN
-    key = await context.store.key_by_hash(key_hash(given)) if well_formed(given) else None
+    key = await context.store.key_by_hash(key_hash(given)) if is_well_formed(given) else None
     if key is None:
         raise Unauthorized("This key is not valid.")
-    return Caller(tenant=key.tenant, scopes=key.scopes, key_id=key.id)
+    return Principal(tenant=key.tenant, scopes=key.scopes, key_id=key.id)

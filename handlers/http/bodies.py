@@ -7,8 +7,8 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from service.domain.primitives.errors import Fault, Invalid
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.primitives.errors import FieldError, Invalid
+from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.runtime.tasks import in_thread_if_large
 
 MAX_BODY: Final = 8 * 1024 * 1024
@@ -59,8 +59,10 @@ async def read_json_body(request: Request) -> Any:
     body = await read_body(request)
     try:
         return await in_thread_if_large(len(body), read_json, body)
-    except Unreadable as exc:
-        raise Invalid([Fault("", str(exc))], "The body is not readable.", "invalid_json") from exc
+    except UnreadableJson as exc:
+        raise Invalid(
+            [FieldError("", str(exc))], "The body is not readable.", "invalid_json"
+        ) from exc
 
 
 def convert(value: Any, kind: type[T], prefix: str = "", *, strict: bool = True) -> T:
@@ -71,7 +73,7 @@ def convert(value: Any, kind: type[T], prefix: str = "", *, strict: bool = True)
         raise Invalid([_fault(str(exc), prefix)]) from exc
 
 
-def _fault(text: str, prefix: str) -> Fault:
+def _fault(text: str, prefix: str) -> FieldError:
     """Split msgspec's words at the last place in them: a field's name may look like another."""
     message, _, place = text.rpartition(_PLACE) if _PLACE in text else (text, "", "")
     path = place.removeprefix("key` in `").removeprefix("$").removesuffix("`")
@@ -81,4 +83,4 @@ def _fault(text: str, prefix: str) -> Fault:
         message = "is not known here" if "unknown" in message else "is required"
     path = path.lstrip(".")
     between = "" if prefix in ("", "?") or not path else "."
-    return Fault(f"{prefix}{between}{path}", message[:MAX_SAID])
+    return FieldError(f"{prefix}{between}{path}", message[:MAX_SAID])

@@ -6,37 +6,37 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
-from handlers.http.endpoint import Visit
+from handlers.http.endpoint import ApiRequest
 from service.domain.jobs.job import Job
 
 LONGEST_SECONDS: Final = 60
 _WAIT: Final = re.compile(r"""(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?(?=$|[,;\s])""", re.IGNORECASE)
 
 
-def preferred_wait(visit: Visit[Any]) -> int | None:
+def preferred_wait(request: ApiRequest[Any]) -> int | None:
     """Read the wait of `Prefer` in seconds (RFC 7240); what is no wait is ignored, as it asks."""
-    found = (_WAIT.search(value) for value in visit.request.headers.getlist("prefer"))
+    found = (_WAIT.search(value) for value in request.request.headers.getlist("prefer"))
     wait = next((match for match in found if match), None)
     return None if wait is None else min(int(wait[1]), LONGEST_SECONDS)
 
 
-async def until_ended(visit: Visit[Any], jobs: Sequence[Job], seconds: int) -> list[Job]:
+async def until_ended(request: ApiRequest[Any], jobs: Sequence[Job], seconds: int) -> list[Job]:
     """Wait until all *jobs* have ended, *seconds* at most; returns them as they then stand."""
-    feed = visit.context.feed
+    wakeups = request.context.wakeups
     with ExitStack() as bells:
-        ends = {job.id: bells.enter_context(feed.bell(job.id)) for job in jobs}
-        now = await _as_they_stand(visit, jobs)
+        ends = {job.id: bells.enter_context(wakeups.job_end(job.id)) for job in jobs}
+        now = await _as_they_stand(request, jobs)
         waits = [ends[job.id].wait() for job in now if not job.ended]
         if not waits:
             return now
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*waits)
-    return await _as_they_stand(visit, jobs)
+    return await _as_they_stand(request, jobs)
 
 
-async def _as_they_stand(visit: Visit[Any], jobs: Sequence[Job]) -> list[Job]:
-    found = await visit.context.store.jobs_by_id(visit.tenant, [job.id for job in jobs])
+async def _as_they_stand(request: ApiRequest[Any], jobs: Sequence[Job]) -> list[Job]:
+    found = await request.context.store.jobs_by_id(request.tenant, [job.id for job in jobs])
     return [found.get(job.id, job) for job in jobs]
 
 
@@ -45,7 +45,7 @@ def entity_tag(job: Job) -> str:
     return f'W/"{job.version}"'
 
 
-def is_known(visit: Visit[Any], tag: str) -> bool:
+def is_known(request: ApiRequest[Any], tag: str) -> bool:
     """Compare `If-None-Match` with *tag*, weakly (RFC 9110, section 13.1.2)."""
-    given = visit.request.headers.get("if-none-match", "").split(",")
+    given = request.request.headers.get("if-none-match", "").split(",")
     return any(one.strip().removeprefix("W/") in ("*", tag.removeprefix("W/")) for one in given)

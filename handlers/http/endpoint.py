@@ -26,10 +26,10 @@ from starlette.routing import Route
 from handlers.http.auth import caller_of
 from handlers.http.bodies import convert, read_json_body
 from handlers.http.errors import request_id
-from service.context import Context
-from service.domain.primitives.errors import Fault, Forbidden, Invalid, NotFound
+from service.context import AppContext
+from service.domain.primitives.errors import FieldError, Forbidden, Invalid, NotFound
 from service.domain.primitives.ids import is_id
-from service.domain.security.api_keys import Caller, Scope
+from service.domain.security.api_keys import Principal, Scope
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -37,16 +37,16 @@ _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 log = structlog.get_logger()
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class NoQuery(msgspec.Struct, frozen=True):
     """No query."""
 
 
-class Visit(Generic[Q]):
+class ApiRequest(Generic[Q]):
     """One request that has been let in: whose it is, and what it asks."""
 
-    def __init__(self, request: Request, context: Context, caller: Caller, query: Q) -> None:
-        self.request, self.context, self.caller, self.query = request, context, caller, query
-        self.tenant = caller.tenant
+    def __init__(self, http: Request, context: AppContext, principal: Principal, query: Q) -> None:
+        self.request, self.context, self.caller, self.query = http, context, principal, query
+        self.tenant = principal.tenant
 
     def id(self, prefix: str) -> str:
         """The id in the path; one that cannot be ours is not there, and needs no look-up."""
@@ -67,11 +67,11 @@ class Reply(msgspec.Struct, Generic[T], frozen=True):
     headers: dict[str, str] = {}
 
 
-Handler = Callable[[Visit[Any]], Awaitable[Any]]
+Handler = Callable[[ApiRequest[Any]], Awaitable[Any]]
 """It returns what is answered: a value, a `Reply` of one, a stream, or None for no body."""
 
 
-class Door(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """*scope* is what a key must be allowed, *body* the type taken, or a tuple of several.
 
     *operation_id* names it in the API's description: clients are generated from that.
@@ -89,7 +89,7 @@ class Door(msgspec.Struct, frozen=True):
 
     @property
     def query(self) -> type[msgspec.Struct]:
-        (query,) = get_args(get_type_hints(self.handler)["visit"])
+        (query,) = get_args(get_type_hints(self.handler)["request"])
         return cast("type[msgspec.Struct]", query)
 
     @property
@@ -121,11 +121,11 @@ class Door(msgspec.Struct, frozen=True):
     async def _serve(self, request: Request, query: type[msgspec.Struct]) -> Response:
         start = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=request_id(request))
-        context = cast("Context", request.app.state.context)
+        context = cast("AppContext", request.app.state.context)
         caller = await caller_of(request, context)
         if not caller.may(self.scope):
             raise Forbidden(f"This key lacks the scope {self.scope}.")
-        visit = Visit(request, context, caller, _asked(request, query))
+        visit = ApiRequest(request, context, caller, _parse_query(request, query))
         response = self._answer(await self.handler(visit))
         response.headers["x-request-id"] = request_id(request)
         log.info(
@@ -142,17 +142,17 @@ class Door(msgspec.Struct, frozen=True):
         if isinstance(answer, Response):
             return answer
         if isinstance(answer, Reply):
-            return reply(answer.body, answer.status, answer.headers)
-        return reply(answer, self.status)
+            return json_response(answer.body, answer.status, answer.headers)
+        return json_response(answer, self.status)
 
 
-def _asked(request: Request, query: type[msgspec.Struct]) -> msgspec.Struct:
+def _parse_query(request: Request, query: type[msgspec.Struct]) -> msgspec.Struct:
     given = dict(request.query_params)
     unknown = given.keys() - set(query.__struct_fields__)
     if unknown:
         known = ", ".join(query.__struct_fields__) or "none"
         message = f"is not known here; known: {known}"
-        raise Invalid([Fault(f"?{name}", message) for name in sorted(unknown)])
+        raise Invalid([FieldError(f"?{name}", message) for name in sorted(unknown)])
     absent = {name for name in _texts(query) if given.get(name) == ""}
     asked = {name: value for name, value in given.items() if name not in absent}
     return convert(asked, query, "?", strict=False)
@@ -165,7 +165,7 @@ def _texts(query: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in fields if str in (field.type, *get_args(field.type)))
 
 
-def reply(
+def json_response(
     answer: Any, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> Response:
     if answer is None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from service.domain.primitives.errors import (
     Conflict,
-    Fault,
+    FieldError,
     Forbidden,
     Invalid,
     NotFound,
@@ -21,7 +21,7 @@ from service.domain.primitives.errors import (
     Unauthorized,
     Unavailable,
 )
-from service.runtime.clock import SystemChance, now
+from service.runtime.clock import SystemIdSource, now
 
 STATUSES: Final[Mapping[type[ServiceError], int]] = {
     NotFound: 404,
@@ -51,7 +51,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     detail: str
     code: str
-    errors: list[Fault] = []
+    errors: list[FieldError] = []
     request_id: str
 
 
@@ -60,14 +60,14 @@ def problem(
     status: int,
     code: str,
     detail: str,
-    faults: list[Fault] | None = None,
+    errors: list[FieldError] | None = None,
 ) -> Response:
     body = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         code=code,
-        errors=faults or [],
+        errors=errors or [],
         request_id=request_id(request),
     )
     headers = {"x-request-id": body.request_id}
@@ -77,14 +77,14 @@ def problem(
 def request_id(request: Request) -> str:
     """The id of *request*, made when it is first asked for."""
     state: dict[str, Any] = request.scope.setdefault("state", {})
-    return str(state.setdefault("request_id", SystemChance().new_id("req", now())))
+    return str(state.setdefault("request_id", SystemIdSource().new_id("req", now())))
 
 
-async def told(request: Request, exc: ServiceError) -> Response:
+async def on_service_error(request: Request, exc: ServiceError) -> Response:
     """Tell a caller what it did wrong, or when to come back."""
     status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), 500)
-    faults = exc.faults if isinstance(exc, Invalid) else []
-    response = problem(request, status, exc.reason, str(exc), faults)
+    errors = exc.errors if isinstance(exc, Invalid) else []
+    response = problem(request, status, exc.reason, str(exc), errors)
     if isinstance(exc, TooManyStreams | Unavailable):
         response.headers["retry-after"] = str(exc.retry_after_seconds)
     if isinstance(exc, Unauthorized):
@@ -92,7 +92,7 @@ async def told(request: Request, exc: ServiceError) -> Response:
     return response
 
 
-async def refused(request: Request, exc: HTTPException) -> Response:
+async def on_http_error(request: Request, exc: HTTPException) -> Response:
     """What the HTTP edge itself refuses: no such path, wrong method, too large."""
     code = _CODES.get(exc.status_code, "bad_request")
     response = problem(request, exc.status_code, code, exc.detail)
@@ -100,14 +100,14 @@ async def refused(request: Request, exc: HTTPException) -> Response:
     return response
 
 
-async def broken(request: Request, exc: Exception) -> Response:
+async def on_unhandled(request: Request, exc: Exception) -> Response:
     """Our own fault: logged with its cause, told without it."""
     log.error("request.failed", path=request.url.path, request_id=request_id(request), exc_info=exc)
     return problem(request, 500, "internal", "Something went wrong here; it has been logged.")
 
 
 EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Any], Any]]] = {
-    ServiceError: told,
-    HTTPException: refused,
-    Exception: broken,
+    ServiceError: on_service_error,
+    HTTPException: on_http_error,
+    Exception: on_unhandled,
 }

@@ -3,10 +3,10 @@
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.domain.security.api_keys import DEFAULT_TENANT, Key, Scope
+from service.domain.security.api_keys import DEFAULT_TENANT, ApiKey, Scope
 
 
-class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     """An API key as users see it; *key* itself only when it is made."""
 
     id: str
@@ -18,8 +18,8 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     key: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def view(key: Key, shown: str | msgspec.UnsetType = msgspec.UNSET) -> KeyView:
-    return KeyView(
+def api_key_view(key: ApiKey, shown: str | msgspec.UnsetType = msgspec.UNSET) -> ApiKeyView:
+    return ApiKeyView(
         id=key.id,
         tenant=key.tenant,
         name=key.name,
@@ -29,7 +29,7 @@ def view(key: Key, shown: str | msgspec.UnsetType = msgspec.UNSET) -> KeyView:
     )
 
 
-class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ApiKeyCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key for *tenant*, which comes into being with its first key."""
 
     scopes: list[Scope]

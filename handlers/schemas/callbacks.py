@@ -3,7 +3,7 @@
 import msgspec
 
 from service.domain.callbacks import Callback, Verdict
-from service.domain.jobs.job import Reason
+from service.domain.jobs.job import ReconcileReason
 from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
@@ -21,13 +21,15 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     repeats: int
     received_at: str
-    quarantine: Reason | None
+    quarantine: ReconcileReason | None
     settled_at: str | None
     settlement: str | None
     body: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def view(callback: Callback, body: str | msgspec.UnsetType = msgspec.UNSET) -> CallbackView:
+def callback_view(
+    callback: Callback, body: str | msgspec.UnsetType = msgspec.UNSET
+) -> CallbackView:
     return CallbackView(
         id=callback.id,
         provider=callback.provider,

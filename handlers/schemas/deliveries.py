@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from service.domain.deliveries.delivery import HELD, Delivery, DeliveryStatus
-from service.domain.deliveries.retry_policy import Outcome
+from service.domain.deliveries.retry_policy import AttemptResult
 from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
@@ -42,8 +42,9 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     attempts: list[AttemptView] | msgspec.UnsetType = msgspec.UNSET
 
 
-def view(
-    delivery: Delivery, attempts: Sequence[tuple[int, Outcome]] | msgspec.UnsetType = msgspec.UNSET
+def delivery_view(
+    delivery: Delivery,
+    attempts: Sequence[tuple[int, AttemptResult]] | msgspec.UnsetType = msgspec.UNSET,
 ) -> DeliveryView:
     pending = delivery.status is DeliveryStatus.PENDING
     return DeliveryView(
@@ -63,7 +64,7 @@ def view(
     )
 
 
-def attempt_view(number: int, outcome: Outcome) -> AttemptView:
+def attempt_view(number: int, outcome: AttemptResult) -> AttemptView:
     return AttemptView(
         number=number,
         at=rfc3339(outcome.at),

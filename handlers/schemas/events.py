@@ -2,9 +2,9 @@
 
 import msgspec
 
-from service.domain.events import Body, ProviderData, SubscriptionData, SystemEvent
+from service.domain.events import JobEvent, ProviderData, SubscriptionData, SystemEvent
 
-LoggedEvent = Body | SystemEvent[SubscriptionData] | SystemEvent[ProviderData]
+LoggedEvent = JobEvent | SystemEvent[SubscriptionData] | SystemEvent[ProviderData]
 """The bodies of events that stand in the log; a test is in no log."""
 
 
@@ -13,14 +13,14 @@ class EventType(msgspec.Struct, frozen=True):
     description: str
 
 
-class Resend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventResend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where to send one event again: to a *subscription* by its id, or to a *url*."""
 
     subscription: str | None = None
     url: str | None = None
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True):
+class SubscriptionMatch(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an event is for a subscription as it is now, and if not, why."""
 
     subscription: str

@@ -5,97 +5,97 @@ from typing import Any, Final
 
 from handlers.health import Readiness
 from handlers.http.errors import Problem
-from handlers.http.pagination import Listed
-from handlers.schemas.api_keys import KeyView, NewKey
+from handlers.http.pagination import ListResponse
+from handlers.schemas.api_keys import ApiKeyCreate, ApiKeyView
 from handlers.schemas.callbacks import CallbackView
 from handlers.schemas.deliveries import AttemptView, DeadLettersView, DeliveryView
-from handlers.schemas.events import EventType, Match, Resend
+from handlers.schemas.events import EventResend, EventType, SubscriptionMatch
 from handlers.schemas.providers import OperationView, ProviderView
 from handlers.schemas.recoveries import RecoveryView
 from handlers.schemas.subscriptions import (
-    Change,
-    NewSubscription,
-    Recover,
-    Rotated,
-    Secret,
+    RecoveryCreate,
+    RotatedSecret,
+    SubscriptionCreate,
+    SubscriptionSecret,
+    SubscriptionUpdate,
     SubscriptionView,
 )
 from service.domain.callbacks import Verdict
 from service.domain.deliveries.delivery import DeliveryStatus
 from service.domain.events import (
-    Body,
+    JobEvent,
     ProviderData,
     SubscriptionData,
     SystemEvent,
-    TriedSubscription,
+    WebhookTestData,
 )
-from service.domain.jobs.job import Reason, Status
-from service.domain.jobs.results import Artifact, Code, JobError, Output, Stage
+from service.domain.jobs.job import ReconcileReason, Status
+from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.jobs.view import Cancellation, JobView, Progress
-from service.domain.primitives.errors import Fault
+from service.domain.primitives.errors import FieldError
 from service.domain.security.api_keys import Scope
-from service.transactions.job_request import Order
+from service.transactions.job_request import JobRequest
 
 SCHEMA_NAMES: Final[Mapping[Any, str]] = {
-    Order: "JobCreate",
+    JobRequest: "JobCreate",
     JobView: "Job",
-    Listed[JobView]: "JobList",
+    ListResponse[JobView]: "JobList",
     Status: "JobStatus",
     Progress: "JobProgress",
     Output: "JobOutput",
     Artifact: "Artifact",
     JobError: "JobError",
-    Code: "ErrorCode",
-    Stage: "ErrorStage",
+    ErrorCode: "ErrorCode",
+    ErrorStage: "ErrorStage",
     Cancellation: "Cancellation",
-    Body: "Event",
+    JobEvent: "Event",
     SystemEvent[SubscriptionData]: "SubscriptionEvent",
     SubscriptionData: "SubscriptionEventData",
     SystemEvent[ProviderData]: "ProviderEvent",
     ProviderData: "ProviderEventData",
-    SystemEvent[TriedSubscription]: "TestEvent",
-    TriedSubscription: "TestEventData",
-    Listed[Body]: "EventList",
+    SystemEvent[WebhookTestData]: "TestEvent",
+    WebhookTestData: "TestEventData",
+    ListResponse[JobEvent]: "EventList",
     EventType: "EventType",
-    Listed[EventType]: "EventTypeList",
-    Resend: "EventResend",
-    Match: "SubscriptionMatch",
-    Listed[Match]: "SubscriptionMatchList",
-    NewSubscription: "SubscriptionCreate",
-    Change: "SubscriptionUpdate",
+    ListResponse[EventType]: "EventTypeList",
+    EventResend: "EventResend",
+    SubscriptionMatch: "SubscriptionMatch",
+    ListResponse[SubscriptionMatch]: "SubscriptionMatchList",
+    SubscriptionCreate: "SubscriptionCreate",
+    SubscriptionUpdate: "SubscriptionUpdate",
     SubscriptionView: "Subscription",
-    Listed[SubscriptionView]: "SubscriptionList",
-    Secret: "SubscriptionSecret",
-    Rotated: "RotatedSecret",
-    Recover: "RecoveryCreate",
+    ListResponse[SubscriptionView]: "SubscriptionList",
+    SubscriptionSecret: "SubscriptionSecret",
+    RotatedSecret: "RotatedSecret",
+    RecoveryCreate: "RecoveryCreate",
     RecoveryView: "Recovery",
-    Listed[RecoveryView]: "RecoveryList",
+    ListResponse[RecoveryView]: "RecoveryList",
     DeliveryView: "Delivery",
-    Listed[DeliveryView]: "DeliveryList",
+    ListResponse[DeliveryView]: "DeliveryList",
     DeliveryStatus: "DeliveryStatus",
     AttemptView: "Attempt",
     DeadLettersView: "DeadLetterSummary",
-    Listed[DeadLettersView]: "DeadLetterSummaryList",
+    ListResponse[DeadLettersView]: "DeadLetterSummaryList",
     CallbackView: "Callback",
-    Listed[CallbackView]: "CallbackList",
+    ListResponse[CallbackView]: "CallbackList",
     Verdict: "CallbackVerdict",
-    Reason: "ReconcileReason",
-    NewKey: "ApiKeyCreate",
-    KeyView: "ApiKey",
-    Listed[KeyView]: "ApiKeyList",
+    ReconcileReason: "ReconcileReason",
+    ApiKeyCreate: "ApiKeyCreate",
+    ApiKeyView: "ApiKey",
+    ListResponse[ApiKeyView]: "ApiKeyList",
     Scope: "ApiKeyScope",
     ProviderView: "Provider",
-    Listed[ProviderView]: "ProviderList",
+    ListResponse[ProviderView]: "ProviderList",
     OperationView: "Operation",
     Problem: "Problem",
-    Fault: "FieldError",
+    FieldError: "FieldError",
     Readiness: "Readiness",
 }
 
 WEBHOOK_BODIES: Final[Mapping[str, Any]] = {
-    "job": Body,
+    "job": JobEvent,
     "subscription": SystemEvent[SubscriptionData],
     "provider": SystemEvent[ProviderData],
-    "webhook": SystemEvent[TriedSubscription],
+    "webhook": SystemEvent[WebhookTestData],
 }
 """The body of an event type, by the word before its dot."""

@@ -23,7 +23,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: str | None
 
 
-def view(recovery: Recovery) -> RecoveryView:
+def recovery_view(recovery: Recovery) -> RecoveryView:
     return RecoveryView(
         id=recovery.id,
         subscription=recovery.subscription_id,

@@ -10,7 +10,7 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 from service.domain.subscriptions.subscription import Delivery, Kind, State, Subscription
 
 
-class Failing(Protocol):
+class ReceiverFailure(Protocol):
     """What is to be shown of a receiver that fails."""
 
     @property
@@ -54,9 +54,9 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def view(
+def subscription_view(
     subscription: Subscription,
-    failing: Failing | None = None,
+    failing: ReceiverFailure | None = None,
     secret: str | msgspec.UnsetType = msgspec.UNSET,
 ) -> SubscriptionView:
     """Show *subscription*; the values of its own headers may be credentials and stay hidden."""
@@ -91,7 +91,7 @@ Rate = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Words = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
-class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubscriptionCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """*event_types* are types or patterns (`job.*`); without them, the four ends of a job."""
 
     url: str
@@ -106,7 +106,7 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     metadata: dict[str, Any] | None = None
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubscriptionUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is not named stays as it is; null sets it back to its default."""
 
     url: str | UnsetType = UNSET
@@ -121,22 +121,22 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
 
-class Secret(msgspec.Struct, frozen=True):
+class SubscriptionSecret(msgspec.Struct, frozen=True):
     secret: str
 
 
-Whats = Annotated[list[RecoveryScope], msgspec.Meta(min_length=1)]
+RecoveryScopes = Annotated[list[RecoveryScope], msgspec.Meta(min_length=1)]
 
 
-class Recover(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RecoveryCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Send again what happened since then (RFC 3339); *event_types* and *only* narrow it down."""
 
     since: str
     event_types: list[str] | None = None
-    only: Whats | None = None
+    only: RecoveryScopes | None = None
 
 
-class Rotated(Secret, frozen=True):
+class RotatedSecret(SubscriptionSecret, frozen=True):
     """The new secret; the old one signs too, until then."""
 
     previous_until: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Waited(TypedDict):
+class StreamPosition(TypedDict):
     """Where a broken stream goes on."""
 
     last: str
@@ -139,7 +139,7 @@ def _follow(
 
     import httpx
 
-    place = Waited(last="")
+    place = StreamPosition(last="")
     while True:
         try:
             _print_events(client, path, query, place)
@@ -151,7 +151,9 @@ def _follow(
         time.sleep(1)
 
 
-def _print_events(client: "httpx.Client", path: str, query: dict[str, str], place: Waited) -> None:
+def _print_events(
+    client: "httpx.Client", path: str, query: dict[str, str], place: StreamPosition
+) -> None:
     headers = {"last-event-id": place["last"]} if place["last"] else {}
     with client.stream("GET", path, params=query, headers=headers, timeout=60) as response:
         if not response.is_success:

@@ -13,14 +13,14 @@ import uvloop
 from msgspec.structs import replace
 
 from service.app import create_app, running
-from service.context import Context
+from service.context import AppContext
 from service.domain.primitives.errors import StartError
-from service.providers import callers
+from service.providers import providers_with_callbacks
 from service.runtime.http_server.file_limits import raise_open_file_limit
 from service.runtime.http_server.server import Server, limits_beside
 from service.runtime.observability import logs
 from service.runtime.settings import Role, Settings, from_env
-from service.runtime.wakeups import Feed
+from service.runtime.wakeups import Wakeups
 
 log = structlog.get_logger()
 
@@ -40,10 +40,10 @@ def main(role: Role = Role.ALL, environ: Mapping[str, str] = os.environ) -> int:
 async def serve(settings: Settings) -> int:
     """Serve until told to stop, then finish what is under way."""
     _warn(settings)
-    feed = Feed()
-    async with running(settings, feed) as context:
+    wakeups = Wakeups()
+    async with running(settings, wakeups) as context:
         limits = limits_beside(settings.max_posts)
-        server = Server(create_app(context), feed, settings.host, settings.port, limits)
+        server = Server(create_app(context), wakeups, settings.host, settings.port, limits)
         log.info("service.started", host=settings.host, port=settings.port, role=settings.role)
         _spare_the_collector()
         watch = asyncio.create_task(_stop_when_broken(context, server))
@@ -62,8 +62,8 @@ def _spare_the_collector() -> None:
 
 def _warn(settings: Settings) -> None:
     """Jobs that wait for calls to a private address would wait in vain, until they expire."""
-    deaf = [name for name in callers() if settings.accounts[name].is_far]
-    if deaf and settings.is_hidden:
+    deaf = [name for name in providers_with_callbacks() if settings.accounts[name].is_remote]
+    if deaf and settings.has_private_public_url:
         log.warning(
             "service.warned",
             message="BELFRY_PUBLIC_URL is a private address: its providers cannot call back",
@@ -72,7 +72,7 @@ def _warn(settings: Settings) -> None:
         )
 
 
-async def _stop_when_broken(context: Context, server: Server) -> None:
+async def _stop_when_broken(context: AppContext, server: Server) -> None:
     """After a disk error only a new start can tell what was written; a supervisor does that."""
     await context.store.broken()
     log.critical("store.broken")

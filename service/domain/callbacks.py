@@ -6,13 +6,13 @@ from typing import Final
 
 import msgspec
 
-from service.domain.jobs.job import ENDS, Job, Reason, Report, Status
-from service.domain.jobs.results import Code
-from service.domain.jobs.state_machine import advance
+from service.domain.jobs.job import ENDS, Job, ReconcileReason, Report, Status
+from service.domain.jobs.results import ErrorCode
+from service.domain.jobs.state_machine import apply_report
 
-MAX_ASKED: Final = 5
+MAX_RECONCILES: Final = 5
 """Doubts of one job that are settled by asking: a provider gone wild must not make us poll it."""
-KEPT_UNREADABLE: Final = 64 * 1024
+UNREADABLE_BYTES_KEPT: Final = 64 * 1024
 """Bytes kept of a callback that cannot be read."""
 
 
@@ -38,17 +38,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     received_at: int
     repeats: int = 0
-    doubt: Reason | None = None
+    doubt: ReconcileReason | None = None
     settled_at: int | None = None
     settlement: str | None = None
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Assessment(msgspec.Struct, frozen=True):
     """What a callback is, the *steps* it takes its job through, and the *doubt* it raises."""
 
     verdict: Verdict
     steps: tuple[Job, ...] = ()
-    doubt: Reason | None = None
+    reconcile_reason: ReconcileReason | None = None
 
 
 def correlate(job: Job, ref: str, reports: Sequence[Report]) -> list[Report] | None:
@@ -71,51 +71,55 @@ def _same_task(known: str | None, named: str | None) -> bool:
     return known is None or named is None or known.endswith(named) or named.endswith(known)
 
 
-def judge(
+def assess(
     job: Job, ref: str, reports: Sequence[Report] | None, at: int, may_ask: Callable[[Job], bool]
-) -> Judgement:
+) -> Assessment:
     """Say what a callback is and through which states it takes *job*; *reports* None: unreadable.
 
     A callback for an earlier submission of the job is late: the newer one decides. What
     contradicts the job raises a doubt if its provider *may* be *asked* about it.
     """
 
-    def asking(reason: Reason | None) -> Reason | None:
-        wanted = reason and job.ref == ref and job.asked < MAX_ASKED
+    def asking(reason: ReconcileReason | None) -> ReconcileReason | None:
+        wanted = reason and job.ref == ref and job.asked < MAX_RECONCILES
         return reason if wanted and may_ask(job) else None
 
     if reports is None:
-        return Judgement(Verdict.UNREADABLE, (), asking(_unless_ended(job, Reason.UNREADABLE)))
+        return Assessment(
+            Verdict.UNREADABLE, (), asking(_unless_ended(job, ReconcileReason.UNREADABLE))
+        )
     agreed = correlate(job, ref, reports)
     if agreed is None:
-        return Judgement(Verdict.MISMATCHED, (), asking(_unless_ended(job, Reason.MISMATCHED)))
+        return Assessment(
+            Verdict.MISMATCHED, (), asking(_unless_ended(job, ReconcileReason.MISMATCHED))
+        )
     if job.ref != ref:
-        return Judgement(Verdict.LATE)
+        return Assessment(Verdict.LATE)
     found = filter(None, (_contradiction(job, report) for report in agreed))
     if doubt := asking(next(found, None)):
-        return Judgement(Verdict.LATE if job.ended else Verdict.ACCEPTED, (), doubt)
+        return Assessment(Verdict.LATE if job.ended else Verdict.ACCEPTED, (), doubt)
     return _moved(job, agreed, at)
 
 
-def _unless_ended(job: Job, reason: Reason) -> Reason | None:
+def _unless_ended(job: Job, reason: ReconcileReason) -> ReconcileReason | None:
     return None if job.ended else reason
 
 
-def _contradiction(job: Job, report: Report) -> Reason | None:
+def _contradiction(job: Job, report: Report) -> ReconcileReason | None:
     """See whether *report* says "done" without a result, or another end than the one that was."""
     if report.part is not None or report.status not in ENDS:
         return None
     if job.status in (Status.SUCCEEDED, Status.FAILED):
-        return Reason.SECOND_END if report.status is not job.status else None
-    empty = report.error is not None and report.error.code is Code.NO_OUTPUT
-    return Reason.NO_OUTPUT if empty and not job.ended else None
+        return ReconcileReason.SECOND_END if report.status is not job.status else None
+    empty = report.error is not None and report.error.code is ErrorCode.NO_OUTPUT
+    return ReconcileReason.NO_OUTPUT if empty and not job.ended else None
 
 
-def _moved(job: Job, reports: Sequence[Report], at: int) -> Judgement:
+def _moved(job: Job, reports: Sequence[Report], at: int) -> Assessment:
     steps: list[Job] = []
     for report in reports:
-        moved = advance(steps[-1] if steps else job, report, at)
+        moved = apply_report(steps[-1] if steps else job, report, at)
         if moved is not None:
             steps.append(moved)
     accepted = steps and job.status is not Status.CANCELED
-    return Judgement(Verdict.ACCEPTED if accepted else Verdict.LATE, tuple(steps))
+    return Assessment(Verdict.ACCEPTED if accepted else Verdict.LATE, tuple(steps))

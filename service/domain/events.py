@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import ENDS, Job, Status
 from service.domain.jobs.results import Output
-from service.domain.jobs.view import JobView, view
+from service.domain.jobs.view import JobView, render_job
 from service.domain.primitives.timestamps import rfc3339
 
-TYPES: Final[dict[str, str]] = {
+EVENT_TYPES: Final[dict[str, str]] = {
     "job.queued": "The job is on disk and waits for a free slot at its provider.",
     "job.submitted": "The provider has accepted the job.",
     "job.running": "The provider works on the job.",
@@ -30,7 +30,7 @@ MAX_PAYLOAD: Final = 20_000
 """Bytes of a body beyond which its output is given as a link to the job."""
 PAGE_BYTES: Final = 32 * 1024
 """Bytes of payloads after which a page of the log ends; every open stream may hold a page."""
-DEFAULT: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
+DEFAULT_EVENT_TYPES: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The webhook body; *sequence* counts the events of one job from 1."""
 
     id: str
@@ -76,14 +76,14 @@ class ProviderData(msgspec.Struct, frozen=True, kw_only=True):
     job: str
 
 
-class TriedSubscription(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookTestData(msgspec.Struct, frozen=True, kw_only=True):
     """What a `webhook.test` event says: the id of the subscription that is tried."""
 
     id: str
     object: str = "subscription"
 
 
-SystemData = SubscriptionData | ProviderData | TriedSubscription
+SystemData = SubscriptionData | ProviderData | WebhookTestData
 D = TypeVar("D", bound=SystemData)
 
 
@@ -111,7 +111,7 @@ def system_event(kind: str, tenant: str, data: SystemData, event_id: str, at: in
     )
 
 
-def type_of(before: Job | None, after: Job) -> str | None:
+def event_type_of(before: Job | None, after: Job) -> str | None:
     """Name what a move is to subscribers; None when it is only our own bookkeeping."""
     if before is None:
         return "job.queued"
@@ -126,14 +126,14 @@ def type_of(before: Job | None, after: Job) -> str | None:
     return "job.progress" if further and not after.ended else None
 
 
-def event_for(before: Job | None, after: Job, kind: str, event_id: str, at: int) -> Event:
+def job_event(before: Job | None, after: Job, kind: str, event_id: str, at: int) -> Event:
     """Tell the move from *before* to *after*, whose sequence already counts this event."""
-    body = Body(
+    body = JobEvent(
         id=event_id,
         type=kind,
         timestamp=rfc3339(at),
         sequence=after.sequence,
-        data=view(after),
+        data=render_job(after),
         after_expiry=before is not None and before.status is Status.EXPIRED,
     )
     payload = msgspec.json.encode(body)

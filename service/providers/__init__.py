@@ -14,10 +14,10 @@ def registry() -> Mapping[str, Provider]:
     return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
 
 
-def callers() -> list[str]:
+def providers_with_callbacks() -> list[str]:
     """Name the providers that end some of their work with a callback."""
     return [name for name, provider in registry().items() if _calls_back(provider)]
 
 
 def _calls_back(provider: Provider) -> bool:
-    return not all(operation.at_once for operation in provider.operations.values())
+    return not all(operation.answers_immediately for operation in provider.operations.values())

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any, Final
 
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.primitives.json_input import UnreadableJson, read_json
 
 _NUMBER: Final = re.compile("[0-9]{1,20}")
 _WEB_URL: Final = re.compile(r"(?i)https?://[^\s/]")
@@ -41,7 +41,7 @@ def json_or_none(body: bytes) -> Any:
     """Read an answer's body; None when it is not JSON, which is all that matters there."""
     try:
         return read_json(body)
-    except Unreadable:
+    except UnreadableJson:
         return None
 
 
@@ -60,7 +60,7 @@ def few(*values: Any) -> list[Any]:
     """Read lists of what is taken in one by one; Unreadable when they hold more than 1,000."""
     found = [each for value in values for each in entries(value)]
     if len(found) > MAX_ITEMS:
-        raise Unreadable(f"more than {MAX_ITEMS} items")
+        raise UnreadableJson(f"more than {MAX_ITEMS} items")
     return found
 
 

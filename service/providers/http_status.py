@@ -6,24 +6,24 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from service.domain.jobs.job import Report, Status
-from service.domain.jobs.results import Code, JobError, Stage
+from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.providers.coercion import MAX_ITEMS, entries, fields, json_or_none, number, text
-from service.providers.protocol import Busy, Reply
+from service.providers.protocol import Reply, RetryLater
 
 BUSY: Final = frozenset({408, 429, 503, 504})
 LONGEST_DELAY_SECONDS: Final = 3600.0  # a provider's slip must not park a job for weeks
 LONGEST_MESSAGE: Final = 500
 
 _CODES: Final = {
-    400: Code.INVALID_INPUT,
-    401: Code.UNAUTHORIZED,
-    402: Code.INSUFFICIENT_CREDITS,
-    403: Code.UNAUTHORIZED,
-    404: Code.INVALID_INPUT,
-    412: Code.INSUFFICIENT_CREDITS,
-    413: Code.INVALID_INPUT,
-    415: Code.INVALID_INPUT,
-    422: Code.INVALID_INPUT,
+    400: ErrorCode.INVALID_INPUT,
+    401: ErrorCode.UNAUTHORIZED,
+    402: ErrorCode.INSUFFICIENT_CREDITS,
+    403: ErrorCode.UNAUTHORIZED,
+    404: ErrorCode.INVALID_INPUT,
+    412: ErrorCode.INSUFFICIENT_CREDITS,
+    413: ErrorCode.INVALID_INPUT,
+    415: ErrorCode.INVALID_INPUT,
+    422: ErrorCode.INVALID_INPUT,
 }
 _SESSION_BROKEN: Final = 596  # useapi's own: the account must be mended by hand
 _WORDED: Final = ("message", "errorMessage", "error", "errors", "detail", "title", "reason", "code")
@@ -38,12 +38,12 @@ _PRIVATE: Final = re.compile(
 _MAIL: Final = re.compile(r"""(?i)[^\s@:<>"']++(@[^\s@:<>"',]+\.[a-z]{2,})?""")
 
 
-def taken(status: int) -> bool:
+def is_success(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - not HTTPStatus, which does not know 596
 
 
-def code_for(status: int) -> Code:
-    return _CODES.get(status, Code.PROVIDER_ERROR)
+def code_for(status: int) -> ErrorCode:
+    return _CODES.get(status, ErrorCode.PROVIDER_ERROR)
 
 
 def retryable(status: int) -> bool:
@@ -51,12 +51,12 @@ def retryable(status: int) -> bool:
 
 
 def failed(
-    code: Code,
+    code: ErrorCode,
     message: str,
     *,
     provider_code: str | None = None,
     retryable: bool = False,
-    stage: Stage = Stage.SUBMIT,
+    stage: ErrorStage = ErrorStage.SUBMIT,
 ) -> Report:
     return Report(
         status=Status.FAILED,
@@ -70,38 +70,38 @@ def failed(
     )
 
 
-def refused(status: int, said: str | None, code: Code | None = None) -> Report:
+def rejected(status: int, said: str | None, code: ErrorCode | None = None) -> Report:
     """Fail a submit by its HTTP *status*; *code* where a provider means another thing by it."""
     code = code or code_for(status)
     return failed(
         code,
-        worded(code, said) or f"The provider answered with HTTP status {status}.",
+        safe_message(code, said) or f"The provider answered with HTTP status {status}.",
         provider_code=str(status),
         retryable=retryable(status),
     )
 
 
-def garbled(said: str | None = None) -> Report:
+def unreadable_result(said: str | None = None) -> Report:
     """Fail a job whose answer was to be its result."""
     message = said or "The provider's answer could not be read."
-    return failed(Code.PROVIDER_ERROR, message, retryable=True, stage=Stage.PROVIDER)
+    return failed(ErrorCode.PROVIDER_ERROR, message, retryable=True, stage=ErrorStage.PROVIDER)
 
 
-def empty() -> Report:
+def empty_result() -> Report:
     message = "The provider's answer held no output."
-    return failed(Code.NO_OUTPUT, message, retryable=True, stage=Stage.PROVIDER)
+    return failed(ErrorCode.NO_OUTPUT, message, retryable=True, stage=ErrorStage.PROVIDER)
 
 
-def busy(reply: Reply, said: str | None) -> Busy:
-    return Busy(
+def retry_later(reply: Reply, said: str | None) -> RetryLater:
+    return RetryLater(
         message=said or f"The provider answered with HTTP status {reply.status}.",
         retry_after_seconds=_delay(reply),
     )
 
 
-def worded(code: Code, said: str | None) -> str | None:
+def safe_message(code: ErrorCode, said: str | None) -> str | None:
     """Keep back what a provider says of a credential: it may well repeat it."""
-    return "The provider refused the credential." if code is Code.UNAUTHORIZED else said
+    return "The provider refused the credential." if code is ErrorCode.UNAUTHORIZED else said
 
 
 def message_of(error: Any) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from service.domain.primitives.errors import Fault
+from service.domain.primitives.errors import FieldError
 
 WEB_URL: Final = re.compile(r"https?://[^\s/?#]\S*")
 UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -30,7 +30,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
-class Input(msgspec.Struct, frozen=True, kw_only=True):
+class InputField(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter; *one_of* are the values it may have, the limits are inclusive but *above*.
 
     *form* says in words what *pattern* asks for, as in "an http or https URL". A *secret* is
@@ -52,13 +52,13 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     example: Any = None
 
 
-def faults_of(inputs: tuple[Input, ...], given: dict[str, Any]) -> list[Fault]:
+def input_errors(inputs: tuple[InputField, ...], given: dict[str, Any]) -> list[FieldError]:
     """Name every fault of *given* at once; names that the table does not know pass."""
     complaints = ((entry, _complaint(entry, given)) for entry in inputs)
-    return [Fault(f"input.{entry.name}", said) for entry, said in complaints if said]
+    return [FieldError(f"input.{entry.name}", said) for entry, said in complaints if said]
 
 
-def json_schema(inputs: tuple[Input, ...]) -> dict[str, Any]:
+def json_schema(inputs: tuple[InputField, ...]) -> dict[str, Any]:
     """Describe the table as a JSON Schema of one object, open to further names."""
     return {
         "type": "object",
@@ -68,7 +68,7 @@ def json_schema(inputs: tuple[Input, ...]) -> dict[str, Any]:
     }
 
 
-def _complaint(entry: Input, given: dict[str, Any]) -> str | None:
+def _complaint(entry: InputField, given: dict[str, Any]) -> str | None:
     """Say what is wrong, never repeating the value: it may be a secret, or very long."""
     value = given.get(entry.name)
     if value is None and (entry.required or entry.name not in given):
@@ -78,7 +78,7 @@ def _complaint(entry: Input, given: dict[str, Any]) -> str | None:
     return _text_complaint(entry, value) if isinstance(value, str) else None
 
 
-def _fits(entry: Input, value: Any) -> bool:
+def _fits(entry: InputField, value: Any) -> bool:
     if isinstance(value, bool) and entry.kind in ("integer", "number"):
         return False
     if not isinstance(value, _TYPES[entry.kind]):
@@ -86,7 +86,7 @@ def _fits(entry: Input, value: Any) -> bool:
     return not isinstance(value, int | float) or _within(entry, value)
 
 
-def _within(entry: Input, value: float) -> bool:
+def _within(entry: InputField, value: float) -> bool:
     return (
         (entry.minimum is None or value >= entry.minimum)
         and (entry.maximum is None or value <= entry.maximum)
@@ -94,7 +94,7 @@ def _within(entry: Input, value: float) -> bool:
     )
 
 
-def _text_complaint(entry: Input, value: str) -> str | None:
+def _text_complaint(entry: InputField, value: str) -> str | None:
     if entry.required and not value.strip():
         return "must not be blank"
     if entry.one_of and value not in entry.one_of:
@@ -106,7 +106,7 @@ def _text_complaint(entry: Input, value: str) -> str | None:
     return None
 
 
-def _claim(entry: Input) -> str:
+def _claim(entry: InputField) -> str:
     if entry.one_of:
         return f"one of {', '.join(entry.one_of)}"
     noun = entry.form or _NOUNS[entry.kind]
@@ -123,7 +123,7 @@ def _plain(limit: float) -> str:
     return str(int(limit)) if limit == int(limit) else str(limit)
 
 
-def _property(entry: Input) -> dict[str, Any]:
+def _property(entry: InputField) -> dict[str, Any]:
     said = {
         "type": None if entry.kind == "any" else entry.kind,
         "description": entry.summary,
@@ -139,7 +139,7 @@ def _property(entry: Input) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _schema_pattern(entry: Input) -> str | None:
+def _schema_pattern(entry: InputField) -> str | None:
     """JSON Schema searches where we match in full, so the ends are written out."""
     if entry.pattern is not None:
         return f"^(?:{entry.pattern.pattern})$"

@@ -8,10 +8,10 @@ import msgspec
 
 from service.domain.jobs.job import Job, Report
 from service.domain.jobs.results import JobError
-from service.providers.input_schema import Input
+from service.providers.input_schema import InputField
 
 
-class Doubt(StrEnum):
+class LostAnswerPolicy(StrEnum):
     """What to do when nobody knows whether a request reached the provider."""
 
     RESEND = "resend"
@@ -31,15 +31,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     summary: str
-    inputs: tuple[Input, ...]
-    at_once: bool
-    in_doubt: Doubt
+    inputs: tuple[InputField, ...]
+    answers_immediately: bool
+    on_lost_answer: LostAnswerPolicy
     batched: bool = False
     deadline_seconds: int = 3600
     answer_timeout_seconds: float = 60.0
 
 
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
     """A checked input: what is sent, and what it asked of us rather than of the provider.
 
     *account* is a suffix (an e-mail) that pins one of several accounts; *task_uuid* a reference of
@@ -53,10 +53,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     task_uuid: str | None = None
     account: str | None = None
     max_jobs: int | None = None
-    parts: int = 1
+    expected_parts: int = 1
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderTask(msgspec.Struct, frozen=True, kw_only=True):
     """One job as its provider gets to see it; no *callback_url* where the answer is at once."""
 
     ref: str
@@ -84,27 +84,27 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Busy(msgspec.Struct, frozen=True, kw_only=True):
+class RetryLater(msgspec.Struct, frozen=True, kw_only=True):
     """Not taken, try again: after *retry_after_seconds* where the provider said so."""
 
     message: str
     retry_after_seconds: float | None = None
 
 
-class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+class Inconclusive(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody can tell: a task may or may not have been taken, or a read says nothing of it."""
 
     message: str
 
 
-class Gone(msgspec.Struct, frozen=True, kw_only=True):
+class TaskNotFound(msgspec.Struct, frozen=True, kw_only=True):
     """The provider does not know the task: not any more, or it never did."""
 
     message: str
 
 
-Answer = Report | Busy | Unknown
-Finding = Sequence[Report] | Gone | Unknown
+Answer = Report | RetryLater | Inconclusive
+LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
 """What one read found: what the provider says of the task by now, in one report or more."""
 
 
@@ -124,15 +124,15 @@ class Provider(Protocol):
         """Find an operation; a provider may take names that it does not list."""
         ...
 
-    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
         """Check *given*; Invalid names every fault at once, with paths as `input.style`."""
         ...
 
-    def submit(self, tasks: Sequence[Task]) -> Call:
+    def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         """Put *tasks* into one request; more than one only where the operation is batched."""
         ...
 
-    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+    def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         """Say for the ref of every task what *reply* means for it."""
         ...
 
@@ -140,14 +140,14 @@ class Provider(Protocol):
         """Read a callback; Unreadable when it is not this provider's JSON."""
         ...
 
-    def look_up(self, job: Job, step: int) -> Call | None:
+    def lookup(self, job: Job, step: int) -> Call | None:
         """Ask what became of *job*, by read number *step* from 0; None when there is none (left).
 
         The next read is worth a try where this one finds Unknown.
         """
         ...
 
-    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
+    def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
         """Say what read number *step* found; *job* as it was when it was asked for.
 
         No report names another ref than the job's.

@@ -14,16 +14,16 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-class SystemChance:
+class SystemIdSource:
     """Ids, which only have to differ, and refs and secrets from the system's randomness."""
 
     def new_id(self, prefix: str, at: int) -> str:
-        return ids.new_id(prefix, at, random.getrandbits(ids.NOISE_BITS))
+        return ids.new_id(prefix, at, random.getrandbits(ids.RANDOM_BITS))
 
     def new_ref(self) -> str:
         return ids.new_ref(secrets.randbits(128))
 
-    def noise(self, count: int) -> bytes:
+    def random_bytes(self, count: int) -> bytes:
         return secrets.token_bytes(count)
 
 
@@ -31,9 +31,9 @@ Clock = Callable[[], int]
 """Now, in microseconds since 1970 in UTC."""
 
 
-class Chance(Protocol):
+class IdSource(Protocol):
     """Where ids, refs and secrets come from."""
 
     def new_id(self, prefix: str, at: int) -> str: ...
     def new_ref(self) -> str: ...
-    def noise(self, count: int) -> bytes: ...
+    def random_bytes(self, count: int) -> bytes: ...

@@ -10,7 +10,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Batches(Generic[T, R]):
+class GroupCommitter(Generic[T, R]):
     """Hands items in groups to *commit*, which answers them in order; one group at a time.
 
     A group that fails is tried item by item, so that a bad one harms no other. When the store is

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from typing import Final
 
 from service.domain.primitives.errors import TooManyStreams
-from service.domain.security.api_keys import Caller
+from service.domain.security.api_keys import Principal
 from service.runtime.observability.metrics import STREAMS
-from service.runtime.wakeups import Feed
+from service.runtime.wakeups import Wakeups
 
 HEARTBEAT_SECONDS: Final = 15.0
 """Proxies cut connections on which nothing is sent, many of them after 60 seconds."""
@@ -15,7 +15,7 @@ HEARTBEAT_SECONDS: Final = 15.0
 class OpenStream:
     """One open stream; *revoked* is True once it must end because its key is gone."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Principal) -> None:
         self.tenant, self.key_id = caller.tenant, caller.key_id
         self.revoked = False
 
@@ -23,8 +23,8 @@ class OpenStream:
 class OpenStreams:
     """Counts the open streams of each tenant, and refuses more than *max_per_tenant*."""
 
-    def __init__(self, feed: Feed, max_per_tenant: int) -> None:
-        self._feed, self._max = feed, max_per_tenant
+    def __init__(self, wakeups: Wakeups, max_per_tenant: int) -> None:
+        self._wakeups, self._max = wakeups, max_per_tenant
         self._by_tenant: dict[str, set[OpenStream]] = {}
 
     @property
@@ -32,7 +32,7 @@ class OpenStreams:
         """Who has a stream open."""
         return self._by_tenant.keys()
 
-    def open(self, caller: Caller) -> OpenStream:
+    def open(self, caller: Principal) -> OpenStream:
         """Count a new stream until it is closed; TooManyStreams when its tenant has all it may."""
         streams = self._by_tenant.setdefault(caller.tenant, set())
         if len(streams) >= self._max:
@@ -58,4 +58,4 @@ class OpenStreams:
             for stream in revoked:
                 stream.revoked = True
             if revoked:
-                self._feed.wake([tenant])
+                self._wakeups.wake_tenants([tenant])

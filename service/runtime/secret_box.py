@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from service.domain.primitives.timestamps import SECOND
 
 
-class Vault:
+class SecretBox:
     """Seals secrets at rest; *keys* oldest first: the newest seals, all open."""
 
     def __init__(self, keys: Sequence[str]) -> None:

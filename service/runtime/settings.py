@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from service.domain.primitives.errors import Fault, StartError
+from service.domain.primitives.errors import FieldError, StartError
 from service.domain.security.address_policy import Network
 
 MIN_KEY: Final = 32
@@ -23,14 +23,14 @@ D = TypeVar("D")
 
 
 class SettingsError(StartError):
-    """The environment has *faults*, one line each in the message."""
+    """The environment has *errors*, one line each in the message."""
 
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(f"{fault.path}: {fault.message}" for fault in faults))
-        self.faults = faults
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("\n".join(f"{error.path}: {error.message}" for error in errors))
+        self.errors = errors
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderAccount(msgspec.Struct, frozen=True, kw_only=True):
     """How we stand with one provider: no *token*, no jobs for it."""
 
     base_url: str
@@ -41,13 +41,13 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return f"Account({self.base_url!r}, max_jobs={self.max_jobs})"
 
     @property
-    def is_beside_us(self) -> bool:
+    def is_loopback(self) -> bool:
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
 
     @property
-    def is_far(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether it is set up, and not with a provider emulated on this machine."""
-        return self.token is not None and not self.is_beside_us
+        return self.token is not None and not self.is_loopback
 
 
 class Role(StrEnum):
@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Streams that one tenant may have open at this process."""
     host: str = "127.0.0.1"
     port: int = 8080
-    accounts: dict[str, Account] = {}
+    accounts: dict[str, ProviderAccount] = {}
 
     def __repr__(self) -> str:
         return f"Settings({self.host}:{self.port}, {sorted(self.accounts)})"
@@ -104,13 +104,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url.removeprefix("sqlite:///") + ".keys"
 
     @property
-    def is_hidden(self) -> bool:
+    def has_private_public_url(self) -> bool:
         """Whether the public URL names a private address; names are not looked up for it."""
         return _is_private(urlsplit(self.public_url or "").hostname or "")
 
     def reachable_from(self, provider: str) -> bool:
         """Whether *provider* can call back: by a public URL, or because it runs beside us."""
-        return self.public_url is not None or self.accounts[provider].is_beside_us
+        return self.public_url is not None or self.accounts[provider].is_loopback
 
 
 def _is_private(host: str) -> bool:
@@ -159,16 +159,18 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},
     )
     if not settings.is_sqlite and not settings.secret_keys:
-        reader.fault("BELFRY_SECRET_KEYS", "must be set with PostgreSQL: all processes share it")
+        reader.error("BELFRY_SECRET_KEYS", "must be set with PostgreSQL: all processes share it")
     if settings.is_sqlite and role is not Role.ALL:
-        reader.fault("--role", "SQLite serves one process, which does everything; leave it out")
-    if reader.faults:
-        raise SettingsError(reader.faults)
+        reader.error("--role", "SQLite serves one process, which does everything; leave it out")
+    if reader.errors:
+        raise SettingsError(reader.errors)
     return settings
 
 
-def _account(reader: "_Reader", token: str, prefix: str, base_url: str, slots: int) -> Account:
-    return Account(
+def _account(
+    reader: "_Reader", token: str, prefix: str, base_url: str, slots: int
+) -> ProviderAccount:
+    return ProviderAccount(
         token=reader.read(token, _token, None),
         base_url=reader.read(f"{prefix}_BASE_URL", _url, base_url),
         max_jobs=reader.read(f"{prefix}_MAX_JOBS", _slots, slots),
@@ -180,10 +182,10 @@ class _Reader:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self.faults: list[Fault] = []
+        self.errors: list[FieldError] = []
 
-    def fault(self, name: str, message: str) -> None:
-        self.faults.append(Fault(name, message))
+    def error(self, name: str, message: str) -> None:
+        self.errors.append(FieldError(name, message))
 
     def read(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
         text = self._environ.get(name, "").strip()
@@ -192,7 +194,7 @@ class _Reader:
         try:
             return parse(text)
         except ValueError as exc:
-            self.fault(name, str(exc))
+            self.error(name, str(exc))
             return default
 
 

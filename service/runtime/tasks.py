@@ -12,7 +12,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-class Hands:
+class TaskSet:
     """A set of tasks; one that fails is logged, because nobody else awaits it."""
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class Hands:
 PAUSE_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 8.0
 """The pause before a restart doubles from one to the other while a loop dies again and again."""
-SOUND_SECONDS: Final = 60.0
+HEALTHY_SECONDS: Final = 60.0
 """A loop that has run this long begins with the first pause when it dies."""
 Run = Callable[[], Awaitable[None]]
 
 
-class Loops:
+class Supervisor:
     """Runs named loops; *dead* names those that died and have not run again for a while."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Loops:
                 log.exception("loop.died", loop=name)
             finally:
                 alive.cancel()
-            if loop.time() - started >= SOUND_SECONDS:
+            if loop.time() - started >= HEALTHY_SECONDS:
                 pause = PAUSE_SECONDS
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)

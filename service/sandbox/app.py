@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.sandbox.directives import HELP
-from service.sandbox.emulator import Stage
+from service.sandbox.emulator import Emulator
 from service.sandbox.ledger import Json
 from service.sandbox.runware.api import Runware
 from service.sandbox.runway_ai.api import RunwayAi
@@ -24,7 +24,7 @@ _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starlette:
     """Make the application; *pace* scales every delay: at 1 a task takes about two seconds."""
     tokens = tokens or Tokens()
-    stage = Stage(pace)
+    stage = Emulator(pace)
     app = Starlette(
         routes=[
             *Useapi(stage, tokens.useapi).routes(),
@@ -41,12 +41,12 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
 
 
 @asynccontextmanager
-async def _staged(stage: Stage) -> AsyncIterator[None]:
+async def _staged(stage: Emulator) -> AsyncIterator[None]:
     async with stage.open():
         yield
 
 
-def _open_routes(stage: Stage, tokens: Tokens) -> list[Route]:
+def _open_routes(stage: Emulator, tokens: Tokens) -> list[Route]:
     """Serve what needs no credentials."""
 
     async def about(request: Request) -> Response:

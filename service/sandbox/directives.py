@@ -39,7 +39,7 @@ _STATUS: Final = re.compile(
 _MAX_COPIES: Final = 100
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class ForcedError(msgspec.Struct, frozen=True):
     """Answer *status* so many *times* (always, if None), with Retry-After *after* seconds."""
 
     status: int
@@ -47,7 +47,7 @@ class Refusal(msgspec.Struct, frozen=True):
     after: int | None = None
 
 
-class Magic(msgspec.Struct, frozen=True, kw_only=True):
+class Directives(msgspec.Struct, frozen=True, kw_only=True):
     """The words of one prompt; *slow* in seconds, *copies* of the last callback."""
 
     fail: bool = False
@@ -63,17 +63,17 @@ class Magic(msgspec.Struct, frozen=True, kw_only=True):
     hang: bool = False
     slow: float = 0.0
     copies: int = 1
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[ForcedError, ...] = ()
 
 
-def read(text: str) -> Magic:
+def read(text: str) -> Directives:
     """Read the magic words of *text*, in any case; other brackets mean nothing."""
     lowered = text.lower()
     words = {m["name"]: m["number"] for m in _WORD.finditer(lowered)}
     switches = _SWITCHES & {name for name, number in words.items() if number is None}
     if "wrapped" in switches:
         switches -= {"flat"}
-    return Magic(
+    return Directives(
         slow=float(words["slow"] or 5) if "slow" in words else 0.0,
         copies=min(int(float(words["dup"] or 2)), _MAX_COPIES) if "dup" in words else 1,
         refusals=tuple(_refusals(lowered)),
@@ -81,7 +81,7 @@ def read(text: str) -> Magic:
     )
 
 
-def due_refusal(magic: Magic, refused: int) -> Refusal | None:
+def due_refusal(magic: Directives, refused: int) -> ForcedError | None:
     """Choose the refusal of a submit that was *refused* so many times before, or None."""
     for refusal in magic.refusals:
         if refusal.times is None or refused < refusal.times:
@@ -90,10 +90,10 @@ def due_refusal(magic: Magic, refused: int) -> Refusal | None:
     return None
 
 
-def _refusals(text: str) -> Iterator[Refusal]:
+def _refusals(text: str) -> Iterator[ForcedError]:
     for match in _STATUS.finditer(text):
         status = int(match["status"])
         if status in _PASSING | _LASTING:
             default = 1 if status in _PASSING else None
             times = int(match["times"]) if match["times"] else default
-            yield Refusal(status, times, int(match["after"]) if match["after"] else None)
+            yield ForcedError(status, times, int(match["after"]) if match["after"] else None)

@@ -7,9 +7,9 @@ from typing import Final
 
 from starlette.requests import Request
 
-from service.sandbox.ledger import Task, Tasks
-from service.sandbox.scenario import Callback, Script
-from service.sandbox.sender import Sender, open_client
+from service.sandbox.ledger import LedgerTask, TaskLedger
+from service.sandbox.scenario import Callback, Scenario
+from service.sandbox.sender import CallbackSender, open_client
 
 EARLY_SECONDS: Final = 5.0
 HANG_SECONDS: Final = 120.0
@@ -17,19 +17,19 @@ HANG_SECONDS: Final = 120.0
 Playing = asyncio.Task[None]
 
 
-class Stage:
+class Emulator:
     """What all providers share; open it around everything else."""
 
     def __init__(self, pace: float) -> None:
-        self.tasks = Tasks()
+        self.tasks = TaskLedger()
         self._pace = pace
         self._playing: set[Playing] = set()
-        self._sender: Sender | None = None
+        self._sender: CallbackSender | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         async with open_client() as client:
-            self._sender = Sender(client, self._pace)
+            self._sender = CallbackSender(client, self._pace)
             try:
                 yield
             finally:
@@ -40,7 +40,7 @@ class Stage:
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self._pace)
 
-    def play(self, task: Task, script: Script, waits: Sequence[float]) -> Playing:
+    def play(self, task: LedgerTask, script: Scenario, waits: Sequence[float]) -> Playing:
         """Begin *task* now; done when it has ended and its last callback was sent."""
         self.tasks.add(task)
         playing = asyncio.create_task(self._play(task, script, waits))
@@ -48,7 +48,7 @@ class Stage:
         playing.add_done_callback(self._playing.discard)
         return playing
 
-    async def _play(self, task: Task, script: Script, waits: Sequence[float]) -> None:
+    async def _play(self, task: LedgerTask, script: Scenario, waits: Sequence[float]) -> None:
         # A deaf receiver must not hold up the task itself, nor may callbacks overtake each other.
         outbox: asyncio.Queue[Callback | None] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
@@ -63,7 +63,7 @@ class Stage:
             outbox.put_nowait(None)
 
     async def _post_all(
-        self, task: Task, outbox: asyncio.Queue[Callback | None], waits: Sequence[float]
+        self, task: LedgerTask, outbox: asyncio.Queue[Callback | None], waits: Sequence[float]
     ) -> None:
         sender = self._sender
         while sender is not None and (callback := await outbox.get()) is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.sandbox.directives import Magic, Refusal, due_refusal
+from service.sandbox.directives import Directives, ForcedError, due_refusal
 
 LIMIT: Final = 10_000
 
@@ -22,7 +22,7 @@ class CallbackTry(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
 
 
-class Task(msgspec.Struct, kw_only=True, eq=False):
+class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
     """One accepted task, alive: *state* is what the provider's own status call would show now."""
 
     provider: str
@@ -30,7 +30,7 @@ class Task(msgspec.Struct, kw_only=True, eq=False):
     operation: str
     prompt: str
     at: int
-    magic: Magic
+    magic: Directives
     request: Json
     ref: str | None = None
     reply_url: str | None = None
@@ -55,40 +55,40 @@ class Task(msgspec.Struct, kw_only=True, eq=False):
         }
 
 
-class Tasks:
+class TaskLedger:
     """The accepted tasks, the newest *limit* of them, and the count of requests and refusals."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.requests: Counter[str] = Counter()
         self._limit = limit
-        self._all: dict[tuple[str, str], Task] = {}
-        self._running: dict[tuple[str, str], Task] = {}
+        self._all: dict[tuple[str, str], LedgerTask] = {}
+        self._running: dict[tuple[str, str], LedgerTask] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
 
-    def add(self, task: Task) -> None:
+    def add(self, task: LedgerTask) -> None:
         self._all[task.provider, task.id] = task
         self._running[task.provider, task.id] = task
         while len(self._all) > self._limit:
             del self._all[next(iter(self._all))]
 
-    def find(self, provider: str, task_id: str) -> Task | None:
+    def find(self, provider: str, task_id: str) -> LedgerTask | None:
         return self._all.get((provider, task_id))
 
-    def end(self, task: Task) -> None:
+    def end(self, task: LedgerTask) -> None:
         task.ended = True
         self.release(task)
 
-    def release(self, task: Task) -> None:
+    def release(self, task: LedgerTask) -> None:
         """Give back the slot that *task* held at its account."""
         self._running.pop((task.provider, task.id), None)
 
-    def running(self, provider: str) -> list[Task]:
+    def running(self, provider: str) -> list[LedgerTask]:
         return [task for (name, _), task in self._running.items() if name == provider]
 
-    def newest(self, provider: str) -> list[Task]:
+    def newest(self, provider: str) -> list[LedgerTask]:
         return [task for (name, _), task in reversed(self._all.items()) if name == provider]
 
-    def refuse(self, provider: str, key: str, magic: Magic) -> Refusal | None:
+    def refuse(self, provider: str, key: str, magic: Directives) -> ForcedError | None:
         """Say whether the submit known by *key* is to be refused now, and count it if so."""
         refusal = due_refusal(magic, self._refused[provider, key]) if magic.refusals else None
         if refusal is not None:

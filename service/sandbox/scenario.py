@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from service.sandbox.directives import Magic
+from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
 
 END: Final = "end"
@@ -26,10 +26,10 @@ class Step(msgspec.Struct, frozen=True):
     callbacks: tuple[Callback, ...] = ()
 
 
-Script = tuple[Step, ...]
+Scenario = tuple[Step, ...]
 
 
-def bend(script: Script, magic: Magic, forgery: Json) -> Script:
+def apply_directives(script: Scenario, magic: Directives, forgery: Json) -> Scenario:
     """Play tricks on a plain script; *forgery* is the false success of `[forged]`."""
     script = _slowed(_repeated(script, magic.copies), magic.slow)
     if magic.shuffle:
@@ -43,25 +43,25 @@ def bend(script: Script, magic: Magic, forgery: Json) -> Script:
     return script
 
 
-def _slowed(script: Script, seconds: float) -> Script:
+def _slowed(script: Scenario, seconds: float) -> Scenario:
     last = script[-1]
     return (*script[:-1], msgspec.structs.replace(last, after=last.after + seconds))
 
 
-def _repeated(script: Script, copies: int) -> Script:
+def _repeated(script: Scenario, copies: int) -> Scenario:
     last = script[-1]
     callbacks = last.callbacks[:-1] + last.callbacks[-1:] * copies
     return (*script[:-1], msgspec.structs.replace(last, callbacks=callbacks))
 
 
-def _shuffled(script: Script) -> Script:
+def _shuffled(script: Scenario) -> Scenario:
     """Hold everything back until the end, then tell it backwards."""
     told = [callback for step in script for callback in step.callbacks]
     silent = [msgspec.structs.replace(step, callbacks=()) for step in script]
     return (*silent[:-1], msgspec.structs.replace(silent[-1], callbacks=tuple(reversed(told))))
 
 
-def _forged(script: Script, forgery: Json) -> Script:
+def _forged(script: Scenario, forgery: Json) -> Scenario:
     last = script[-1]
     callbacks = (Callback(forgery, FORGED), *last.callbacks)
     return (*script[:-1], msgspec.structs.replace(last, callbacks=callbacks))

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.sandbox.ledger import CallbackTry, Json, Task, now
+from service.sandbox.ledger import CallbackTry, Json, LedgerTask, now
 from service.sandbox.scenario import FORGED, Callback
 
 # Runware documents 250 ms, doubled up to 8 s; useapi.net documents nothing, so this is a guess.
@@ -31,14 +31,14 @@ def open_client() -> httpx.AsyncClient:
     )
 
 
-class Sender:
+class CallbackSender:
     """Sends callbacks through *client*; the *waits* between tries are scaled by *pace*."""
 
     def __init__(self, client: httpx.AsyncClient, pace: float) -> None:
         self._client = client
         self._pace = pace
 
-    async def send(self, task: Task, callback: Callback, waits: Sequence[float]) -> None:
+    async def send(self, task: LedgerTask, callback: Callback, waits: Sequence[float]) -> None:
         """Deliver *callback*, unless nobody asked for it or *task* is no longer tracked."""
         if task.reply_url is None:
             return
@@ -50,7 +50,7 @@ class Sender:
                 return
             await asyncio.sleep(wait * self._pace)
 
-    async def _try(self, task: Task, url: str, callback: Callback) -> bool:
+    async def _try(self, task: LedgerTask, url: str, callback: Callback) -> bool:
         status_code = await self._post(url, callback.body)
         task.callbacks.append(
             CallbackTry(at=rfc3339(now()), status_code=status_code, kind=callback.kind)

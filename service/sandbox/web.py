@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox.ledger import Tasks
+from service.sandbox.ledger import TaskLedger
 
 Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Request], Response | None]
@@ -44,7 +44,7 @@ def holds(request: Request, token: str) -> bool:
     return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 
 
-def route(tasks: Tasks, method: str, path: str, handler: Handler, guard: Guard) -> list[Route]:
+def route(tasks: TaskLedger, method: str, path: str, handler: Handler, guard: Guard) -> list[Route]:
     """Serve *path* with and without a trailing slash; *guard* may refuse before *handler*."""
 
     async def endpoint(request: Request) -> Response:

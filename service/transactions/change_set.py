@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from service.domain.callbacks import Callback
-from service.domain.deliveries.circuit_breaker import Health
-from service.domain.deliveries.delivery import Delivery, Parcel
+from service.domain.deliveries.circuit_breaker import ReceiverHealth
+from service.domain.deliveries.delivery import Delivery, DeliveryTask
 from service.domain.events import Event
 from service.domain.jobs.job import Job
 from service.domain.subscriptions.subscription import Subscription
 
 
-class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class RawResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's answer to a submission, raw."""
 
     ref: str
@@ -21,7 +21,7 @@ class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True):
+class AccountHold(msgspec.Struct, frozen=True, kw_only=True):
     """An account is left alone *until* then; unless *strict*, only until one of its jobs ends.
 
     *paused_for* says why its provider refuses it: then one job at a time is tried after that.
@@ -41,7 +41,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class CallbackResolution(msgspec.Struct, frozen=True, kw_only=True):
     """How the callbacks of a job that contradicted it were settled, in words."""
 
     job_id: str
@@ -56,7 +56,7 @@ class CheckLease(msgspec.Struct, frozen=True, kw_only=True):
     lease_until: int
 
 
-class Superseding(msgspec.Struct, frozen=True, kw_only=True):
+class SupersedeRange(msgspec.Struct, frozen=True, kw_only=True):
     """What a subscription was owed of a job before *sequence* and has not been sent is outdated."""
 
     job_id: str
@@ -65,7 +65,7 @@ class Superseding(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-class Changes(msgspec.Struct, kw_only=True):
+class ChangeSet(msgspec.Struct, kw_only=True):
     """What one transaction writes; *jobs* by id, as they stand at its end.
 
     *superseding* ends what lies in the store, *superseded* what waits in this process under a
@@ -75,19 +75,19 @@ class Changes(msgspec.Struct, kw_only=True):
     jobs: dict[str, Job] = {}
     callbacks: list[Callback] = []
     events: list[Event] = []
-    parcels: list[Parcel] = []
-    answers: list[RawAnswer] = []
-    holds: dict[str, Hold] = {}
-    resumed: set[str] = set()
+    delivery_tasks: list[DeliveryTask] = []
+    responses: list[RawResponse] = []
+    holds: dict[str, AccountHold] = {}
+    resumed_accounts: set[str] = set()
     submissions: list[Submission] = []
-    rejudged: list[Callback] = []
-    settled: list[Settled] = []
-    checked: list[CheckLease] = []
-    superseding: list[Superseding] = []
+    reassessed: list[Callback] = []
+    resolutions: list[CallbackResolution] = []
+    finished_checks: list[CheckLease] = []
+    supersede_ranges: list[SupersedeRange] = []
     superseded: list[Delivery] = []
-    health: dict[str, Health | None] = {}
+    health: dict[str, ReceiverHealth | None] = {}
     subscriptions: dict[str, Subscription] = {}
-    repeated: set[str] = set()
+    repeated_callbacks: set[str] = set()
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +101,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     jobs: Mapping[str, Job]
-    standing: Mapping[str, Sequence[Subscription]]
-    replies: Mapping[str, Subscription] = {}
-    owed: Mapping[tuple[str, str], int] = {}
-    paused: frozenset[str] = frozenset()
+    permanent: Mapping[str, Sequence[Subscription]]
+    per_job: Mapping[str, Subscription] = {}
+    pending: Mapping[tuple[str, str], int] = {}
+    paused_accounts: frozenset[str] = frozenset()
     receivers: Mapping[str, Subscription] = {}
-    health: Mapping[str, Health] = {}
+    health: Mapping[str, ReceiverHealth] = {}
 
 
-Decide = Callable[[Snapshot], Changes]
+Decide = Callable[[Snapshot], ChangeSet]
 """Turns what was read into what is written; it runs inside the transaction, so no I/O in it."""

@@ -6,7 +6,7 @@ from typing import Final
 from service.domain.jobs.job import Job, Status
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Operation
-from service.transactions.change_set import Changes
+from service.transactions.change_set import ChangeSet
 
 KEPT: Final = 200
 ENOUGH: Final = 20
@@ -15,7 +15,7 @@ ROOM: Final = 4
 SHORTEST_SECONDS: Final = 300
 
 
-class Durations:
+class DeadlineEstimator:
     """The last durations of each operation, as this process saw its jobs succeed."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Durations:
             lambda: deque(maxlen=KEPT)
         )
 
-    def committed(self, changes: Changes) -> None:
+    def on_commit(self, changes: ChangeSet) -> None:
         for job in changes.jobs.values():
             if job.status is Status.SUCCEEDED and job.submitted_at and job.finished_at:
                 self._took[_name(job)].append(job.finished_at - job.submitted_at)

@@ -7,7 +7,7 @@ import msgspec
 from service.domain.jobs.job import Job
 
 
-class Queue(msgspec.Struct, frozen=True, kw_only=True):
+class AccountQueue(msgspec.Struct, frozen=True, kw_only=True):
     """What waits at one account: its next jobs, oldest first, and the slots in use.
 
     *slots* is how many a busy provider still leaves us; None when it has not complained. While it
@@ -22,12 +22,12 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Sequence[Job]
 
 
-def admit(queues: Sequence[Queue], limits: Mapping[str, int]) -> list[Job]:
+def admit(queues: Sequence[AccountQueue], limits: Mapping[str, int]) -> list[Job]:
     """Choose the jobs to send; *limits* are the slots of an account, by provider."""
     return [job for queue in queues for job in _of(queue, limits)]
 
 
-def _of(queue: Queue, limits: Mapping[str, int]) -> list[Job]:
+def _of(queue: AccountQueue, limits: Mapping[str, int]) -> list[Job]:
     """A job that wants fewer neighbours (useapi's maxJobs) holds up those behind it, in turn.
 
     An account that was refused is tried with one job, whatever is still under way there.
@@ -42,6 +42,6 @@ def _of(queue: Queue, limits: Mapping[str, int]) -> list[Job]:
     return chosen
 
 
-def _slots(queue: Queue, job: Job, limits: Mapping[str, int]) -> int:
+def _slots(queue: AccountQueue, job: Job, limits: Mapping[str, int]) -> int:
     slots = min(limits[job.provider], job.max_jobs or limits[job.provider])
     return slots if queue.slots is None else min(slots, queue.slots)

@@ -7,20 +7,25 @@ from typing import Protocol
 import msgspec
 
 from service.domain.callbacks import Callback
-from service.domain.deliveries.circuit_breaker import Health
-from service.domain.deliveries.delivery import DeadLetters, Delivery, Owed, Parcel
+from service.domain.deliveries.circuit_breaker import ReceiverHealth
+from service.domain.deliveries.delivery import (
+    BacklogStats,
+    DeadLetterSummary,
+    Delivery,
+    DeliveryTask,
+)
 from service.domain.deliveries.recovery import Recovery
-from service.domain.deliveries.retry_policy import Outcome, Settlement
+from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
 from service.domain.events import Event
 from service.domain.jobs.job import Job
-from service.domain.primitives.ids import Mint
-from service.domain.security.api_keys import Key
+from service.domain.primitives.ids import IdFactory
+from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Changes, CheckLease, Decide
-from service.transactions.slots import Queue
+from service.transactions.change_set import ChangeSet, CheckLease, Decide
+from service.transactions.slots import AccountQueue
 
 
-class Paused(msgspec.Struct, frozen=True, kw_only=True):
+class PausedAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account that its provider refuses, since *paused_at*, in the provider's words."""
 
     account: str
@@ -36,7 +41,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
     job: Job
     input: bytes
-    reply: Subscription | None = None
+    reply_subscription: Subscription | None = None
     task_uuid: str | None = None
 
 
@@ -47,7 +52,7 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a courier asks for: up to *limit* parcels, until *lease_until*.
 
     It has parcels of the subscriptions *kept* in hand, and enough of those that are *full*; those
@@ -57,15 +62,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     lease_until: int
     limit: int
-    kept: Sequence[str] = ()
+    queued_for: Sequence[str] = ()
     full: Sequence[str] = ()
-    turns: Mapping[str, int] = {}
+    next_sends: Mapping[str, int] = {}
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class ClaimResult(msgspec.Struct, frozen=True):
     """Parcels under a lease; *more*: it is worth asking again at once."""
 
-    parcels: Sequence[Parcel]
+    tasks: Sequence[DeliveryTask]
     more: bool
 
 
@@ -76,7 +81,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-class Topic(StrEnum):
+class ChangeTopic(StrEnum):
     """What another process may have changed, so that we look."""
 
     EVENTS = "events"
@@ -85,7 +90,7 @@ class Topic(StrEnum):
     SUBSCRIPTIONS = "subscriptions"
 
 
-Heard = Callable[[frozenset[Topic]], None]
+Heard = Callable[[frozenset[ChangeTopic]], None]
 
 
 class Store(Protocol):
@@ -103,16 +108,16 @@ class Store(Protocol):
 
     async def add_jobs(
         self, new: Sequence[NewJob], key: Idempotency | None, decide: Decide
-    ) -> tuple[list[Job], Changes | None]: ...
+    ) -> tuple[list[Job], ChangeSet | None]: ...
     async def change(
         self, refs: Sequence[str], decide: Decide, *, accounts: bool = False
-    ) -> Changes: ...
+    ) -> ChangeSet: ...
     async def claim_jobs(
-        self, at: int, choose: Callable[[Sequence[Queue]], Sequence[Job]]
+        self, at: int, choose: Callable[[Sequence[AccountQueue]], Sequence[Job]]
     ) -> list[Job]: ...
     async def jobs_in_doubt(self, at: int, lease_until: int) -> list[Job]: ...
     async def claim_checks(self, at: int, lease_until: int, limit: int) -> list[CheckLease]: ...
-    async def paused(self) -> list[Paused]: ...
+    async def paused(self) -> list[PausedAccount]: ...
     async def next_job_due(self, at: int) -> int | None: ...
     async def next_check(self, at: int) -> int | None: ...
     async def ended_among(self, job_ids: Sequence[str]) -> list[str]: ...
@@ -147,36 +152,36 @@ class Store(Protocol):
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Subscription]: ...
 
-    async def claim_deliveries(self, wanted: Claim) -> Claimed: ...
-    async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes: ...
-    async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]: ...
+    async def claim_deliveries(self, wanted: ClaimRequest) -> ClaimResult: ...
+    async def settle(self, updates: Sequence[DeliveryUpdate], decide: Decide) -> ChangeSet: ...
+    async def health(self, subscription_ids: Sequence[str]) -> dict[str, ReceiverHealth]: ...
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None: ...
     async def next_delivery_due(self) -> int | None: ...
     async def delivery(
         self, tenant: str, delivery_id: str
-    ) -> tuple[Delivery, list[tuple[int, Outcome]]]: ...
+    ) -> tuple[Delivery, list[tuple[int, AttemptResult]]]: ...
     async def deliveries(
         self, tenant: str, wanted: Mapping[str, str], page: Page
     ) -> list[Delivery]: ...
-    async def dead_letters(self, tenant: str) -> list[DeadLetters]: ...
+    async def dead_letters(self, tenant: str) -> list[DeadLetterSummary]: ...
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery: ...
 
     async def add_recovery(self, recovery: Recovery) -> Recovery: ...
     async def recovery(self, tenant: str, recovery_id: str) -> Recovery: ...
     async def recoveries(self, tenant: str, page: Page) -> list[Recovery]: ...
     async def cancel_recovery(self, tenant: str, recovery_id: str, at: int) -> Recovery: ...
-    async def recover_step(self, at: int, lease_until: int, mint: Mint) -> Recovery | None: ...
+    async def recover_step(self, at: int, lease_until: int, mint: IdFactory) -> Recovery | None: ...
     async def resend(
         self, tenant: str, event_id: str, to: Subscription, delivery: str, at: int
     ) -> Delivery: ...
     async def reply_subscription(self, reply: Subscription) -> Subscription: ...
 
     async def forget(self, before: int, limit: int, after: str) -> tuple[int, str]: ...
-    async def owed(self) -> Owed: ...
+    async def owed(self) -> BacklogStats: ...
 
-    async def put_key(self, key: Key) -> None: ...
-    async def key_by_hash(self, key_hash: str) -> Key | None: ...
-    async def keys(self, page: Page) -> list[Key]: ...
+    async def put_key(self, key: ApiKey) -> None: ...
+    async def key_by_hash(self, key_hash: str) -> ApiKey | None: ...
+    async def keys(self, page: Page) -> list[ApiKey]: ...
     async def delete_key(self, key_id: str) -> None: ...
     async def key_exists(self, key_id: str) -> bool: ...
     async def has_keys(self) -> bool: ...

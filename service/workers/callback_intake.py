@@ -8,23 +8,23 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from service.domain.callbacks import KEPT_UNREADABLE, Callback, Judgement, Verdict, judge
+from service.domain.callbacks import UNREADABLE_BYTES_KEPT, Assessment, Callback, Verdict, assess
 from service.domain.jobs.job import Job, Report
-from service.domain.jobs.state_machine import doubted
+from service.domain.jobs.state_machine import schedule_reconcile
 from service.domain.primitives.errors import Conflict
-from service.domain.primitives.json_input import Unreadable
+from service.domain.primitives.json_input import UnreadableJson
 from service.providers.protocol import Provider
-from service.runtime.group_commit import Batches
+from service.runtime.group_commit import GroupCommitter
 from service.runtime.observability.metrics import count_callback
 from service.runtime.tasks import in_thread_if_large
-from service.transactions.unit_of_work import Mover, Moves
+from service.transactions.unit_of_work import Transactions, UnitOfWork
 
 GROUP: Final = 128
 Read = Callable[[str, bytes], Sequence[Report] | None]
 log = structlog.get_logger()
 
 
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+class VerifiedCallback(msgspec.Struct, frozen=True, kw_only=True):
     """An authentic callback as it came in; *reports* None when its body cannot be read."""
 
     provider: str
@@ -34,7 +34,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     reports: Sequence[Report] | None
 
 
-class Judged(msgspec.Struct, frozen=True):
+class IntakeResult(msgspec.Struct, frozen=True):
     """What became of a callback; no *job_id* when its job is no longer kept."""
 
     verdict: Verdict
@@ -42,18 +42,20 @@ class Judged(msgspec.Struct, frozen=True):
     job_id: str | None = None
 
 
-class Intake:
+class CallbackIntake:
     """Receives callbacks whose signature has been verified."""
 
-    def __init__(self, mover: Mover, providers: Mapping[str, Provider], *, reconcile: bool) -> None:
-        self._mover, self._providers, self._reconcile = mover, providers, reconcile
-        self._batches = Batches(self._commit, GROUP)
+    def __init__(
+        self, transactions: Transactions, providers: Mapping[str, Provider], *, reconcile: bool
+    ) -> None:
+        self._transactions, self._providers, self._reconcile = transactions, providers, reconcile
+        self._batches = GroupCommitter(self._commit, GROUP)
         self.run = self._batches.run
 
-    async def receive(self, provider: str, ref: str, body: bytes) -> Judged:
+    async def receive(self, provider: str, ref: str, body: bytes) -> IntakeResult:
         """Judge one callback; when this returns, all that follows from it is on disk."""
-        arrival = await self._arrival(provider, ref, body)
-        judged = await self._batches.put(arrival)
+        verified = await self._verified(provider, ref, body)
+        judged = await self._batches.put(verified)
         count_callback(provider, judged.verdict)
         log.info(
             "callback.received",
@@ -67,65 +69,65 @@ class Intake:
 
     async def replay(self, callback: Callback) -> Callback:
         """Judge a stored callback again and let it move its job now."""
-        if len(callback.body) >= KEPT_UNREADABLE and callback.verdict is Verdict.UNREADABLE:
+        if len(callback.body) >= UNREADABLE_BYTES_KEPT and callback.verdict is Verdict.UNREADABLE:
             raise Conflict("Only the first 64 KiB of it were kept: that is not the whole callback.")
-        arrival = await self._arrival(callback.provider, callback.ref, callback.body)
+        verified = await self._verified(callback.provider, callback.ref, callback.body)
         judged = [callback]
 
-        def act(moves: Moves) -> None:
-            job = moves.job(callback.ref)
+        def act(uow: UnitOfWork) -> None:
+            job = uow.job(callback.ref)
             if job is not None:
-                judgement = self._judge(job, arrival, moves)
-                judged[0] = _judged_again(callback, judgement)
-                moves.changes.rejudged.append(judged[0])
+                assessment = self._judge(job, verified, uow)
+                judged[0] = _judged_again(callback, assessment)
+                uow.changes.reassessed.append(judged[0])
 
-        await self._mover.change([callback.ref], act)
+        await self._transactions.change([callback.ref], act)
         return judged[0]
 
-    async def _arrival(self, provider: str, ref: str, body: bytes) -> Arrival:
-        return await in_thread_if_large(len(body), _arrival, provider, ref, body, self._read)
+    async def _verified(self, provider: str, ref: str, body: bytes) -> VerifiedCallback:
+        return await in_thread_if_large(len(body), _verified, provider, ref, body, self._read)
 
     def _may_ask(self, job: Job) -> bool:
-        return self._reconcile and self._providers[job.provider].look_up(job, 0) is not None
+        return self._reconcile and self._providers[job.provider].lookup(job, 0) is not None
 
     def _read(self, provider: str, body: bytes) -> Sequence[Report] | None:
         try:
             return self._providers[provider].read_callback(body)
-        except Unreadable:
+        except UnreadableJson:
             return None
 
-    async def _commit(self, group: Sequence[Arrival]) -> Sequence[Judged]:
-        judged: list[Judged] = []
+    async def _commit(self, group: Sequence[VerifiedCallback]) -> Sequence[IntakeResult]:
+        judged: list[IntakeResult] = []
 
-        def act(moves: Moves) -> None:
-            judged[:] = [self._take_in(arrival, moves) for arrival in group]
+        def act(uow: UnitOfWork) -> None:
+            judged[:] = [self._take_in(verified, uow) for verified in group]
 
-        changes = await self._mover.change([arrival.ref for arrival in group], act)
-        if changes.repeated:
-            judged = [_corrected(one, changes.repeated) for one in judged]
+        changes = await self._transactions.change([verified.ref for verified in group], act)
+        if changes.repeated_callbacks:
+            judged = [_corrected(one, changes.repeated_callbacks) for one in judged]
         return judged
 
-    def _take_in(self, arrival: Arrival, moves: Moves) -> Judged:
+    def _take_in(self, verified: VerifiedCallback, uow: UnitOfWork) -> IntakeResult:
         """Judge one callback and move its job; one for a job no longer kept is merely late."""
-        job = moves.job(arrival.ref)
+        job = uow.job(verified.ref)
         if job is None:
-            return Judged(Verdict.LATE)
-        judgement = self._judge(job, arrival, moves)
-        callback = _callback(arrival, job, judgement, moves)
-        moves.changes.callbacks.append(callback)
-        return Judged(judgement.verdict, callback.id, job.id)
+            return IntakeResult(Verdict.LATE)
+        assessment = self._judge(job, verified, uow)
+        callback = _callback(verified, job, assessment, uow)
+        uow.changes.callbacks.append(callback)
+        return IntakeResult(assessment.verdict, callback.id, job.id)
 
-    def _judge(self, job: Job, arrival: Arrival, moves: Moves) -> Judgement:
-        judgement = judge(job, arrival.ref, arrival.reports, moves.at, self._may_ask)
-        for after in judgement.steps:
-            job = moves.follow(job, after)
-        if judgement.doubt:
-            moves.keep(doubted(job, judgement.doubt, moves.at))
-        return judgement
+    def _judge(self, job: Job, verified: VerifiedCallback, uow: UnitOfWork) -> Assessment:
+        assessment = assess(job, verified.ref, verified.reports, uow.at, self._may_ask)
+        for after in assessment.steps:
+            job = uow.transition_step(job, after)
+        if assessment.reconcile_reason:
+            uow.save_silently(schedule_reconcile(job, assessment.reconcile_reason, uow.at))
+        return assessment
 
 
-def _arrival(provider: str, ref: str, body: bytes, read: Read) -> Arrival:
-    return Arrival(
+def _verified(provider: str, ref: str, body: bytes, read: Read) -> VerifiedCallback:
+    return VerifiedCallback(
         provider=provider,
         ref=ref,
         body=body,
@@ -134,33 +136,35 @@ def _arrival(provider: str, ref: str, body: bytes, read: Read) -> Arrival:
     )
 
 
-def _judged_again(callback: Callback, judgement: Judgement) -> Callback:
+def _judged_again(callback: Callback, assessment: Assessment) -> Callback:
     return replace(
         callback,
-        verdict=judgement.verdict,
-        doubt=judgement.doubt,
+        verdict=assessment.verdict,
+        doubt=assessment.reconcile_reason,
         settled_at=None,
         settlement=None,
     )
 
 
-def _callback(arrival: Arrival, job: Job, judgement: Judgement, moves: Moves) -> Callback:
-    readable = judgement.verdict is not Verdict.UNREADABLE
+def _callback(
+    verified: VerifiedCallback, job: Job, assessment: Assessment, uow: UnitOfWork
+) -> Callback:
+    readable = assessment.verdict is not Verdict.UNREADABLE
     return Callback(
-        id=moves.new_id("cb"),
+        id=uow.new_id("cb"),
         tenant=job.tenant,
         job_id=job.id,
-        provider=arrival.provider,
-        ref=arrival.ref,
-        verdict=judgement.verdict,
-        doubt=judgement.doubt,
-        digest=arrival.digest,
-        body=arrival.body if readable else arrival.body[:KEPT_UNREADABLE],
-        received_at=moves.at,
+        provider=verified.provider,
+        ref=verified.ref,
+        verdict=assessment.verdict,
+        doubt=assessment.reconcile_reason,
+        digest=verified.digest,
+        body=verified.body if readable else verified.body[:UNREADABLE_BYTES_KEPT],
+        received_at=uow.at,
     )
 
 
-def _corrected(judged: Judged, repeated: set[str]) -> Judged:
+def _corrected(judged: IntakeResult, repeated: set[str]) -> IntakeResult:
     """The store knows which bytes it had; an unreadable callback stays what it is."""
     if judged.callback_id not in repeated or judged.verdict is Verdict.UNREADABLE:
         return judged

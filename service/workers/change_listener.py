@@ -6,24 +6,29 @@ from typing import Final
 
 from service.domain.primitives.errors import Unavailable
 from service.runtime.open_streams import OpenStreams
-from service.runtime.wakeups import Feed, Nudge
-from service.transactions.store_protocols import Store, Topic
+from service.runtime.wakeups import WakeupEvent, Wakeups
+from service.transactions.store_protocols import ChangeTopic, Store
 
 LOOK_SECONDS: Final = 1.0
 
 
-class Ears:
+class ChangeListener:
     """Wakes who is concerned; looks at the log once a second, because a hint may be lost."""
 
     def __init__(
         self,
         store: Store,
-        feed: Feed,
+        wakeups: Wakeups,
         streams: OpenStreams,
-        concerned: Mapping[Topic, Callable[[], None]],
+        concerned: Mapping[ChangeTopic, Callable[[], None]],
     ) -> None:
-        self._store, self._feed, self._streams, self._concerned = store, feed, streams, concerned
-        self._committed, self._ended = Nudge(), asyncio.Event()
+        self._store, self._wakeups, self._streams, self._concerned = (
+            store,
+            wakeups,
+            streams,
+            concerned,
+        )
+        self._committed, self._ended = WakeupEvent(), asyncio.Event()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as ears:
@@ -31,18 +36,18 @@ class Ears:
             ears.create_task(self._watch())
             ears.create_task(self._ring())
 
-    def _heard(self, topics: frozenset[Topic]) -> None:
+    def _heard(self, topics: frozenset[ChangeTopic]) -> None:
         for topic in topics & self._concerned.keys():
             self._concerned[topic]()
-        if Topic.EVENTS in topics:
-            self._committed.give()
+        if ChangeTopic.EVENTS in topics:
+            self._committed.set()
             self._ended.set()
 
     async def _watch(self) -> None:
         """One look for all streams of this process; couriers and submitters look by themselves."""
         known: int | None = None
         while True:
-            self._committed.forget()
+            self._committed.clear()
             try:
                 known = await self._look(known)
             except Unavailable:
@@ -54,15 +59,15 @@ class Ears:
 
         It is None while nobody here follows or waits: then the log is not read at all.
         """
-        if not self._streams.tenants and not self._feed.awaited:
+        if not self._streams.tenants and not self._wakeups.awaited_jobs:
             return None
         if known is None:
             known = await self._store.last_seq()
-            self._feed.wake(self._streams.tenants)
+            self._wakeups.wake_tenants(self._streams.tenants)
             self._ended.set()
         elif found := await self._store.tenants_after(known):
             known = max(found.values())
-            self._feed.wake(found)
+            self._wakeups.wake_tenants(found)
             self._ended.set()
         return known
 
@@ -71,9 +76,11 @@ class Ears:
         while True:
             await self._ended.wait()
             self._ended.clear()
-            if self._feed.awaited:
+            if self._wakeups.awaited_jobs:
                 try:
-                    self._feed.ring(await self._store.ended_among(list(self._feed.awaited)))
+                    self._wakeups.jobs_ended(
+                        await self._store.ended_among(list(self._wakeups.awaited_jobs))
+                    )
                 except Unavailable:
                     await asyncio.sleep(LOOK_SECONDS)
                     self._ended.set()

@@ -17,7 +17,7 @@ IDLE_SECONDS: Final = 600.0
 log = structlog.get_logger()
 
 
-class Retention:
+class Pruner:
     """Forgets jobs, and all that belongs to them, *days* after they were made."""
 
     def __init__(self, store: Store, clock: Clock, days: int) -> None:

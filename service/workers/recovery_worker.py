@@ -6,10 +6,10 @@ from typing import Final
 import structlog
 
 from service.domain.primitives.errors import Unavailable
-from service.domain.primitives.ids import Mint
+from service.domain.primitives.ids import IdFactory
 from service.domain.primitives.timestamps import SECOND
 from service.runtime.clock import Clock
-from service.runtime.wakeups import Nudge
+from service.runtime.wakeups import WakeupEvent
 from service.transactions.store_protocols import Store
 
 IDLE_SECONDS: Final = 2.0
@@ -21,20 +21,20 @@ class RecoveryWorker:
     """Takes steps of whatever recovery is running; after a crash it goes on where it was."""
 
     def __init__(
-        self, store: Store, clock: Clock, mint: Mint, recovered: Callable[[], None]
+        self, store: Store, clock: Clock, mint: IdFactory, recovered: Callable[[], None]
     ) -> None:
         self._store, self._clock, self._mint, self._recovered = store, clock, mint, recovered
-        self._nudge = Nudge()
+        self._wakeup = WakeupEvent()
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Look soon: an recovery has been asked for."""
-        self._nudge.give()
+        self._wakeup.set()
 
     async def run(self) -> None:
         while True:
-            self._nudge.forget()
+            self._wakeup.clear()
             if not await self._step():
-                await self._nudge.wait(IDLE_SECONDS)
+                await self._wakeup.wait(IDLE_SECONDS)
 
     async def _step(self) -> bool:
         """Take one step; False when nothing is running."""

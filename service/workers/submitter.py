@@ -10,27 +10,36 @@ import msgspec
 import structlog
 
 from service.domain.jobs.job import Job, Status
-from service.domain.jobs.results import Code
+from service.domain.jobs.results import ErrorCode
 from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from service.providers.http_status import failed
-from service.providers.protocol import Answer, Busy, Call, Operation, Provider, Reply, Task, Unknown
-from service.runtime.clients.provider_client import Line
+from service.providers.protocol import (
+    Answer,
+    Call,
+    Inconclusive,
+    Operation,
+    Provider,
+    ProviderTask,
+    Reply,
+    RetryLater,
+)
+from service.runtime.clients.provider_client import ProviderChannel
 from service.runtime.observability.metrics import ANSWERS
-from service.runtime.tasks import GRACE_SECONDS, Hands, in_thread_if_large
-from service.runtime.wakeups import Nudge
-from service.transactions.change_set import Changes, RawAnswer
-from service.transactions.slots import Queue, admit
+from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
+from service.runtime.wakeups import WakeupEvent
+from service.transactions.change_set import ChangeSet, RawResponse
+from service.transactions.slots import AccountQueue, admit
 from service.transactions.store_protocols import Store
-from service.transactions.submit_outcome import Answered, is_refused, take_answer
-from service.transactions.unit_of_work import Mover, Moves
+from service.transactions.submit_outcome import SubmitResult, is_refused, take_answer
+from service.transactions.unit_of_work import Transactions, UnitOfWork
 
 IDLE_SECONDS: Final = 1.0
 LEASE_MARGIN: Final = 30 * SECOND
 _NOT_MADE: Final = failed(
-    Code.PROVIDER_ERROR,
+    ErrorCode.PROVIDER_ERROR,
     "The request to the provider could not be made: a fault of this service, which is in its log.",
     retryable=True,
 )
@@ -41,34 +50,43 @@ class Submitter:
     """Sends jobs for which there is a slot; a crash in between leaves doubt, not a second job."""
 
     def __init__(
-        self, store: Store, mover: Mover, lines: Mapping[str, Line], tokens: CallbackTokens
+        self,
+        store: Store,
+        transactions: Transactions,
+        channels: Mapping[str, ProviderChannel],
+        tokens: CallbackSigner,
     ) -> None:
-        self._store, self._mover, self._lines, self._tokens = store, mover, lines, tokens
-        self._limits = {name: line.max_jobs for name, line in lines.items()}
-        self._clock = mover.clock
-        self._nudge = Nudge()
-        self._sending = Hands()
+        self._store, self._transactions, self._channels, self._tokens = (
+            store,
+            transactions,
+            channels,
+            tokens,
+        )
+        self._limits = {name: channel.max_jobs for name, channel in channels.items()}
+        self._clock = transactions.clock
+        self._wakeup = WakeupEvent()
+        self._sending = TaskSet()
         self._waiting = True
         self._paused: set[str] = set()
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Look at the queues soon: something in them may have changed."""
-        self._nudge.give()
+        self._wakeup.set()
 
-    def committed(self, changes: Changes) -> None:
+    def on_commit(self, changes: ChangeSet) -> None:
         """Look at the queues soon if there is a new job, or a slot that somebody waits for."""
         for job in changes.jobs.values():
             if job.status is Status.QUEUED or (self._waiting and job.ended):
-                self.look()
+                self.wake()
                 return
 
     async def run(self) -> None:
         """Send until cancelled; then let what is under way end, for a few seconds at most."""
         try:
             while True:
-                self._nudge.forget()
+                self._wakeup.clear()
                 round_ = self._sending.spawn(self._round())
-                await self._nudge.wait(await asyncio.shield(round_))
+                await self._wakeup.wait(await asyncio.shield(round_))
         finally:
             await self._sending.finish(GRACE_SECONDS)
 
@@ -93,7 +111,7 @@ class Submitter:
         at = self._clock()
         await self._settle_doubts(at)
 
-        def choose(queues: Sequence[Queue]) -> list[Job]:
+        def choose(queues: Sequence[AccountQueue]) -> list[Job]:
             chosen = admit(queues, self._limits)
             self._waiting = any(queue.jobs for queue in queues)
             self._paused = {queue.account for queue in queues if queue.paused}
@@ -102,7 +120,7 @@ class Submitter:
         return await self._store.claim_jobs(at, choose)
 
     def _operation(self, job: Job) -> Operation:
-        operation = self._lines[job.provider].provider.operation(job.operation)
+        operation = self._channels[job.provider].provider.operation(job.operation)
         if operation is None:
             raise LookupError(f"{job.provider} no longer has an operation {job.operation}")
         return operation
@@ -113,12 +131,12 @@ class Submitter:
     async def _settle_doubts(self, at: int) -> None:
         """Jobs whose sender died before the answer: nobody knows whether they left."""
         for job in await self._store.jobs_in_doubt(at, at + LEASE_MARGIN):
-            lost = Unknown(message="the service stopped before the answer came")
+            lost = Inconclusive(message="the service stopped before the answer came")
             await self._take_answers([job], {job.ref: lost}, None)
 
     async def _send(self, jobs: Sequence[Job]) -> None:
         """Send *jobs*, which travel together; a fault of our own ends them too, and is logged."""
-        line, operation = self._lines[jobs[0].provider], self._operation(jobs[0])
+        channel, operation = self._channels[jobs[0].provider], self._operation(jobs[0])
         try:
             inputs = await self._store.inputs([job.id for job in jobs])
             size = sum(map(len, inputs.values()))
@@ -133,14 +151,16 @@ class Submitter:
         if self._clock() + int(operation.answer_timeout_seconds * SECOND) > _leased_until(jobs):
             await self._take_answers(jobs, _unsent(jobs, "its lease ends too soon"), None)
             return
-        reply = await line.client.send(call, operation.answer_timeout_seconds)
+        reply = await channel.client.send(call, operation.answer_timeout_seconds)
         if isinstance(reply, Reply):
-            await self._take_answers(jobs, await self._answers(reply, tasks, line.provider), reply)
+            await self._take_answers(
+                jobs, await self._answers(reply, tasks, channel.provider), reply
+            )
         else:
             await self._take_answers(jobs, {job.ref: reply for job in jobs}, None)
 
     async def _answers(
-        self, reply: Reply, tasks: Sequence[Task], provider: Provider
+        self, reply: Reply, tasks: Sequence[ProviderTask], provider: Provider
     ) -> Mapping[str, Answer]:
         """Read *reply*; one that our own fault keeps us from reading leaves doubt."""
         try:
@@ -148,23 +168,23 @@ class Submitter:
             return await in_thread_if_large(size, read, reply, tasks)
         except Exception as exc:
             log.exception("submitter.failed")
-            unread = Unknown(message=f"its answer could not be read ({type(exc).__name__})")
+            unread = Inconclusive(message=f"its answer could not be read ({type(exc).__name__})")
             return {task.ref: unread for task in tasks}
 
     def _prepared(
         self, jobs: Sequence[Job], inputs: Mapping[str, bytes]
-    ) -> tuple[list[Task], Call]:
+    ) -> tuple[list[ProviderTask], Call]:
         """Put *jobs*, which are of one operation, into one request."""
         tasks = [self._task(job, inputs[job.id]) for job in jobs]
-        return tasks, self._lines[jobs[0].provider].provider.submit(tasks)
+        return tasks, self._channels[jobs[0].provider].provider.submit(tasks)
 
-    def _task(self, job: Job, given: bytes) -> Task:
-        url = None if self._operation(job).at_once else self._callback_url(job)
+    def _task(self, job: Job, given: bytes) -> ProviderTask:
+        url = None if self._operation(job).answers_immediately else self._callback_url(job)
         fields = msgspec.json.decode(given)  # checked and encoded by us, when the job was taken
-        return Task(ref=job.ref, operation=job.operation, input=fields, callback_url=url)
+        return ProviderTask(ref=job.ref, operation=job.operation, input=fields, callback_url=url)
 
     def _callback_url(self, job: Job) -> str:
-        base = self._lines[job.provider].callback_base
+        base = self._channels[job.provider].callback_base
         token = self._tokens.sign(job.provider, job.ref, job.created_at)
         return f"{base}/callbacks/{job.provider}/{job.ref}?t={token}"
 
@@ -173,36 +193,36 @@ class Submitter:
     ) -> None:
         """Write what the answers mean; the store being away only makes it late."""
 
-        def act(moves: Moves) -> None:
+        def act(uow: UnitOfWork) -> None:
             for job in jobs:
-                take_answer(moves, self._answered(job, answers[job.ref], reply))
+                take_answer(uow, self._answered(job, answers[job.ref], reply))
                 if reply is not None:
-                    moves.changes.answers.append(_kept(job.ref, reply, moves.at))
+                    uow.changes.responses.append(_kept(job.ref, reply, uow.at))
 
         refused = any(is_refused(answer, reply) for answer in answers.values())
         accounts = refused or jobs[0].account in self._paused
         changes = await self._persist([job.ref for job in jobs], act, accounts=accounts)
-        if changes.resumed:
-            self.look()
+        if changes.resumed_accounts:
+            self.wake()
         for job in jobs:
             _log(job, changes.jobs.get(job.id, job), answers[job.ref], reply)
 
-    def _answered(self, sent: Job, answer: Answer, reply: Reply | None) -> Answered:
-        return Answered(
+    def _answered(self, sent: Job, answer: Answer, reply: Reply | None) -> SubmitResult:
+        return SubmitResult(
             sent=sent,
             answer=answer,
             reply=reply,
-            in_doubt=self._operation(sent).in_doubt,
+            on_lost_answer=self._operation(sent).on_lost_answer,
             jitter=random.random(),  # noqa: S311 - spread, not secret
         )
 
     async def _persist(
-        self, refs: Sequence[str], act: Callable[[Moves], None], *, accounts: bool
-    ) -> Changes:
+        self, refs: Sequence[str], act: Callable[[UnitOfWork], None], *, accounts: bool
+    ) -> ChangeSet:
         """An answer is worth money: try until the store takes it."""
         while True:
             try:
-                return await self._mover.change(refs, act, accounts=accounts)
+                return await self._transactions.change(refs, act, accounts=accounts)
             except Unavailable as exc:
                 log.warning("submitter.waiting", reason=str(exc))
                 await asyncio.sleep(IDLE_SECONDS)
@@ -214,7 +234,7 @@ def _leased_until(jobs: Sequence[Job]) -> int:
 
 def _unsent(jobs: Sequence[Job], reason: str) -> dict[str, Answer]:
     """Nothing has left the house: they may be sent again at once."""
-    return {job.ref: Busy(message=reason, retry_after_seconds=0) for job in jobs}
+    return {job.ref: RetryLater(message=reason, retry_after_seconds=0) for job in jobs}
 
 
 def _groups(jobs: Sequence[Job], operation_of: Callable[[Job], Operation]) -> list[list[Job]]:
@@ -226,8 +246,8 @@ def _groups(jobs: Sequence[Job], operation_of: Callable[[Job], Operation]) -> li
     return list(groups.values())
 
 
-def _kept(ref: str, reply: Reply, at: int) -> RawAnswer:
-    return RawAnswer(ref=ref, at=at, status_code=reply.status, body=reply.body)
+def _kept(ref: str, reply: Reply, at: int) -> RawResponse:
+    return RawResponse(ref=ref, at=at, status_code=reply.status, body=reply.body)
 
 
 def _log(before: Job, after: Job, answer: Answer, reply: Reply | None) -> None:

@@ -8,8 +8,8 @@ import structlog
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.runtime.clock import Clock
-from service.runtime.tasks import GRACE_SECONDS, Hands
-from service.runtime.wakeups import Nudge
+from service.runtime.tasks import GRACE_SECONDS, TaskSet
+from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import CheckLease
 from service.transactions.store_protocols import Store
 from service.workers.reconciler import Reconciler
@@ -27,26 +27,26 @@ class Sweeper:
 
     def __init__(self, store: Store, reconciler: Reconciler, clock: Clock) -> None:
         self._store, self._reconciler, self._clock = store, reconciler, clock
-        self._nudge = Nudge()
-        self._hands = Hands()
+        self._wakeup = WakeupEvent()
+        self._tasks = TaskSet()
         self._free = asyncio.Semaphore(AT_ONCE)
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Look soon: a doubt has been raised."""
-        self._nudge.give()
+        self._wakeup.set()
 
     async def run(self) -> None:
         try:
             while True:
-                self._nudge.forget()
+                self._wakeup.clear()
                 try:
                     pause = 0.0 if await self.sweep() == GROUP else await self._pause()
                 except Unavailable as exc:
                     log.warning("sweeper.waiting", reason=str(exc))
                     pause = IDLE_SECONDS
-                await self._nudge.wait(pause)
+                await self._wakeup.wait(pause)
         finally:
-            await self._hands.finish(GRACE_SECONDS)
+            await self._tasks.finish(GRACE_SECONDS)
 
     async def _pause(self) -> float:
         due = await self._store.next_check(self._clock())
@@ -58,7 +58,7 @@ class Sweeper:
         at = self._clock()
         due = await self._store.claim_checks(at, at + LEASE, GROUP)
         for lease in due:
-            self._hands.spawn(self._settle(lease))
+            self._tasks.spawn(self._settle(lease))
         return len(due)
 
     async def _settle(self, lease: CheckLease) -> None:

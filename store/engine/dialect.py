@@ -16,7 +16,7 @@ LOCKS: Final = (
     *("lock_subscriptions", "share_subscriptions"),
 )
 """Queries that only hold off other processes."""
-WORDS: Final = {
+SHARED_TERMS: Final = {
     "held": str(HELD),
     "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
 }
@@ -32,13 +32,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     *unneeded* are the queries, all of them locks and hints, that this database does without.
     """
 
-    words: Mapping[str, str]
+    terms: Mapping[str, str]
     lists: Mapping[str, str]
     parameter: str = r":\1"
-    unneeded: frozenset[str] = frozenset()
+    noop_queries: frozenset[str] = frozenset()
 
     def translate(self, text: str) -> str:
-        for word, sql in self.words.items():
+        for word, sql in self.terms.items():
             text = text.replace("{" + word + "}", sql)
         text = _LIST.sub(lambda use: self.lists.get(use[1], use[0]).replace(r"\1", use[2]), text)
         return _PARAMETER.sub(self.parameter, text)
@@ -53,7 +53,7 @@ class Queries:
         self._filtered = cache(self._fill)
 
     def needed(self, name: str) -> bool:
-        return name not in self._dialect.unneeded
+        return name not in self._dialect.noop_queries
 
     def text(self, name: str, where: str = "") -> str:
         """The statement *name*, its `{where}` filled with *where*."""

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
-from service.domain.primitives.errors import Fault
+from service.domain.primitives.errors import FieldError
 
 Row = Mapping[str, Any]
-Ask = tuple[str, Mapping[str, object]]
+QueryCall = tuple[str, Mapping[str, object]]
 """A query, and the values of its parameters."""
-UNSTORABLE: Final = Fault("", "has a value that the database cannot store, probably too long")
+UNSTORABLE: Final = FieldError("", "has a value that the database cannot store, probably too long")
 """What is wrong with an input alone, and not with the database: to try again is of no use."""
 
 
@@ -21,12 +21,12 @@ class Session(Protocol):
     next wait.
     """
 
-    async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]: ...
-    async def each(self, *asked: Ask) -> Sequence[Sequence[Row]]:
+    async def fetch(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]: ...
+    async def fetch_all(self, *asked: QueryCall) -> Sequence[Sequence[Row]]:
         """Ask several things that do not depend on each other, in one way there and back."""
 
-    async def run(self, query: str, **values: object) -> None: ...
-    async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None: ...
+    async def queue(self, query: str, **values: object) -> None: ...
+    async def queue_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None: ...
 
 
 class Database(Protocol):

@@ -20,14 +20,14 @@ import aiosqlite
 import structlog
 
 from service.domain.primitives.errors import Invalid, StartError, Unavailable
-from store.engine.dialect import LOCKS, WORDS, Dialect, Queries, read_migrations
+from store.engine.dialect import LOCKS, SHARED_TERMS, Dialect, Queries, read_migrations
 from store.engine.session import UNSTORABLE
 from store.engine.sqlite_files import DatabaseFiles
 from store.engine.sqlite_session import BEGIN, Connection, SqliteSession, Statement
 
 DIALECT: Final = Dialect(
-    words={
-        **WORDS,
+    terms={
+        **SHARED_TERMS,
         "auto_key": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "blob": "BLOB",
         "lock": "",
@@ -37,7 +37,7 @@ DIALECT: Final = Dialect(
         "in": r"IN (SELECT value FROM json_each(:\1))",
         "not_in": r"NOT IN (SELECT value FROM json_each(:\1))",
     },
-    unneeded=frozenset({*LOCKS, "notify"}),
+    noop_queries=frozenset({*LOCKS, "notify"}),
 )
 READERS: Final = 2
 WAIT_SECONDS: Final = 3.0

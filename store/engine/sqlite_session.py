@@ -8,7 +8,7 @@ import aiosqlite
 import msgspec
 
 from store.engine.dialect import Queries
-from store.engine.session import Ask, Row
+from store.engine.session import QueryCall, Row
 
 
 class Statement(NamedTuple):
@@ -52,21 +52,21 @@ class SqliteSession:
         self._connection, self._queries = connection, queries
         self._kept = list(first)
 
-    async def rows(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
+    async def fetch(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
         (found,) = await self._ask(Statement(self._queries.text(query, where), _bound(values)))
         return found
 
-    async def each(self, *asked: Ask) -> Sequence[Sequence[Row]]:
+    async def fetch_all(self, *asked: QueryCall) -> Sequence[Sequence[Row]]:
         texts = self._queries.text
         return await self._ask(
             *(Statement(texts(query), _bound(values)) for query, values in asked)
         )
 
-    async def run(self, query: str, **values: object) -> None:
+    async def queue(self, query: str, **values: object) -> None:
         if self._queries.needed(query):
             self._kept.append(Statement(self._queries.text(query), _bound(values)))
 
-    async def run_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
+    async def queue_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
         self._kept.append(Statement(self._queries.text(query), rows=list(rows)))
 
     async def end(self) -> None:

@@ -5,17 +5,17 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from service.domain.deliveries.circuit_breaker import Health
-from service.domain.deliveries.delivery import DeadLetters, Delivery
-from service.domain.deliveries.retry_policy import Outcome, Settlement
+from service.domain.deliveries.circuit_breaker import ReceiverHealth
+from service.domain.deliveries.delivery import DeadLetterSummary, Delivery
+from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
 from service.domain.primitives.errors import Conflict
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Changes, Decide, Snapshot
-from service.transactions.store_protocols import Claim, Claimed, Page, Topic
+from service.transactions.change_set import ChangeSet, Decide, Snapshot
+from service.transactions.store_protocols import ChangeTopic, ClaimRequest, ClaimResult, Page
 from store.claiming import claim
 from store.engine.session import Session
-from store.receiver_leases import Lanes, OnlyLanes
-from store.repositories.repository import Part, one, topics_of
+from store.receiver_leases import ReceiverLeases, SingleProcessLeases
+from store.repositories.repository import Repository, one, topics_of
 from store.rows import (
     attempt_of,
     attempt_row,
@@ -42,17 +42,17 @@ _LISTS: Final = {
 _SUBSCRIPTION_FILTERS: Final = {"kind": "kind = :kind", "url": "url = :url"}
 
 
-class DeliveryStore(Part):
+class DeliveryRepository(Repository):
     async def put_subscription(self, subscription: Subscription) -> None:
         async with self._database.writing() as session:
-            await session.run("lock_subscriptions")
+            await session.queue("lock_subscriptions")
             await _put(session, subscription)
 
     async def change_subscription(
         self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
     ) -> Subscription:
         async with self._database.writing() as session:
-            await session.run("lock_subscriptions")
+            await session.queue("lock_subscriptions")
             row = await one(
                 session, "subscription", "subscription", tenant=tenant, id=subscription_id
             )
@@ -60,21 +60,21 @@ class DeliveryStore(Part):
             changed = change(before)
             await _put(session, changed)
             if _begins_anew(before, changed):
-                await session.run("delete_health", id=subscription_id)
-            await self._hint(session, {Topic.SUBSCRIPTIONS})
+                await session.queue("delete_health", id=subscription_id)
+            await self._hint(session, {ChangeTopic.SUBSCRIPTIONS})
         return changed
 
     async def delete_subscription(self, tenant: str, subscription_id: str, at: int) -> None:
         """Delete it and cancel what it was still owed."""
         async with self._database.writing(long=True) as session:
-            await session.run("lock_subscriptions")
+            await session.queue("lock_subscriptions")
             await one(
                 session, "delete_subscription", "subscription", tenant=tenant, id=subscription_id
             )
-            await session.run("cancel_deliveries", id=subscription_id, at=at)
-            await session.run("delete_health", id=subscription_id)
-            await session.run("revise")
-            await self._hint(session, {Topic.SUBSCRIPTIONS})
+            await session.queue("cancel_deliveries", id=subscription_id, at=at)
+            await session.queue("delete_health", id=subscription_id)
+            await session.queue("revise")
+            await self._hint(session, {ChangeTopic.SUBSCRIPTIONS})
 
     async def subscription(self, tenant: str, subscription_id: str) -> Subscription:
         row = await self._one("subscription", "subscription", tenant=tenant, id=subscription_id)
@@ -88,50 +88,50 @@ class DeliveryStore(Part):
         )
         return [subscription_of(row) for row in rows]
 
-    async def claim_deliveries(self, wanted: Claim) -> Claimed:
+    async def claim_deliveries(self, wanted: ClaimRequest) -> ClaimResult:
         """Lease what is due, in order per job, to receivers that no other process sends to."""
-        kind = Lanes if self._database.shared else OnlyLanes
+        kind = ReceiverLeases if self._database.shared else SingleProcessLeases
         async with self._database.writing() as session:
             return await claim(session, wanted, kind(self._origin, wanted))
 
-    async def settle(self, settlements: Sequence[Settlement], decide: Decide) -> Changes:
+    async def settle(self, updates: Sequence[DeliveryUpdate], decide: Decide) -> ChangeSet:
         """Write what became of attempts; one whose lease was taken over changes nothing.
 
         Where a receiver failed, or had failed before, *decide* says what follows from that.
         """
-        ordered = sorted(settlements, key=lambda s: s.delivery.id)
+        ordered = sorted(updates, key=lambda s: s.delivery.id)
         ids = sorted({s.delivery.subscription_id for s in ordered})
-        changes = Changes()
+        changes = ChangeSet()
         async with self._database.writing() as session:
             health = await _health(session, ids)
-            if health or not all(s.outcome.success for s in ordered):
-                await session.run("lock_subscriptions")
+            if health or not all(s.result.success for s in ordered):
+                await session.queue("lock_subscriptions")
                 found = await self._receivers(session, ids)
                 changes = decide(replace(found, health=await _health(session, ids)))
-            await session.run_many("settle_delivery", [settlement_row(s) for s in ordered])
-            await session.run_many("add_attempt", [attempt_row(s) for s in ordered])
+            await session.queue_many("settle_delivery", [settlement_row(s) for s in ordered])
+            await session.queue_many("add_attempt", [attempt_row(s) for s in ordered])
             await write_receivers(session, changes)
             await write_events(session, changes)
             await self._hint(session, _topics(changes))
         return changes
 
     async def _receivers(self, session: Session, ids: Sequence[str]) -> Snapshot:
-        revision = (await session.rows("revision"))[0]["revision"]
-        rows = await session.rows("subscriptions_by_id", ids=list(ids))
+        revision = (await session.fetch("revision"))[0]["revision"]
+        rows = await session.fetch("subscriptions_by_id", ids=list(ids))
         return Snapshot(
             jobs={},
-            standing=await self._standing.at(session, revision),
+            permanent=await self._standing.at(session, revision),
             receivers={row["id"]: subscription_of(row) for row in rows},
         )
 
-    async def health(self, subscription_ids: Sequence[str]) -> dict[str, Health]:
+    async def health(self, subscription_ids: Sequence[str]) -> dict[str, ReceiverHealth]:
         async with self._database.reading() as session:
             return await _health(session, subscription_ids)
 
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None:
         """Give deliveries back unsent."""
         async with self._database.writing() as session:
-            await session.run_many(
+            await session.queue_many(
                 "release_delivery", [{"id": d.id, "claims": d.claims, "at": at} for d in deliveries]
             )
 
@@ -146,10 +146,10 @@ class DeliveryStore(Part):
 
     async def delivery(
         self, tenant: str, delivery_id: str
-    ) -> tuple[Delivery, list[tuple[int, Outcome]]]:
+    ) -> tuple[Delivery, list[tuple[int, AttemptResult]]]:
         async with self._database.reading() as session:
             row = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
-            attempts = await session.rows("attempts", delivery_id=delivery_id)
+            attempts = await session.fetch("attempts", delivery_id=delivery_id)
         return delivery_of(row), [attempt_of(attempt) for attempt in attempts]
 
     async def deliveries(
@@ -158,31 +158,34 @@ class DeliveryStore(Part):
         rows = await self._list(_LISTS, FILTERS, wanted, page, tenant=tenant)
         return [delivery_of(row) for row in rows]
 
-    async def dead_letters(self, tenant: str) -> list[DeadLetters]:
+    async def dead_letters(self, tenant: str) -> list[DeadLetterSummary]:
         async with self._database.reading(long=True) as session:
-            return [DeadLetters(**row) for row in await session.rows("dead_letters", tenant=tenant)]
+            return [
+                DeadLetterSummary(**row)
+                for row in await session.fetch("dead_letters", tenant=tenant)
+            ]
 
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery:
         """Owe it again, from the first try; Conflict when its subscription would not take it."""
         async with self._database.writing() as session:
             before = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
             ids = [before["subscription_id"]]
-            receivers = map(subscription_of, await session.rows("subscriptions_by_id", ids=ids))
+            receivers = map(subscription_of, await session.fetch("subscriptions_by_id", ids=ids))
             if not any(receiver.enabled and not receiver.paused for receiver in receivers):
                 raise Conflict("Its subscription is deleted, disabled or paused: nothing was sent.")
-            await session.run("redeliver", tenant=tenant, id=delivery_id, at=at)
-            await self._hint(session, {Topic.DELIVERIES})
+            await session.queue("redeliver", tenant=tenant, id=delivery_id, at=at)
+            await self._hint(session, {ChangeTopic.DELIVERIES})
             row = await one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
         return delivery_of(row)
 
 
 async def _put(session: Session, subscription: Subscription) -> None:
-    await session.run("put_subscription", **subscription_row(subscription))
-    await session.run("revise")
+    await session.queue("put_subscription", **subscription_row(subscription))
+    await session.queue("revise")
 
 
-async def _health(session: Session, ids: Sequence[str]) -> dict[str, Health]:
-    rows = await session.rows("health", ids=list(ids))
+async def _health(session: Session, ids: Sequence[str]) -> dict[str, ReceiverHealth]:
+    rows = await session.fetch("health", ids=list(ids))
     return {row["subscription_id"]: health_of(row) for row in rows}
 
 
@@ -192,5 +195,5 @@ def _begins_anew(before: Subscription, changed: Subscription) -> bool:
     return released or changed.url != before.url or (changed.enabled and not before.enabled)
 
 
-def _topics(changes: Changes) -> set[Topic]:
-    return topics_of(changes) | ({Topic.SUBSCRIPTIONS} if changes.subscriptions else set())
+def _topics(changes: ChangeSet) -> set[ChangeTopic]:
+    return topics_of(changes) | ({ChangeTopic.SUBSCRIPTIONS} if changes.subscriptions else set())

@@ -7,7 +7,7 @@ from service.domain.callbacks import Callback
 from service.domain.events import PAGE_BYTES, Event
 from service.transactions.store_protocols import Page
 from store.engine.session import Row
-from store.repositories.repository import Part
+from store.repositories.repository import Repository
 from store.rows import callback_of, event_of
 
 CALLBACK_FILTERS: Final = {
@@ -25,7 +25,7 @@ _END_OF_LOG: Final = 2**62
 LOOKED_AT: Final = 10_000
 
 
-class LogStore(Part):
+class EventLogRepository(Repository):
     async def callback(self, tenant: str, callback_id: str) -> Callback:
         row = await self._one("callback", "callback", tenant=tenant, id=callback_id)
         return callback_of(row)
@@ -43,7 +43,7 @@ class LogStore(Part):
         where = " ".join(f"AND {_EVENT_FILTERS[name]}" for name in sorted(wanted))
         cursor = _END_OF_LOG if page.cursor is None else int(page.cursor)
         async with self._database.reading() as session:
-            rows = await session.rows(
+            rows = await session.fetch(
                 "list_events", where, tenant=tenant, cursor=cursor, limit=page.limit, **wanted
             )
         return _events(rows)
@@ -60,18 +60,18 @@ class LogStore(Part):
         if job_id is not None:
             values["job_id"] = job_id
         async with self._database.reading() as session:
-            rows = await session.rows("page_after", where, max_bytes=PAGE_BYTES, **values)
+            rows = await session.fetch("page_after", where, max_bytes=PAGE_BYTES, **values)
         return _events(rows)
 
     async def last_seq(self) -> int:
         async with self._database.reading() as session:
-            rows = await session.rows("last_seq")
+            rows = await session.fetch("last_seq")
         return int(rows[0]["seq"])
 
     async def tenants_after(self, seq: int) -> dict[str, int]:
         """Say who has events after *seq*, and the last of each; so many events are looked at."""
         async with self._database.reading() as session:
-            rows = await session.rows("tenants_after", seq=seq, limit=LOOKED_AT)
+            rows = await session.fetch("tenants_after", seq=seq, limit=LOOKED_AT)
         return {row["tenant"]: row["seq"] for row in rows}
 
 

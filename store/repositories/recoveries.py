@@ -6,17 +6,17 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from service.domain.deliveries.delivery import HELD, Delivery, DeliveryStatus, owe
+from service.domain.deliveries.delivery import HELD, Delivery, DeliveryStatus, new_delivery
 from service.domain.deliveries.recovery import PAGE, Recovery
 from service.domain.events import Event
 from service.domain.primitives import ids
 from service.domain.primitives.errors import Conflict
-from service.domain.primitives.ids import Mint
+from service.domain.primitives.ids import IdFactory
 from service.domain.primitives.timestamps import SECOND
-from service.domain.subscriptions.subscription import Subscription, covers, wants
-from service.transactions.store_protocols import Page, Topic
+from service.domain.subscriptions.subscription import Subscription, accepts, matches_type
+from service.transactions.store_protocols import ChangeTopic, Page
 from store.engine.session import Row, Session
-from store.repositories.repository import Part, one
+from store.repositories.repository import Repository, one
 from store.rows import delivery_of, delivery_row, event_of, subscription_of, subscription_row
 
 _GIVEN_UP: Final = (DeliveryStatus.DEAD, DeliveryStatus.CANCELED)
@@ -26,7 +26,7 @@ _CLOCKS: Final = 60 * SECOND
 """Events of several machines are numbered by clocks that may differ a little."""
 
 
-class RecoveryStore(Part):
+class RecoveryRepository(Repository):
     async def add_recovery(self, recovery: Recovery) -> Recovery:
         """Begin a recovery where the log stood at its time; Conflict if it could send nothing."""
         async with self._database.writing() as session:
@@ -39,9 +39,9 @@ class RecoveryStore(Part):
             )
             refuse_closed(subscription_of(row))
             since = ids.new_id("evt", max(0, recovery.since - _CLOCKS), 0)
-            first = await session.rows("first_seq", since=since)
+            first = await session.fetch("first_seq", since=since)
             begun = replace(recovery, cursor=first[0]["seq"] - 1 if first else _END)
-            await session.run("put_recovery", **_row(begun, begun.created_at))
+            await session.queue("put_recovery", **_row(begun, begun.created_at))
         return begun
 
     async def recovery(self, tenant: str, recovery_id: str) -> Recovery:
@@ -59,20 +59,20 @@ class RecoveryStore(Part):
             if recovery.status == "done":
                 raise Conflict("The recovery is done.")
             ended = replace(recovery, status="canceled", finished_at=at)
-            await session.run("put_recovery", **_row(ended, at))
+            await session.queue("put_recovery", **_row(ended, at))
         return ended
 
-    async def recover_step(self, at: int, lease_until: int, mint: Mint) -> Recovery | None:
+    async def recover_step(self, at: int, lease_until: int, mint: IdFactory) -> Recovery | None:
         """Go one page further in a running recovery; None when there is none."""
         async with self._database.writing() as session:
-            rows = await session.rows("claim_recovery", at=at, lease_until=lease_until)
+            rows = await session.fetch("claim_recovery", at=at, lease_until=lease_until)
             if not rows:
                 return None
-            await session.run("share_subscriptions")
+            await session.queue("share_subscriptions")
             recovery = await _stepped(session, _recovery(rows[0]["doc"]), at, mint)
-            await session.run("put_recovery", **_row(recovery, at))
-            await session.run("mark_backlog", id=recovery.subscription_id)
-            await self._hint(session, {Topic.DELIVERIES})
+            await session.queue("put_recovery", **_row(recovery, at))
+            await session.queue("mark_backlog", id=recovery.subscription_id)
+            await self._hint(session, {ChangeTopic.DELIVERIES})
         return recovery
 
     async def resend(
@@ -81,14 +81,14 @@ class RecoveryStore(Part):
         """Owe one event to one subscription, again or for the first time."""
         async with self._database.writing() as session:
             event = event_of(await one(session, "event", "event", tenant=tenant, id=event_id))
-            known = await session.rows("deliveries_of", subscription=to.id, ids=[event_id])
+            known = await session.fetch("deliveries_of", subscription=to.id, ids=[event_id])
             if known:
                 delivery = known[0]["id"]
-                await session.run("redeliver", tenant=tenant, id=delivery, at=at)
+                await session.queue("redeliver", tenant=tenant, id=delivery, at=at)
             else:
-                owed = replace(owe(event, to, delivery), due_at=at, created_at=at)
-                await session.run("add_delivery", **delivery_row(owed))
-            await self._hint(session, {Topic.DELIVERIES})
+                owed = replace(new_delivery(event, to, delivery), due_at=at, created_at=at)
+                await session.queue("add_delivery", **delivery_row(owed))
+            await self._hint(session, {ChangeTopic.DELIVERIES})
             row = await one(session, "delivery", "delivery", tenant=tenant, id=delivery)
         return delivery_of(row)
 
@@ -96,8 +96,8 @@ class RecoveryStore(Part):
         """The subscription of a URL that is sent to only now and then, made if it is new."""
         where = {"tenant": reply.tenant, "url": reply.url}
         async with self._database.writing() as session:
-            await session.run("add_reply_subscription", **subscription_row(reply))
-            rows = await session.rows("reply_subscription", **where)
+            await session.queue("add_reply_subscription", **subscription_row(reply))
+            rows = await session.fetch("reply_subscription", **where)
         return subscription_of(rows[0])
 
 
@@ -107,10 +107,10 @@ def refuse_closed(subscription: Subscription) -> None:
         raise Conflict(f"Its subscription is {subscription.state}: nothing was sent.")
 
 
-async def _stepped(session: Session, recovery: Recovery, at: int, mint: Mint) -> Recovery:
+async def _stepped(session: Session, recovery: Recovery, at: int, mint: IdFactory) -> Recovery:
     """Owe what is lacking of the next page of the log; the receiver's lane sets the pace."""
-    rows = await session.rows("subscriptions_by_id", ids=[recovery.subscription_id])
-    page = await session.rows(
+    rows = await session.fetch("subscriptions_by_id", ids=[recovery.subscription_id])
+    page = await session.fetch(
         "events_after",
         "AND at <= :until",
         tenant=recovery.tenant,
@@ -133,7 +133,9 @@ async def _stepped(session: Session, recovery: Recovery, at: int, mint: Mint) ->
 
 def _is_wanted(recovery: Recovery, to: Subscription, event: Event) -> bool:
     return (
-        event.at >= recovery.since and covers(recovery.event_types, event.type) and wants(to, event)
+        event.at >= recovery.since
+        and matches_type(recovery.event_types, event.type)
+        and accepts(to, event)
     )
 
 
@@ -144,18 +146,18 @@ async def _owe_again(
     events: Sequence[Event],
     new_id: Callable[[], str],
 ) -> int:
-    known = await session.rows(
+    known = await session.fetch(
         "deliveries_of", subscription=to.id, ids=[event.id for event in events]
     )
     by_event = {row["event_id"]: row for row in known}
     again = [row for row in known if _is_lacking(recovery, row)]
     missed = [event for event in events if event.id not in by_event and to.kind == "permanent"]
     missed = missed if "missed" in recovery.only else []
-    new = [replace(owe(event, to, new_id()), due_at=HELD) for event in missed]
-    await session.run_many(
+    new = [replace(new_delivery(event, to, new_id()), due_at=HELD) for event in missed]
+    await session.queue_many(
         "redeliver", [{"tenant": to.tenant, "id": row["id"], "at": HELD} for row in again]
     )
-    await session.run_many("add_delivery", [delivery_row(one) for one in new])
+    await session.queue_many("add_delivery", [delivery_row(one) for one in new])
     return len(again) + len(new)
 
 

@@ -6,27 +6,27 @@ from uuid import uuid4
 
 from service.domain.jobs.job import Status
 from service.domain.primitives.errors import NotFound
-from service.transactions.change_set import Changes
-from service.transactions.store_protocols import Page, Topic
+from service.transactions.change_set import ChangeSet
+from service.transactions.store_protocols import ChangeTopic, Page
 from store.engine.session import Database, Row, Session
-from store.transaction import Standing
+from store.transaction import SubscriptionCache
 
 LAST: Final = "~"
 """Sorts after every id: where a list begins when no cursor is given."""
 
 
-class Part:
+class Repository:
     """One part of the store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._standing = Standing()
+        self._standing = SubscriptionCache()
         self._origin = uuid4().hex
 
-    async def _hint(self, session: Session, topics: Collection[Topic]) -> None:
+    async def _hint(self, session: Session, topics: Collection[ChangeTopic]) -> None:
         """Wake the other processes when this transaction is committed."""
         if topics:
-            await session.run("notify", hint=" ".join((self._origin, *sorted(topics))))
+            await session.queue("notify", hint=" ".join((self._origin, *sorted(topics))))
 
     async def _one(self, query: str, what: str, **values: object) -> Row:
         async with self._database.reading() as session:
@@ -34,7 +34,7 @@ class Part:
 
     async def _moment(self, query: str, **values: object) -> int | None:
         async with self._database.reading() as session:
-            rows = await session.rows(query, **values)
+            rows = await session.fetch(query, **values)
         return None if rows[0]["at"] is None else int(rows[0]["at"])
 
     async def _list(
@@ -53,21 +53,21 @@ class Part:
         where = " ".join(f"AND {filters[name]}" for name in sorted(wanted))
         async with self._database.reading() as session:
             asked = {**values, **wanted, "cursor": page.cursor or LAST, "limit": page.limit}
-            return await session.rows(query, where, **asked)
+            return await session.fetch(query, where, **asked)
 
 
-def topics_of(changes: Changes) -> set[Topic]:
+def topics_of(changes: ChangeSet) -> set[ChangeTopic]:
     """What *changes* give others to do."""
-    topics = {Topic.EVENTS} if changes.events else set()
-    if any(parcel.is_left for parcel in changes.parcels):
-        topics.add(Topic.DELIVERIES)
+    topics = {ChangeTopic.EVENTS} if changes.events else set()
+    if any(task.is_queued for task in changes.delivery_tasks):
+        topics.add(ChangeTopic.DELIVERIES)
     if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
-        topics.add(Topic.JOBS)
+        topics.add(ChangeTopic.JOBS)
     return topics
 
 
 async def one(session: Session, query: str, what: str, **values: object) -> Row:
-    rows = await session.rows(query, **values)
+    rows = await session.fetch(query, **values)
     if not rows:
         raise NotFound(f"There is no such {what}.")
     return rows[0]

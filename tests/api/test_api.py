@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from handlers import DOORS
+from handlers import ENDPOINTS
 from service.domain.primitives.ids import new_id
 from tests.support.receivers import Receiver
 from tests.support.service_harness import Client, Json, Service
@@ -123,9 +123,9 @@ async def test_a_revoked_key_is_refused_at_once(service: Service) -> None:
     assert made["key"] not in (await service.http.get("/v1/keys")).text
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.method} {door.path}")
+@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: f"{door.method} {door.path}")
 async def test_a_key_without_the_scope_is_refused(door: object, service: Service) -> None:
-    assert isinstance(door, type(DOORS[0]))
+    assert isinstance(door, type(ENDPOINTS[0]))
     others = [s for s in ("jobs:read", "jobs:write", "subscriptions:write") if s != door.scope]
     key = await service.another_key(*others)
     path = door.path.replace("{id}", new_id("job", 1, 1))

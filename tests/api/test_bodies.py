@@ -46,14 +46,14 @@ def test_a_fault_is_named_by_its_place(value: object, path: str) -> None:
     with pytest.raises(Invalid) as caught:
         convert(value, Outer)
 
-    assert [fault.path for fault in caught.value.faults] == [path]
+    assert [fault.path for fault in caught.value.errors] == [path]
 
 
 def test_the_place_begins_below_the_prefix() -> None:
     with pytest.raises(Invalid) as caught:
         convert({"one": {}}, Outer, "[3]")
 
-    assert caught.value.faults[0].path == "[3].one.number"
+    assert caught.value.errors[0].path == "[3].one.number"
 
 
 def test_what_fits_is_read() -> None:

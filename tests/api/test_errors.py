@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from handlers import DOORS
-from handlers.http.endpoint import Door
+from handlers import ENDPOINTS
+from handlers.http.endpoint import Endpoint
 from service.domain.primitives.ids import new_id
 from service.domain.security.api_keys import Scope
 from tests.support.receivers import Receiver, status
@@ -25,18 +25,18 @@ PREFIXES = {
     "recoveries": "rec",
     "keys": "key",
 }
-WITH_AN_ID = [door for door in DOORS if "{id}" in door.path and "/keys/" not in door.path]
+WITH_AN_ID = [door for door in ENDPOINTS if "{id}" in door.path and "/keys/" not in door.path]
 
 
-def named(door: Door) -> str:
+def named(door: Endpoint) -> str:
     return f"{door.method} {door.path}"
 
 
-def kind_of(door: Door) -> str:
+def kind_of(door: Endpoint) -> str:
     return door.path.split("/")[2]
 
 
-async def ask(client: Client, door: Door, path: str) -> int:
+async def ask(client: Client, door: Endpoint, path: str) -> int:
     """Knock at *door* and look at no more than the status: a stream would not end."""
     async with client.http.stream(door.method, path) as answer:
         return answer.status_code
@@ -57,7 +57,7 @@ async def test_a_key_opens_the_doors_of_its_scope_and_no_others(
 ) -> None:
     opened, expected = {}, {}
 
-    for door in DOORS:
+    for door in ENDPOINTS:
         missing = new_id(PREFIXES.get(kind_of(door), "job"), 1, 1)
         answer = await ask(clients[scope], door, door.path.replace("{id}", missing))
         opened[named(door)] = answer not in (401, 403)
@@ -71,7 +71,7 @@ async def test_no_door_opens_without_a_key(steady: Service) -> None:
 
     answers = {
         named(door): await ask(stranger, door, door.path.replace("{id}", new_id("job", 1, 1)))
-        for door in DOORS
+        for door in ENDPOINTS
     }
     await stranger.http.aclose()
 
@@ -100,7 +100,7 @@ async def ids(service: Service, receiver: Receiver) -> dict[str, str]:
 
 @pytest.mark.parametrize("door", WITH_AN_ID, ids=named)
 async def test_another_tenants_id_is_not_there_at_any_door(
-    door: Door, ids: dict[str, str], service: Service
+    door: Endpoint, ids: dict[str, str], service: Service
 ) -> None:
     stranger = Client(service.url, await service.another_key("admin", tenant="stranger"))
     path = door.path.replace("{id}", ids[kind_of(door)])
@@ -137,7 +137,7 @@ async def test_another_tenants_ids_find_nothing_in_lists(
 
 @pytest.mark.parametrize("given", ["x", "job_", "%00", "..%2f..", "job_" + "z" * 26, "a" * 3000])
 async def test_what_cannot_be_an_id_is_not_there(given: str, steady: Service) -> None:
-    doors = [door for door in DOORS if "{id}" in door.path]
+    doors = [door for door in ENDPOINTS if "{id}" in door.path]
 
     answers = {
         named(door): await steady.http.request(
@@ -154,7 +154,7 @@ async def test_what_cannot_be_an_id_is_not_there(given: str, steady: Service) ->
 async def test_a_method_that_a_door_does_not_know_is_405_and_names_those_it_does(
     steady: Service,
 ) -> None:
-    paths = {door.path.replace("{id}", new_id("job", 1, 1)) for door in DOORS}
+    paths = {door.path.replace("{id}", new_id("job", 1, 1)) for door in ENDPOINTS}
 
     answers = [await steady.http.request("TRACE", path) for path in paths]
 
@@ -290,12 +290,12 @@ BODIES: dict[str, tuple[str, object, list[str]]] = {
 
 @pytest.mark.parametrize("name", BODIES)
 async def test_a_fault_in_the_body_is_named(name: str, steady: Service) -> None:
-    path, body, faults = BODIES[name]
+    path, body, errors = BODIES[name]
 
     answer = await steady.http.post(path, json=body)
 
     assert answer.status_code == 422, answer.text
-    assert sorted(fault["path"] for fault in answer.json()["errors"]) == faults
+    assert sorted(fault["path"] for fault in answer.json()["errors"]) == errors
     assert all(fault["message"] for fault in answer.json()["errors"])
 
 

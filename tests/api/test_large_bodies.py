@@ -8,10 +8,10 @@ from typing import Any, Final
 import pytest
 
 from handlers.http.bodies import MAX_BODY
-from service.domain.primitives.json_input import MAX_VALUES, Unreadable
+from service.domain.primitives.json_input import MAX_VALUES, UnreadableJson
 from service.providers import registry
 from service.providers.coercion import MAX_ITEMS
-from service.providers.protocol import Busy, Reply, Task, Unknown
+from service.providers.protocol import Inconclusive, ProviderTask, Reply, RetryLater
 from tests.support.databases import sqlite_file
 from tests.support.factories import a_job, a_ref
 from tests.support.receivers import Receiver, receiving, status
@@ -159,7 +159,7 @@ TOO_MANY: Final[dict[str, tuple[str, Any]]] = {
 def test_a_callback_of_too_many_items_is_unreadable(what: str) -> None:
     name, value = TOO_MANY[what]
 
-    with pytest.raises(Unreadable, match="more than 1000 items"):
+    with pytest.raises(UnreadableJson, match="more than 1000 items"):
         PROVIDERS[name].read_callback(json.dumps(value).encode())
 
 
@@ -167,14 +167,14 @@ def test_a_callback_of_too_many_items_is_unreadable(what: str) -> None:
 def test_an_answer_of_too_many_items_leaves_doubt(what: str) -> None:
     name, value = TOO_MANY[what]
     operation = "frames.create" if name == "useapi" else "imageInference"
-    task = Task(ref=REF, operation=operation, input={})
+    task = ProviderTask(ref=REF, operation=operation, input={})
     reply = Reply(status=200, headers={}, body=json.dumps(value).encode())
 
     answer = PROVIDERS[name].read_answer(reply, [task])[REF]
-    finding = PROVIDERS[name].read_look_up(reply, a_job(provider=name, ref=REF), 0)
+    finding = PROVIDERS[name].read_lookup(reply, a_job(provider=name, ref=REF), 0)
 
-    assert isinstance(answer, Unknown)
-    assert isinstance(finding, Unknown)
+    assert isinstance(answer, Inconclusive)
+    assert isinstance(finding, Inconclusive)
     assert PROVIDERS[name].read_check(reply) is None
 
 
@@ -183,10 +183,10 @@ def test_an_account_that_is_busy_with_too_many_tasks_is_busy() -> None:
     reply = Reply(status=429, headers={}, body=json.dumps(body).encode())
 
     answers = PROVIDERS["useapi"].read_answer(
-        reply, [Task(ref=REF, operation="frames.create", input={})]
+        reply, [ProviderTask(ref=REF, operation="frames.create", input={})]
     )
 
-    assert isinstance(answers[REF], Busy)
+    assert isinstance(answers[REF], RetryLater)
 
 
 def test_as_many_items_as_may_be_are_read() -> None:

@@ -8,14 +8,14 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from handlers import DOORS
+from handlers import ENDPOINTS
 from handlers.openapi import describe
 from service.domain.events import (
-    TYPES,
+    EVENT_TYPES,
     ProviderData,
     SubscriptionData,
     SystemData,
-    TriedSubscription,
+    WebhookTestData,
     system_event,
 )
 from tests.support.factories import NOON
@@ -25,7 +25,7 @@ from tests.support.service_harness import Bench, Json, Service, eventually
 
 pytestmark = pytest.mark.anyio
 
-DESCRIBED = msgspec.json.decode(msgspec.json.encode(describe(DOORS)), type=dict[str, Any])
+DESCRIBED = msgspec.json.decode(msgspec.json.encode(describe(ENDPOINTS)), type=dict[str, Any])
 
 
 def test_it_is_valid_openapi() -> None:
@@ -35,8 +35,8 @@ def test_it_is_valid_openapi() -> None:
 def test_every_door_and_every_event_is_described() -> None:
     doors = {(path, method) for path, item in DESCRIBED["paths"].items() for method in item}
 
-    assert {(door.path, door.method.lower()) for door in DOORS} <= doors
-    assert set(DESCRIBED["webhooks"]) == set(TYPES)
+    assert {(door.path, door.method.lower()) for door in ENDPOINTS} <= doors
+    assert set(DESCRIBED["webhooks"]) == set(EVENT_TYPES)
 
 
 SCHEMAS = """
@@ -74,7 +74,7 @@ def test_the_names_that_clients_are_generated_from_stay_as_they_are() -> None:
         ("subscription.failing", SubscriptionData(id="sub_1", reason="answered 500")),
         ("subscription.recovered", SubscriptionData(id="sub_1", reason=None)),
         ("provider.paused", ProviderData(provider="useapi", reason="no credits", job="job_1")),
-        ("webhook.test", TriedSubscription(id="sub_1")),
+        ("webhook.test", WebhookTestData(id="sub_1")),
     ],
 )
 def test_events_about_no_job_are_as_described(kind: str, data: SystemData) -> None:
@@ -136,12 +136,12 @@ async def test_real_answers_are_as_described(bench: Bench, receiver: Receiver) -
         "/readyz": "/readyz",
     }
 
-    faults = {
+    errors = {
         path: problems(answer_schema(path), await bench.get(real)) for path, real in walks.items()
     }
     webhook = DESCRIBED["webhooks"]["job.succeeded"]["post"]["requestBody"]["content"]
 
-    assert {path: found for path, found in faults.items() if found} == {}
+    assert {path: found for path, found in errors.items() if found} == {}
     assert problems(answer_schema("/v1/jobs", "post", "202"), submitted) == []
     assert problems(webhook["application/json"]["schema"], told.event) == []
 
@@ -149,7 +149,7 @@ async def test_real_answers_are_as_described(bench: Bench, receiver: Receiver) -
 async def test_the_page_shows_every_door(bench: Bench) -> None:
     page = (await bench.http.get("/docs")).text
 
-    assert [door.path for door in DOORS if door.path not in page] == []
+    assert [door.path for door in ENDPOINTS if door.path not in page] == []
     assert "http://" not in page.replace(bench.url, "")
 
 
@@ -191,12 +191,12 @@ async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described
         ("/v1/keys", "post", "201", key),
     ]
 
-    faults = [
+    errors = [
         (path, method, problems(answer_schema(path, method, code), answer))
         for path, method, code, answer in answers
     ]
 
-    assert [found for found in faults if found[2]] == []
+    assert [found for found in errors if found[2]] == []
 
 
 @pytest.mark.parametrize(

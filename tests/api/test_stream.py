@@ -12,7 +12,7 @@ import pytest
 
 from service.domain.events import PAGE_BYTES
 from service.runtime.observability.metrics import REGISTRY
-from service.transactions.change_set import Changes
+from service.transactions.change_set import ChangeSet
 from tests.support.factories import an_event
 from tests.support.job_steps import DONE, a_job
 from tests.support.receivers import Receiver
@@ -272,7 +272,7 @@ async def test_the_stream_of_a_job_that_was_tried_again_goes_on_after_its_first_
     types = ["job.queued", "job.failed", "job.queued", "job.succeeded"]
     page = {"tenant": "default", "job_id": job["id"], "payload": b"x" * PAGE_BYTES}
     later = [an_event(type=kind, **page) for kind in types[1:]]
-    await service.context.store.change([], lambda _: Changes(events=later))
+    await service.context.store.change([], lambda _: ChangeSet(events=later))
 
     async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
         messages = await stream.rest()

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 
 from service.domain.deliveries.retry_policy import INTERMEDIATE_TRIES
 from service.domain.primitives.timestamps import DAY, SECOND
-from service.workers.pruner import Retention
+from service.workers.pruner import Pruner
 from tests.support.job_steps import DONE, a_busy_receiver, a_job, an_ended_job, attempted
 from tests.support.receivers import Receiver, hang, held_until, receiving, status
 from tests.support.service_harness import Client, Json, Service, eventually
@@ -321,7 +321,7 @@ async def test_what_ended_long_ago_is_forgotten_and_what_is_owed_is_not(
     running = await a_job(service)
     clock = service.context.clock
 
-    retention = Retention(service.context.store, lambda: clock() + 31 * DAY, 30)
+    retention = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30)
     forgotten = await retention.sweep()
     left = {job["id"] for job in (await service.get("/v1/jobs"))["data"]}
 
@@ -343,7 +343,7 @@ async def test_what_is_owed_for_ever_does_not_hold_up_what_is_forgotten(
     await counted(service, "delivered", 1)
     clock = service.context.clock
 
-    retention = Retention(service.context.store, lambda: clock() + 31 * DAY, 30)
+    retention = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30)
     swept = [await retention.sweep() for _ in range(3)]
     left = [job["id"] for job in (await service.get("/v1/jobs"))["data"]]
 

@@ -19,7 +19,7 @@ async def a_job(service: Service) -> Json:
 
 
 async def somebody_waits(service: Service) -> bool:
-    return bool(service.context.feed.awaited)
+    return bool(service.context.wakeups.awaited_jobs)
 
 
 async def test_who_waits_for_a_job_is_woken_by_its_end(service: Service) -> None:
@@ -34,7 +34,7 @@ async def test_who_waits_for_a_job_is_woken_by_its_end(service: Service) -> None
 
     assert answer.json()["status"] == "succeeded"
     assert answer.headers["preference-applied"] == "wait=30"
-    assert not service.context.feed.awaited
+    assert not service.context.wakeups.awaited_jobs
 
 
 async def test_who_submits_may_wait_for_the_end(service: Service) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.sandbox.directives import HELP, Magic, Refusal, due_refusal, read
-from service.sandbox.scenario import Callback, Script, Step, bend
+from service.sandbox.directives import HELP, Directives, ForcedError, due_refusal, read
+from service.sandbox.scenario import Callback, Scenario, Step, apply_directives
 
-PLAIN: Script = (
+PLAIN: Scenario = (
     Step(1.0, ({"n": 1},), (Callback({"n": 1}, "progress"),)),
     Step(1.0, ({"n": 2},), (Callback({"n": 2}, "progress"),)),
     Step(1.0, ({"n": 3},), (Callback({"n": 3}, "end"),)),
@@ -13,7 +13,7 @@ PLAIN: Script = (
 FORGERY = {"n": "forged"}
 
 
-def sent(script: Script) -> list[list[object]]:
+def sent(script: Scenario) -> list[list[object]]:
     """Show what each step of *script* sends."""
     return [[callback.body["n"] for callback in step.callbacks] for step in script]
 
@@ -21,47 +21,47 @@ def sent(script: Script) -> list[list[object]]:
 @pytest.mark.parametrize(
     ("prompt", "magic"),
     [
-        ("a bell", Magic()),
-        ("", Magic()),
-        ("a [big] bell [and] 3 [12]", Magic()),
-        ("a bell [fail]", Magic(fail=True)),
-        ("[FAIL] loudly", Magic(fail=True)),
-        ("[moderated]", Magic(moderated=True)),
-        ("[empty]", Magic(empty=True)),
-        ("[part-fail]", Magic(part_fail=True)),
-        ("[lost][gone]", Magic(lost=True, gone=True)),
-        ("[early] [shuffle] [forged]", Magic(early=True, shuffle=True, forged=True)),
-        ("[hang]", Magic(hang=True)),
-        ("[flat]", Magic(flat=True)),
-        ("[wrapped]", Magic()),
-        ("[flat] [wrapped]", Magic()),
-        ("[slow]", Magic(slow=5.0)),
-        ("[slow 0.25]", Magic(slow=0.25)),
-        ("[dup]", Magic(copies=2)),
-        ("[dup 3]", Magic(copies=3)),
-        ("[dup 5000]", Magic(copies=100)),
-        ("[fail 3]", Magic()),
-        ("[slow five]", Magic()),
+        ("a bell", Directives()),
+        ("", Directives()),
+        ("a [big] bell [and] 3 [12]", Directives()),
+        ("a bell [fail]", Directives(fail=True)),
+        ("[FAIL] loudly", Directives(fail=True)),
+        ("[moderated]", Directives(moderated=True)),
+        ("[empty]", Directives(empty=True)),
+        ("[part-fail]", Directives(part_fail=True)),
+        ("[lost][gone]", Directives(lost=True, gone=True)),
+        ("[early] [shuffle] [forged]", Directives(early=True, shuffle=True, forged=True)),
+        ("[hang]", Directives(hang=True)),
+        ("[flat]", Directives(flat=True)),
+        ("[wrapped]", Directives()),
+        ("[flat] [wrapped]", Directives()),
+        ("[slow]", Directives(slow=5.0)),
+        ("[slow 0.25]", Directives(slow=0.25)),
+        ("[dup]", Directives(copies=2)),
+        ("[dup 3]", Directives(copies=3)),
+        ("[dup 5000]", Directives(copies=100)),
+        ("[fail 3]", Directives()),
+        ("[slow five]", Directives()),
     ],
 )
-def test_a_prompt_means_its_magic_words(prompt: str, magic: Magic) -> None:
+def test_a_prompt_means_its_magic_words(prompt: str, magic: Directives) -> None:
     assert read(prompt) == magic
 
 
 @pytest.mark.parametrize(
     ("prompt", "refusals"),
     [
-        ("[429]", (Refusal(429, 1),)),
-        ("[429 2]", (Refusal(429, 2),)),
-        ("[429 1 after 2]", (Refusal(429, 1, 2),)),
-        ("[503 after 30]", (Refusal(503, 1, 30),)),
-        ("[402]", (Refusal(402, None),)),
-        ("[596 1]", (Refusal(596, 1),)),
-        ("[500] then [503 2]", (Refusal(500, 1), Refusal(503, 2))),
+        ("[429]", (ForcedError(429, 1),)),
+        ("[429 2]", (ForcedError(429, 2),)),
+        ("[429 1 after 2]", (ForcedError(429, 1, 2),)),
+        ("[503 after 30]", (ForcedError(503, 1, 30),)),
+        ("[402]", (ForcedError(402, None),)),
+        ("[596 1]", (ForcedError(596, 1),)),
+        ("[500] then [503 2]", (ForcedError(500, 1), ForcedError(503, 2))),
         ("[200] [999] [123]", ()),
     ],
 )
-def test_a_status_in_brackets_is_a_refusal(prompt: str, refusals: tuple[Refusal, ...]) -> None:
+def test_a_status_in_brackets_is_a_refusal(prompt: str, refusals: tuple[ForcedError, ...]) -> None:
     assert read(prompt).refusals == refusals
 
 
@@ -69,7 +69,7 @@ def test_every_promised_word_is_understood() -> None:
     words = [word.strip("[]") for words in HELP for word in words.split("] [")]
     samples = [f"[{word.replace('N', '2').replace('S', '3')}]" for word in words]
 
-    silent = [sample for sample in samples if read(sample) == Magic()]
+    silent = [sample for sample in samples if read(sample) == Directives()]
 
     assert silent == ["[wrapped]"]
 
@@ -110,11 +110,11 @@ def test_refusals_are_used_up_in_their_order(prompt: str, statuses: list[int | N
     ],
 )
 def test_magic_bends_what_is_told(prompt: str, told: list[list[object]]) -> None:
-    assert sent(bend(PLAIN, read(prompt), FORGERY)) == told
+    assert sent(apply_directives(PLAIN, read(prompt), FORGERY)) == told
 
 
 def test_a_bent_script_passes_through_the_same_states() -> None:
-    bent = bend(PLAIN, read("[shuffle] [lost] [early] [slow]"), FORGERY)
+    bent = apply_directives(PLAIN, read("[shuffle] [lost] [early] [slow]"), FORGERY)
 
     assert [step.state for step in bent] == [step.state for step in PLAIN]
 
@@ -124,4 +124,4 @@ def test_a_bent_script_passes_through_the_same_states() -> None:
     [("[slow 5]", [1.0, 1.0, 6.0]), ("[early]", [0.0, 0.0, 0.0])],
 )
 def test_magic_bends_time(prompt: str, delays: list[float]) -> None:
-    assert [step.after for step in bend(PLAIN, read(prompt), FORGERY)] == delays
+    assert [step.after for step in apply_directives(PLAIN, read(prompt), FORGERY)] == delays

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.sandbox import Tokens, create_sandbox
-from service.sandbox.directives import Magic
-from service.sandbox.ledger import Task, Tasks
+from service.sandbox.directives import Directives
+from service.sandbox.ledger import LedgerTask, TaskLedger
 from service.sandbox.sender import forge, is_callable_url
 from tests.support.paths import ROOT
 
@@ -207,7 +207,7 @@ async def _is_answered(client: World) -> bool:
 
 
 def test_only_the_newest_tasks_are_kept() -> None:
-    tasks = Tasks(limit=2)
+    tasks = TaskLedger(limit=2)
 
     for task_id in ("one", "two", "three"):
         tasks.add(a_task(task_id))
@@ -216,14 +216,14 @@ def test_only_the_newest_tasks_are_kept() -> None:
     assert tasks.find("useapi", "one") is None
 
 
-def a_task(task_id: str) -> Task:
-    return Task(
+def a_task(task_id: str) -> LedgerTask:
+    return LedgerTask(
         provider="useapi",
         id=task_id,
         operation="frames.create",
         prompt="",
         at=0,
-        magic=Magic(),
+        magic=Directives(),
         request={},
     )
 

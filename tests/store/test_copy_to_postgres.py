@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.transactions.change_set import Changes, Snapshot
+from service.transactions.change_set import ChangeSet, Snapshot
 from store import open_store
 from tests.support.factories import NOON, a_new_job
 from tests.support.job_steps import DONE
@@ -17,8 +17,8 @@ from tests.support.service_harness import Service, eventually, running_service
 pytestmark = pytest.mark.anyio
 
 
-def nothing(_: Snapshot) -> Changes:
-    return Changes()
+def nothing(_: Snapshot) -> ChangeSet:
+    return ChangeSet()
 
 
 async def moved(source: str, target: str) -> tuple[int, str]:

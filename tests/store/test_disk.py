@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.primitives.errors import Unavailable
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from store import open_store
 from tests.support.disk_faults import Disk
 from tests.support.factories import NOON
@@ -35,7 +35,7 @@ def link(path: str, other: str) -> None:
 
 async def callback_url(service: ServiceProcess, job_id: str) -> str:
     ref = (await service.job(job_id))["ref"]
-    token = CallbackTokens([SIGNING_KEY]).sign("useapi", ref, 1)
+    token = CallbackSigner([SIGNING_KEY]).sign("useapi", ref, 1)
     return f"{service.url}/callbacks/useapi/{ref}?t={token}"
 
 

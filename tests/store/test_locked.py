@@ -102,7 +102,7 @@ async def test_whoever_waits_too_long_for_a_connection_is_told(
         with pytest.raises(Unavailable, match="too busy"):
             await taken.enter_async_context(connect())
     async with connect() as session:
-        found = await session.rows("revision")
+        found = await session.fetch("revision")
 
     assert found
 

@@ -11,15 +11,15 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from service.domain.deliveries.delivery import LEASE, Parcel
+from service.domain.deliveries.delivery import LEASE, DeliveryTask
 from service.domain.jobs.job import Job, Status
 from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.errors import Invalid, StartError, Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Changes, Snapshot
-from service.transactions.slots import Queue
-from service.transactions.store_protocols import Idempotency, Store, Topic
+from service.transactions.change_set import ChangeSet, Snapshot
+from service.transactions.slots import AccountQueue
+from service.transactions.store_protocols import ChangeTopic, Idempotency, Store
 from store import open_store
 from store.receiver_leases import LEEWAY
 from tests.support.databases import foreign_database
@@ -56,12 +56,12 @@ async def in_time(*work: object) -> list[object]:
         return list(await asyncio.gather(*work))  # type: ignore[call-overload]
 
 
-def nothing(_: Snapshot) -> Changes:
-    return Changes()
+def nothing(_: Snapshot) -> ChangeSet:
+    return ChangeSet()
 
 
-def three_events(_: Snapshot) -> Changes:
-    return Changes(events=[an_event(job_id=None) for _ in range(3)])
+def three_events(_: Snapshot) -> ChangeSet:
+    return ChangeSet(events=[an_event(job_id=None) for _ in range(3)])
 
 
 async def owed(store: Store, count: int, to: Subscription | None = None) -> list[str]:
@@ -71,8 +71,8 @@ async def owed(store: Store, count: int, to: Subscription | None = None) -> list
         a_delivery(event_id=event.id, subscription_id=subscription.id, job_id=f"job_{n}")
         for n in range(count)
     ]
-    parcels = [Parcel(delivery, subscription, event.payload) for delivery in due]
-    await store.change([], lambda _: Changes(events=[event], parcels=parcels))
+    tasks = [DeliveryTask(delivery, subscription, event.payload) for delivery in due]
+    await store.change([], lambda _: ChangeSet(events=[event], delivery_tasks=tasks))
     return [delivery.id for delivery in due]
 
 
@@ -176,8 +176,10 @@ async def test_two_batches_in_opposite_order_do_not_deadlock(stores: tuple[Store
     await stores[0].add_jobs(new, None, nothing)
     refs = [one.job.ref for one in new]
 
-    def touch(found: Snapshot) -> Changes:
-        return Changes(jobs={j.id: replace(j, version=j.version + 1) for j in found.jobs.values()})
+    def touch(found: Snapshot) -> ChangeSet:
+        return ChangeSet(
+            jobs={j.id: replace(j, version=j.version + 1) for j in found.jobs.values()}
+        )
 
     orders = (refs, refs[::-1])
     await in_time(*(stores[n % 2].change(orders[n % 2], touch) for n in range(20)))
@@ -217,7 +219,7 @@ async def test_an_event_waits_for_one_that_was_numbered_before(
 ) -> None:
     async with connected(postgres_url) as other, other.transaction():
         await other.execute("SELECT pg_advisory_xact_lock(7140002)")
-        late = asyncio.create_task(stores[0].change([], lambda _: Changes(events=[an_event()])))
+        late = asyncio.create_task(stores[0].change([], lambda _: ChangeSet(events=[an_event()])))
         done, _ = await asyncio.wait([late], timeout=0.3)
         assert not done
     await asyncio.wait_for(late, 10)
@@ -229,7 +231,7 @@ async def test_two_workers_never_claim_the_same_delivery(stores: tuple[Store, St
     claims = await asyncio.gather(
         *(stores[n % 2].claim_deliveries(a_claim(limit=7)) for n in range(20))
     )
-    claimed = [parcel.delivery.id for one in claims for parcel in one.parcels]
+    claimed = [task.delivery.id for one in claims for task in one.tasks]
 
     assert len(claimed) == len(set(claimed)) > 20
     assert set(claimed) <= due
@@ -238,7 +240,7 @@ async def test_two_workers_never_claim_the_same_delivery(stores: tuple[Store, St
 async def receivers_of(store: Store, at: int = NOON, **claim: Any) -> set[str]:
     """Whom a process sends to after one more claim."""
     claimed = await store.claim_deliveries(a_claim(at, **claim))
-    return {parcel.subscription.id for parcel in claimed.parcels}
+    return {task.subscription.id for task in claimed.tasks}
 
 
 async def test_a_receiver_is_sent_to_by_one_process_at_a_time(
@@ -248,7 +250,7 @@ async def test_a_receiver_is_sent_to_by_one_process_at_a_time(
 
     mine = await receivers_of(stores[0], limit=4)
     theirs = await receivers_of(stores[1])
-    rest = await receivers_of(stores[0], kept=mine)
+    rest = await receivers_of(stores[0], queued_for=mine)
 
     assert (len(mine), theirs, rest) == (1, set(), mine)
 
@@ -257,7 +259,7 @@ async def test_what_runs_empty_is_free_for_the_others(stores: tuple[Store, Store
     await owed(stores[0], 10)
     mine = await receivers_of(stores[0], limit=4)
 
-    await receivers_of(stores[0], kept=(), full=mine)
+    await receivers_of(stores[0], queued_for=(), full=mine)
 
     assert await receivers_of(stores[1]) == mine
 
@@ -270,7 +272,7 @@ async def test_the_receivers_of_a_process_that_died_are_free_when_its_leases_end
 
     assert await receivers_of(stores[1], NOON + LEASE - 1) == set()
     assert await receivers_of(stores[1], NOON + LEASE) == mine
-    assert await receivers_of(stores[0], NOON + LEASE, kept=mine) == set()
+    assert await receivers_of(stores[0], NOON + LEASE, queued_for=mine) == set()
 
 
 async def test_the_receivers_of_a_process_that_ended_are_free_at_once(
@@ -292,7 +294,7 @@ async def test_busy_receivers_spread_over_the_processes(stores: tuple[Store, Sto
 
     first = await receivers_of(stores[0], NOON + 1)
     second = await receivers_of(stores[1], NOON + 1)
-    more = await receivers_of(stores[0], NOON + 2, kept=first)
+    more = await receivers_of(stores[0], NOON + 2, queued_for=first)
 
     assert len(first) == LEEWAY, "none is busy yet"
     assert len(first | more) > LEEWAY, "the more are busy, the larger the share"
@@ -315,12 +317,12 @@ async def test_what_a_process_has_above_its_share_is_left_to_run_empty(
         await owed(stores[0], 1, to=hook)
     mine: set[str] = set()
     for turn in range(5):
-        mine |= await receivers_of(stores[0], NOON + turn, kept=mine)
+        mine |= await receivers_of(stores[0], NOON + turn, queued_for=mine)
     await receivers_of(stores[1], NOON + 5)
     for hook in hooks:
         await owed(stores[0], 1, to=hook)
 
-    again = await receivers_of(stores[0], NOON + 6, kept=mine)
+    again = await receivers_of(stores[0], NOON + 6, queued_for=mine)
 
     assert len(mine) == 40
     assert len(again) == 20 + LEEWAY, "half of all that are busy, and the leeway"
@@ -347,13 +349,13 @@ async def test_a_claim_passes_over_what_another_has_locked(
         async with asyncio.timeout(5):
             claimed = await stores[1].claim_deliveries(a_claim())
 
-    assert [parcel.delivery.id for parcel in claimed.parcels] == [second]
+    assert [task.delivery.id for task in claimed.tasks] == [second]
 
 
 async def test_slots_hold_across_processes(stores: tuple[Store, Store]) -> None:
     await stores[0].add_jobs([a_new_job() for _ in range(30)], None, nothing)
 
-    def choose(queues: Sequence[Queue]) -> list[Job]:
+    def choose(queues: Sequence[AccountQueue]) -> list[Job]:
         return [
             admitted(job, NOON, NOON + LEASE)
             for queue in queues
@@ -401,7 +403,9 @@ async def test_jobs_with_one_reply_url_share_a_subscription_whoever_takes_them(
 
     made = await asyncio.gather(
         *(
-            stores[n % 2].add_jobs([replace(a_new_job(), reply=reply())], None, nothing)
+            stores[n % 2].add_jobs(
+                [replace(a_new_job(), reply_subscription=reply())], None, nothing
+            )
             for n in range(6)
         )
     )
@@ -417,13 +421,13 @@ async def test_nothing_is_owed_to_a_subscription_that_was_deleted_meanwhile(
     subscription = a_subscription()
     await stores[0].put_subscription(subscription)
 
-    def owe(found: Snapshot) -> Changes:
+    def owe(found: Snapshot) -> ChangeSet:
         event = an_event()
-        parcels = [
-            Parcel(a_delivery(event_id=event.id, subscription_id=one.id), one, event.payload)
-            for one in found.standing.get("acme", ())
+        tasks = [
+            DeliveryTask(a_delivery(event_id=event.id, subscription_id=one.id), one, event.payload)
+            for one in found.permanent.get("acme", ())
         ]
-        return Changes(events=[event], parcels=parcels)
+        return ChangeSet(events=[event], delivery_tasks=tasks)
 
     await in_time(
         *(stores[n % 2].change([new[n].job.ref], owe) for n in range(10)),
@@ -445,11 +449,11 @@ async def test_what_one_process_commits_the_others_hear_of(stores: tuple[Store, 
         await stores[0].put_subscription(changed := a_subscription())
         await stores[0].change_subscription("acme", changed.id, lambda before: before)
 
-        await theirs.wait_for(set(Topic))
-        await stores[1].change([], lambda _: Changes(events=[an_event()]))
-        await ours.wait_for({Topic.EVENTS})
+        await theirs.wait_for(set(ChangeTopic))
+        await stores[1].change([], lambda _: ChangeSet(events=[an_event()]))
+        await ours.wait_for({ChangeTopic.EVENTS})
 
-    assert ours.topics == [{Topic.EVENTS}], "nobody hears of their own"
+    assert ours.topics == [{ChangeTopic.EVENTS}], "nobody hears of their own"
 
 
 async def test_whoever_lost_the_connection_looks_at_everything(
@@ -459,24 +463,24 @@ async def test_whoever_lost_the_connection_looks_at_everything(
     async with heard.listening(stores[0]):
         await cut_off(postgres_url)
 
-        await heard.wait_for(set(Topic))
+        await heard.wait_for(set(ChangeTopic))
 
 
-def with_an_event(found: Snapshot) -> Changes:
-    return Changes(jobs={job.id: job for job in found.jobs.values()}, events=[an_event()])
+def with_an_event(found: Snapshot) -> ChangeSet:
+    return ChangeSet(jobs={job.id: job for job in found.jobs.values()}, events=[an_event()])
 
 
 class Heard:
     """Keeps the hints of one store."""
 
     def __init__(self) -> None:
-        self.topics: list[frozenset[Topic]] = []
+        self.topics: list[frozenset[ChangeTopic]] = []
 
     @asynccontextmanager
     async def listening(self, store: Store) -> AsyncIterator[None]:
         """Listen until the block ends; it begins when the first word is heard."""
         task = asyncio.create_task(store.follow(self.topics.append))
-        await self.wait_for(set(Topic))
+        await self.wait_for(set(ChangeTopic))
         self.topics.clear()
         try:
             yield
@@ -484,7 +488,7 @@ class Heard:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def wait_for(self, wanted: set[Topic]) -> None:
+    async def wait_for(self, wanted: set[ChangeTopic]) -> None:
         async def all_heard() -> bool:
             return wanted <= {topic for topics in self.topics for topic in topics}
 
@@ -544,7 +548,7 @@ async def test_a_value_that_cannot_be_stored_is_no_fault_of_the_database(
 
 
 async def test_a_change_that_fails_leaves_nothing_behind(stores: tuple[Store, Store]) -> None:
-    def broken(_: Snapshot) -> Changes:
+    def broken(_: Snapshot) -> ChangeSet:
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 - our own, from the line above

@@ -12,11 +12,11 @@ STORE = ROOT / "store"
 TEXT = (STORE / "queries.sql").read_text("utf-8")
 DIALECTS = (sqlite.DIALECT, postgres.DIALECT)
 QUERIES = read_queries(sqlite.DIALECT)
-RAW = read_queries(Dialect(words={}, lists={}))
+RAW = read_queries(Dialect(terms={}, lists={}))
 PLACES = {
-    "rows": 0,
-    "run": 0,
-    "run_many": 0,
+    "fetch": 0,
+    "queue": 0,
+    "queue_many": 0,
     "_one": 0,
     "_moment": 0,
     "one": 1,
@@ -104,7 +104,7 @@ def test_only_the_words_of_the_dialect_differ_between_databases(name: str) -> No
     words = {word.split(":")[0] for word in re.findall(r"\{([^}]*)\}", RAW[name])}
 
     for dialect in DIALECTS:
-        assert words <= {*dialect.words, *dialect.lists, "where"}
+        assert words <= {*dialect.terms, *dialect.lists, "where"}
         assert set(re.findall(r"\{([^}]*)\}", read_queries(dialect)[name])) <= {"where"}
     assert "::" not in RAW[name]
 
@@ -117,7 +117,7 @@ def test_a_list_has_an_order_a_limit_and_a_place_for_filters(name: str) -> None:
 
 
 def test_a_dialect_puts_its_words_and_lists_in_place() -> None:
-    dialect = Dialect(words={"lock": "FOR UPDATE"}, lists={"in": r"= ANY(%(\1)s)"})
+    dialect = Dialect(terms={"lock": "FOR UPDATE"}, lists={"in": r"= ANY(%(\1)s)"})
 
     assert dialect.translate("WHERE id {in:jobs} {lock}") == "WHERE id = ANY(%(jobs)s) FOR UPDATE"
 

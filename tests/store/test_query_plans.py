@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from service.domain.deliveries.delivery import HELD, LEASE, Parcel
+from service.domain.deliveries.delivery import HELD, LEASE, DeliveryTask
 from service.domain.primitives.timestamps import SECOND
-from service.transactions.change_set import Changes
+from service.transactions.change_set import ChangeSet
 from service.transactions.store_protocols import Store
 from store import open_store
 from store.engine.dialect import Queries
@@ -65,8 +65,8 @@ async def a_lot_is_owed(store: Store) -> None:
     event, hooks = an_event(), [a_subscription() for _ in range(20)]
     for hook in hooks:
         await store.put_subscription(hook)
-    parcels = [
-        Parcel(
+    tasks = [
+        DeliveryTask(
             a_delivery(
                 event_id=event.id,
                 subscription_id=hooks[n % 20].id,
@@ -79,7 +79,7 @@ async def a_lot_is_owed(store: Store) -> None:
         )
         for n in range(4000)
     ]
-    await store.change([], lambda _: Changes(events=[event], parcels=parcels))
+    await store.change([], lambda _: ChangeSet(events=[event], delivery_tasks=tasks))
 
 
 @pytest.mark.anyio
@@ -160,7 +160,7 @@ async def test_the_log_is_read_on_without_a_row_too_many(
     query: str, wanted: dict[str, Any], store: Store, postgres_url: str
 ) -> None:
     log = [an_event(job_id=f"job_{n % 2}", payload=bytes(n % 999)) for n in range(8000)]
-    await store.change([], lambda _: Changes(events=log))
+    await store.change([], lambda _: ChangeSet(events=log))
     values = {"limit": 100, "max_bytes": 2000, **wanted}
     where = "AND job_id = :job_id" if "job_id" in wanted else ""
 

@@ -12,19 +12,19 @@ import pytest
 from msgspec.structs import replace
 
 from service.domain.callbacks import Verdict
-from service.domain.deliveries.delivery import HELD, LEASE, Delivery, DeliveryStatus, Parcel
-from service.domain.deliveries.retry_policy import Settlement, settle
+from service.domain.deliveries.delivery import HELD, LEASE, Delivery, DeliveryStatus, DeliveryTask
+from service.domain.deliveries.retry_policy import DeliveryUpdate, after_attempt
 from service.domain.events import PAGE_BYTES, Event
-from service.domain.jobs.job import QUEUE_LIMIT, Job, Reason, Status
+from service.domain.jobs.job import QUEUE_LIMIT, Job, ReconcileReason, Status
 from service.domain.jobs.results import Artifact, Output
 from service.domain.primitives.errors import Conflict, Invalid, NotFound, StartError
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Changes, Decide, Hold, RawAnswer, Snapshot
-from service.transactions.receiver_health import judge
-from service.transactions.slots import Queue
+from service.transactions.change_set import AccountHold, ChangeSet, Decide, RawResponse, Snapshot
+from service.transactions.receiver_health import update_health
+from service.transactions.slots import AccountQueue
 from service.transactions.store_protocols import Idempotency, NewJob, Page, Store
-from service.transactions.unit_of_work import Moves
+from service.transactions.unit_of_work import UnitOfWork
 from store import open_store
 from store.engine.sqlite import CHECKPOINT_EVERY
 from tests.support.factories import (
@@ -57,17 +57,17 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await store.close()
 
 
-def nothing(_snapshot: Snapshot) -> Changes:
-    return Changes()
+def nothing(_snapshot: Snapshot) -> ChangeSet:
+    return ChangeSet()
 
 
 def writing(**changes: Any) -> Decide:
-    return lambda _: Changes(**changes)
+    return lambda _: ChangeSet(**changes)
 
 
 def becoming(**changes: Any) -> Decide:
     """Change every job of the snapshot alike."""
-    return lambda found: Changes(
+    return lambda found: ChangeSet(
         jobs={job.id: replace(job, **changes) for job in found.jobs.values()}
     )
 
@@ -86,9 +86,9 @@ async def seen(store: Store, *refs: str) -> Snapshot:
     """Look at what a transaction on *refs* is given to decide by."""
     found: list[Snapshot] = []
 
-    def look(snapshot: Snapshot) -> Changes:
-        found.append(replace(snapshot, standing=dict(snapshot.standing)))
-        return Changes()
+    def look(snapshot: Snapshot) -> ChangeSet:
+        found.append(replace(snapshot, permanent=dict(snapshot.permanent)))
+        return ChangeSet()
 
     await store.change(refs, look)
     return found[0]
@@ -104,30 +104,30 @@ async def owed(store: Store, subscription: Subscription, **changes: Any) -> Deli
     event = an_event(tenant=subscription.tenant)
     made = {"event_id": event.id, "subscription_id": subscription.id, "tenant": event.tenant}
     delivery = a_delivery(**{**made, **changes})
-    parcel = Parcel(delivery, subscription, event.payload)
-    await store.change([], writing(events=[event], parcels=[parcel]))
+    task = DeliveryTask(delivery, subscription, event.payload)
+    await store.change([], writing(events=[event], delivery_tasks=[task]))
     return delivery
 
 
 async def claimed(
     store: Store, at: int = NOON, limit: int = 100, full: Sequence[str] = ()
-) -> list[Parcel]:
-    return list((await store.claim_deliveries(a_claim(at, limit=limit, full=full))).parcels)
+) -> list[DeliveryTask]:
+    return list((await store.claim_deliveries(a_claim(at, limit=limit, full=full))).tasks)
 
 
-async def settled(store: Store, *settlements: Settlement) -> None:
+async def settled(store: Store, *settlements: DeliveryUpdate) -> None:
     """Settle as the courier does, with what that says of the receivers."""
 
-    def decide(found: Snapshot) -> Changes:
-        moves = Moves(found, settlements[0].outcome.at, CHANCE.new_id, NOBODY)
-        judge(moves, found, settlements)
-        return moves.changes
+    def decide(found: Snapshot) -> ChangeSet:
+        uow = UnitOfWork(found, settlements[0].result.at, CHANCE.new_id, NOBODY)
+        update_health(uow, found, settlements)
+        return uow.changes
 
     await store.settle(settlements, decide)
 
 
 async def ids_claimed(store: Store, at: int = NOON, **how: Any) -> list[str]:
-    return [parcel.delivery.id for parcel in await claimed(store, at, **how)]
+    return [task.delivery.id for task in await claimed(store, at, **how)]
 
 
 # Jobs
@@ -136,9 +136,9 @@ async def ids_claimed(store: Store, at: int = NOON, **how: Any) -> list[str]:
 async def test_a_job_is_stored_with_what_was_decided(store: Store) -> None:
     new, event = a_new_job(tags=("sea",), metadata={"n": [1]}), an_event()
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> ChangeSet:
         (job,) = snapshot.jobs.values()
-        return Changes(jobs={job.id: replace(job, sequence=1)}, events=[event])
+        return ChangeSet(jobs={job.id: replace(job, sequence=1)}, events=[event])
 
     jobs, changes = await store.add_jobs([new], None, decide)
 
@@ -218,7 +218,7 @@ async def test_a_task_uuid_that_is_in_use_is_refused_and_nothing_is_stored(store
     with pytest.raises(Invalid) as caught:
         await store.add_jobs([a_new_job(), again], KEY, nothing)
 
-    assert [fault.path for fault in caught.value.faults] == ["[1].input.taskUUID"]
+    assert [fault.path for fault in caught.value.errors] == ["[1].input.taskUUID"]
     assert await store.jobs("acme", {}, ALL) == [job]
     _, changes = await store.add_jobs([a_new_job()], KEY, nothing)
     assert changes is not None
@@ -226,7 +226,7 @@ async def test_a_task_uuid_that_is_in_use_is_refused_and_nothing_is_stored(store
 
 async def test_jobs_with_one_reply_url_share_one_subscription(store: Store) -> None:
     replies = [a_subscription(kind="per_job", event_types=()) for _ in range(3)]
-    new = [replace(a_new_job(), reply=reply) for reply in replies]
+    new = [replace(a_new_job(), reply_subscription=reply) for reply in replies]
 
     jobs = await added(store, *new[:2]) + await added(store, new[2])
 
@@ -238,15 +238,15 @@ async def test_a_reply_is_in_sight_when_its_job_is_made_and_when_it_moves(store:
     reply = a_subscription(kind="per_job", event_types=())
     found: list[Snapshot] = []
 
-    def look(snapshot: Snapshot) -> Changes:
+    def look(snapshot: Snapshot) -> ChangeSet:
         found.append(snapshot)
-        return Changes()
+        return ChangeSet()
 
-    new = replace(a_new_job(), reply=reply)
+    new = replace(a_new_job(), reply_subscription=reply)
     (job,), _ = await store.add_jobs([new], None, look)
     await store.change([job.ref], look)
 
-    assert [snapshot.replies for snapshot in found] == [{reply.id: reply}] * 2
+    assert [snapshot.per_job for snapshot in found] == [{reply.id: reply}] * 2
     assert found[1].jobs == {job.ref: job}
 
 
@@ -262,12 +262,12 @@ async def test_a_change_writes_all_that_was_decided(store: Store) -> None:
             jobs={job.id: moved},
             events=[event],
             callbacks=[callback],
-            parcels=[Parcel(delivery, hook, event.payload)],
-            answers=[RawAnswer(ref=job.ref, at=NOON, status_code=200, body=b"\x00raw")],
+            delivery_tasks=[DeliveryTask(delivery, hook, event.payload)],
+            responses=[RawResponse(ref=job.ref, at=NOON, status_code=200, body=b"\x00raw")],
         ),
     )
 
-    assert changes.repeated == set()
+    assert changes.repeated_callbacks == set()
     assert await store.job("acme", job.id) == moved
     assert await store.callback("acme", callback.id) == callback
     assert [e.id for e in await store.events("acme", {}, ALL)] == [event.id]
@@ -287,22 +287,22 @@ async def test_a_snapshot_names_who_is_still_owed_an_earlier_event(store: Store)
     delivery = await owed(store, hook, job_id=job.id)
 
     before = await seen(store, job.ref)
-    (parcel,) = await claimed(store)
-    delivered = replace(parcel.delivery, status=DeliveryStatus.DELIVERED, settled_at=NOON)
+    (task,) = await claimed(store)
+    delivered = replace(task.delivery, status=DeliveryStatus.DELIVERED, settled_at=NOON)
     await settled(store, a_settlement(delivered))
     after = await seen(store, job.ref)
 
-    assert parcel.delivery.id == delivery.id
-    assert before.owed == {(job.id, hook.id): delivery.sequence}
-    assert after.owed == {}
+    assert task.delivery.id == delivery.id
+    assert before.pending == {(job.id, hook.id): delivery.sequence}
+    assert after.pending == {}
 
 
 async def test_changes_of_one_job_at_once_lose_nothing(store: Store) -> None:
     job = await a_stored_job(store)
 
-    def bump(snapshot: Snapshot) -> Changes:
+    def bump(snapshot: Snapshot) -> ChangeSet:
         found = snapshot.jobs[job.ref]
-        return Changes(jobs={job.id: replace(found, version=found.version + 1)})
+        return ChangeSet(jobs={job.id: replace(found, version=found.version + 1)})
 
     await asyncio.gather(*(store.change([job.ref], bump) for _ in range(20)))
 
@@ -314,7 +314,7 @@ async def test_a_decision_that_fails_leaves_everything_as_it_was(store: Store) -
     await store.change([], writing(events=[event]))
     again = writing(jobs={job.id: replace(job, status=Status.RUNNING)}, events=[event])
 
-    def fail(_snapshot: Snapshot) -> Changes:
+    def fail(_snapshot: Snapshot) -> ChangeSet:
         raise LookupError("as a bug would")
 
     with pytest.raises(LookupError):
@@ -349,9 +349,9 @@ async def test_a_task_cancelled_inside_a_transaction_leaves_the_store_usable(
 async def test_a_cancel_before_the_write_writes_nothing(store: Store) -> None:
     job = await a_stored_job(store)
 
-    def leave(_snapshot: Snapshot) -> Changes:
+    def leave(_snapshot: Snapshot) -> ChangeSet:
         task.cancel()
-        return Changes(jobs={job.id: replace(job, version=2)})
+        return ChangeSet(jobs={job.id: replace(job, version=2)})
 
     task = asyncio.create_task(store.change([job.ref], leave))
     await asyncio.gather(task, return_exceptions=True)
@@ -372,15 +372,15 @@ async def test_the_queues_show_who_waits_at_each_account_oldest_first(store: Sto
     queues = await queues_of(store)
 
     assert queues == {
-        "useapi": Queue(account="useapi", used=1, slots=None, jobs=[first, second]),
-        pinned.account: Queue(account=pinned.account, used=0, slots=None, jobs=[pinned]),
+        "useapi": AccountQueue(account="useapi", used=1, slots=None, jobs=[first, second]),
+        pinned.account: AccountQueue(account=pinned.account, used=0, slots=None, jobs=[pinned]),
     }
 
 
-async def queues_of(store: Store, at: int = NOON) -> dict[str, Queue]:
-    found: list[Queue] = []
+async def queues_of(store: Store, at: int = NOON) -> dict[str, AccountQueue]:
+    found: list[AccountQueue] = []
 
-    def look(queues: Sequence[Queue]) -> Sequence[Job]:
+    def look(queues: Sequence[AccountQueue]) -> Sequence[Job]:
         found.extend(queues)
         return []
 
@@ -418,7 +418,7 @@ async def test_a_hold_leaves_no_slots_or_those_in_use(
     for status in (Status.RUNNING, Status.SUBMITTED, Status.SUCCEEDED):
         await a_stored_job(store, status=status)
 
-    await store.change([], writing(holds={"useapi": Hold(until=LATER, strict=strict)}))
+    await store.change([], writing(holds={"useapi": AccountHold(until=LATER, strict=strict)}))
 
     assert (await queues_of(store))["useapi"].slots == slots
     assert (await queues_of(store, LATER))["useapi"].slots is None
@@ -428,9 +428,11 @@ async def test_a_hold_leaves_no_slots_or_those_in_use(
 
 async def test_the_latest_hold_counts(store: Store) -> None:
     await a_stored_job(store)
-    await store.change([], writing(holds={"useapi": Hold(until=LATER + SECOND, strict=True)}))
+    await store.change(
+        [], writing(holds={"useapi": AccountHold(until=LATER + SECOND, strict=True)})
+    )
 
-    await store.change([], writing(holds={"useapi": Hold(until=LATER, strict=True)}))
+    await store.change([], writing(holds={"useapi": AccountHold(until=LATER, strict=True)}))
 
     assert await store.next_job_due(NOON) == LATER
 
@@ -456,7 +458,7 @@ async def test_jobs_are_claimed_for_a_look_when_it_is_time_and_by_one_only(store
     ]
     await a_stored_job(store, status=Status.SUCCEEDED, deadline_at=NOON)
     doubted = await a_stored_job(
-        store, status=Status.SUCCEEDED, doubt=Reason.SECOND_END, doubt_at=LATER + 1
+        store, status=Status.SUCCEEDED, doubt=ReconcileReason.SECOND_END, doubt_at=LATER + 1
     )
     await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER + LEASE)
 
@@ -479,7 +481,7 @@ async def test_a_job_that_a_callback_moves_while_its_provider_is_asked_is_not_as
     (lease,) = await store.claim_checks(LATER, LATER + LEASE, 9)
 
     running = replace(job, status=Status.RUNNING)
-    await store.change([job.ref], lambda _: Changes(jobs={job.id: running}))
+    await store.change([job.ref], lambda _: ChangeSet(jobs={job.id: running}))
     during = await store.claim_checks(LATER + 1, LATER + LEASE, 9)
     waiting = await store.next_check(LATER + 1)
     after = await checked(store, LATER + LEASE)
@@ -493,7 +495,7 @@ async def test_a_look_that_is_over_makes_room_for_the_next_one(store: Store) -> 
     job = await a_stored_job(store, status=Status.SUBMITTED, deadline_at=LATER)
     (lease,) = await store.claim_checks(LATER, LATER + LEASE, 9)
 
-    await store.change([job.ref], lambda _: Changes(checked=[lease]))
+    await store.change([job.ref], lambda _: ChangeSet(finished_checks=[lease]))
 
     assert await checked(store, LATER + 1) == [job]
 
@@ -503,7 +505,7 @@ async def test_a_look_that_was_taken_over_is_not_ended_by_the_first_one(store: S
     (first,) = await store.claim_checks(LATER, LATER + LEASE, 9)
     await store.claim_checks(LATER + LEASE, LATER + 2 * LEASE, 9)
 
-    await store.change([job.ref], lambda _: Changes(checked=[first]))
+    await store.change([job.ref], lambda _: ChangeSet(finished_checks=[first]))
 
     assert await checked(store, LATER + LEASE + 1) == []
 
@@ -588,7 +590,7 @@ async def test_the_same_bytes_for_the_same_submission_are_one_callback_counted(
         for callback in (first, second, third)
     ]
 
-    assert [one.repeated for one in changes] == [set(), {second.id}, {third.id}]
+    assert [one.repeated_callbacks for one in changes] == [set(), {second.id}, {third.id}]
     (kept,) = await store.callbacks("acme", {}, ALL)
     assert (kept.id, kept.repeats) == (first.id, 2)
 
@@ -599,7 +601,7 @@ async def test_a_repetition_in_one_transaction_is_counted_too(store: Store) -> N
 
     changes = await store.change([job.ref], writing(callbacks=[moved, repeated]))
 
-    assert changes.repeated == {repeated.id}
+    assert changes.repeated_callbacks == {repeated.id}
     assert (await store.callback("acme", moved.id)).repeats == 1
 
 
@@ -634,10 +636,10 @@ async def test_the_last_word_of_a_provider_is_its_latest_callback_or_else_its_an
     store: Store,
 ) -> None:
     job = await a_stored_job(store)
-    answer = RawAnswer(ref=job.ref, at=NOON, status_code=200, body=b"answer")
+    answer = RawResponse(ref=job.ref, at=NOON, status_code=200, body=b"answer")
 
     before = await store.last_body(job.id)
-    await store.change([job.ref], writing(answers=[answer]))
+    await store.change([job.ref], writing(responses=[answer]))
     answered = await store.last_body(job.id)
     for n, verdict in enumerate(("accepted", "late", "unreadable", "mismatched")):
         callback = a_callback(job, digest=f"d{n}", body=verdict.encode(), verdict=Verdict(verdict))
@@ -782,16 +784,16 @@ async def test_subscriptions_are_found_by_kind_and_url(store: Store) -> None:
 
 async def test_a_snapshot_has_the_standing_subscriptions_of_now(store: Store) -> None:
     job = await a_stored_job(store)
-    none = (await seen(store, job.ref)).standing
+    none = (await seen(store, job.ref)).permanent
 
     hook = await a_stored_subscription(store)
     await a_stored_subscription(store, kind="per_job", event_types=())
     other = await a_stored_subscription(store, tenant="other")
-    made = (await seen(store, job.ref)).standing
+    made = (await seen(store, job.ref)).permanent
     off = await store.change_subscription("acme", hook.id, lambda s: replace(s, enabled=False))
-    changed = (await seen(store, job.ref)).standing
+    changed = (await seen(store, job.ref)).permanent
     await store.delete_subscription("acme", hook.id, NOON)
-    deleted = (await seen(store, job.ref)).standing
+    deleted = (await seen(store, job.ref)).permanent
 
     assert none == {}
     assert made == {"acme": [hook], "other": [other]}
@@ -803,13 +805,13 @@ async def test_a_new_job_sees_the_standing_subscriptions_too(store: Store) -> No
     hook = await a_stored_subscription(store)
     found: list[Snapshot] = []
 
-    def look(snapshot: Snapshot) -> Changes:
+    def look(snapshot: Snapshot) -> ChangeSet:
         found.append(snapshot)
-        return Changes()
+        return ChangeSet()
 
     await store.add_jobs([a_new_job()], None, look)
 
-    assert found[0].standing == {"acme": [hook]}
+    assert found[0].permanent == {"acme": [hook]}
 
 
 async def test_deleting_a_subscription_cancels_what_it_was_owed(store: Store) -> None:
@@ -832,11 +834,11 @@ async def test_what_is_due_is_claimed_with_all_that_a_courier_needs(store: Store
     hook = await a_stored_subscription(store)
     delivery = await owed(store, hook)
 
-    (parcel,) = await claimed(store)
+    (task,) = await claimed(store)
 
-    assert parcel.delivery == replace(delivery, claims=1, due_at=NOON + LEASE)
-    assert (parcel.subscription, parcel.payload) == (hook, b'{"type":"job.succeeded"}')
-    assert not parcel.behind
+    assert task.delivery == replace(delivery, claims=1, due_at=NOON + LEASE)
+    assert (task.subscription, task.payload) == (hook, b'{"type":"job.succeeded"}')
+    assert not task.earlier_pending
 
 
 async def test_a_lease_keeps_others_away_until_it_ends(store: Store) -> None:
@@ -844,10 +846,10 @@ async def test_a_lease_keeps_others_away_until_it_ends(store: Store) -> None:
 
     first = await ids_claimed(store)
     during = await ids_claimed(store, NOON + LEASE - 1)
-    (parcel,) = await claimed(store, NOON + LEASE)
+    (task,) = await claimed(store, NOON + LEASE)
 
     assert (first, during) == ([delivery.id], [])
-    assert (parcel.delivery.id, parcel.delivery.claims) == (delivery.id, 2)
+    assert (task.delivery.id, task.delivery.claims) == (delivery.id, 2)
 
 
 async def test_two_couriers_never_claim_one_delivery(store: Store) -> None:
@@ -864,11 +866,11 @@ async def test_the_events_of_a_job_are_claimed_one_after_the_other(store: Store)
     second = await owed(store, hook, sequence=2)
     first = await owed(store, hook, sequence=1)
 
-    (parcel,) = await claimed(store)
+    (task,) = await claimed(store)
     while_first_is_under_way = await ids_claimed(store)
-    await settled(store, a_settlement(replace(parcel.delivery, status=DeliveryStatus.DEAD)))
+    await settled(store, a_settlement(replace(task.delivery, status=DeliveryStatus.DEAD)))
 
-    assert parcel.delivery.id == first.id
+    assert task.delivery.id == first.id
     assert while_first_is_under_way == []
     assert await ids_claimed(store) == [second.id]
 
@@ -876,10 +878,10 @@ async def test_the_events_of_a_job_are_claimed_one_after_the_other(store: Store)
 async def test_a_retry_of_an_earlier_event_holds_back_the_later(store: Store) -> None:
     hook = await a_stored_subscription(store)
     first, _second = [await owed(store, hook, sequence=n) for n in (1, 2)]
-    (parcel,) = await claimed(store)
-    retry = replace(parcel.delivery, tries=1, due_at=LATER)
+    (task,) = await claimed(store)
+    retry = replace(task.delivery, tries=1, due_at=LATER)
 
-    await settled(store, a_settlement(retry, outcome=an_outcome(500)))
+    await settled(store, a_settlement(retry, result=an_outcome(500)))
 
     assert await ids_claimed(store, LATER - 1) == []
     assert await ids_claimed(store, LATER) == [first.id]
@@ -938,9 +940,9 @@ async def test_each_attempt_is_kept_beside_its_delivery(store: Store) -> None:
     ]
 
     for n, outcome in enumerate(outcomes):
-        (parcel,) = await claimed(store, NOON + n)
-        retry = replace(parcel.delivery, tries=n + 1, due_at=NOON + n + 1)
-        await settled(store, a_settlement(retry, outcome=outcome))
+        (task,) = await claimed(store, NOON + n)
+        retry = replace(task.delivery, tries=n + 1, due_at=NOON + n + 1)
+        await settled(store, a_settlement(retry, result=outcome))
 
     stored, attempts = await store.delivery("acme", delivery.id)
     assert (stored.tries, stored.due_at, stored.status) == (2, NOON + 2, DeliveryStatus.PENDING)
@@ -961,11 +963,11 @@ async def test_a_courier_whose_lease_was_taken_over_cannot_settle(store: Store) 
 
 async def test_what_is_settled_stays_settled(store: Store) -> None:
     await owed(store, await a_stored_subscription(store))
-    (parcel,) = await claimed(store)
-    delivered = replace(parcel.delivery, status=DeliveryStatus.DELIVERED, settled_at=NOON)
+    (task,) = await claimed(store)
+    delivered = replace(task.delivery, status=DeliveryStatus.DELIVERED, settled_at=NOON)
 
     await settled(store, a_settlement(delivered))
-    await settled(store, a_settlement(replace(parcel.delivery, status=DeliveryStatus.DEAD)))
+    await settled(store, a_settlement(replace(task.delivery, status=DeliveryStatus.DEAD)))
 
     assert (await store.delivery("acme", delivered.id))[0] == delivered
     assert await store.next_delivery_due() is None
@@ -973,25 +975,25 @@ async def test_what_is_settled_stays_settled(store: Store) -> None:
 
 async def test_what_is_released_is_due_at_once(store: Store) -> None:
     await owed(store, await a_stored_subscription(store))
-    (parcel,) = await claimed(store)
+    (task,) = await claimed(store)
 
-    await store.release([parcel.delivery], NOON + 1)
+    await store.release([task.delivery], NOON + 1)
 
     assert await store.next_delivery_due() == NOON + 1
-    assert await ids_claimed(store, NOON + 1) == [parcel.delivery.id]
+    assert await ids_claimed(store, NOON + 1) == [task.delivery.id]
 
 
 async def test_a_settlement_may_disable_its_subscription(store: Store) -> None:
     job, hook = await a_stored_job(store), await a_stored_subscription(store)
     await owed(store, hook, job_id=job.id)
-    (parcel,) = await claimed(store)
-    dead = replace(parcel.delivery, status=DeliveryStatus.DEAD, settled_at=NOON)
+    (task,) = await claimed(store)
+    dead = replace(task.delivery, status=DeliveryStatus.DEAD, settled_at=NOON)
 
-    await settled(store, a_settlement(dead, disable="Gone.", outcome=an_outcome(410, at=LATER)))
+    await settled(store, a_settlement(dead, disable="Gone.", result=an_outcome(410, at=LATER)))
 
     off = replace(hook, enabled=False, disabled_reason="Gone.", updated_at=LATER)
     assert await store.subscription("acme", hook.id) == off
-    assert (await seen(store, job.ref)).standing == {"acme": [off]}
+    assert (await seen(store, job.ref)).permanent == {"acme": [off]}
 
 
 @pytest.mark.parametrize("status", ["delivered", "dead", "superseded", "canceled"])
@@ -999,8 +1001,8 @@ async def test_whatever_became_of_it_is_owed_again_from_the_first_try(
     store: Store, status: str
 ) -> None:
     delivery = await owed(store, await a_stored_subscription(store))
-    (parcel,) = await claimed(store)
-    ended = replace(parcel.delivery, status=DeliveryStatus(status), tries=9, settled_at=NOON)
+    (task,) = await claimed(store)
+    ended = replace(task.delivery, status=DeliveryStatus(status), tries=9, settled_at=NOON)
     await settled(store, a_settlement(ended))
 
     again = await store.redeliver("acme", delivery.id, LATER)
@@ -1025,8 +1027,8 @@ async def test_nothing_is_owed_again_where_nobody_takes_it(store: Store) -> None
 async def test_deliveries_are_found_by_each_filter(store: Store, name: str) -> None:
     one, two = [await a_stored_subscription(store) for _ in range(2)]
     other, delivery = await owed(store, one, job_id="job_1"), await owed(store, two, job_id="job_2")
-    (parcel,) = await claimed(store, full=[one.id])
-    dead = replace(parcel.delivery, status=DeliveryStatus.DEAD)
+    (task,) = await claimed(store, full=[one.id])
+    dead = replace(task.delivery, status=DeliveryStatus.DEAD)
     await settled(store, a_settlement(dead))
     wanted = {
         "subscription": two.id,
@@ -1046,9 +1048,9 @@ async def test_what_a_subscription_is_owed_and_what_is_over_are_one_list(store: 
     deliveries = [await owed(store, hook, job_id=f"job_{n}") for n in range(6)]
     done = {one.id for one in deliveries[::2]}
     over = [
-        replace(parcel.delivery, status=DeliveryStatus.DELIVERED)
-        for parcel in await claimed(store)
-        if parcel.delivery.id in done
+        replace(task.delivery, status=DeliveryStatus.DELIVERED)
+        for task in await claimed(store)
+        if task.delivery.id in done
     ]
     await settled(store, *map(a_settlement, over))
 
@@ -1129,8 +1131,8 @@ async def test_what_belongs_to_another_tenant_is_not_there(store: Store, ask: As
         await ask(store, "acme")
     await added(store, NewJob(job=job, input=b"{}"))
     await store.put_subscription(hook)
-    parcels = [Parcel(delivery, hook, event.payload)]
-    await store.change([], writing(events=[event], callbacks=[callback], parcels=parcels))
+    tasks = [DeliveryTask(delivery, hook, event.payload)]
+    await store.change([], writing(events=[event], callbacks=[callback], delivery_tasks=tasks))
 
     with pytest.raises(NotFound):
         await ask(store, "other")
@@ -1224,9 +1226,9 @@ async def test_a_receiver_that_asked_for_time_gets_it_though_the_process_starts_
     store = await open_store(url, NOON)
     hook = await a_stored_subscription(store)
     await owed(store, hook)
-    (parcel,) = await claimed(store)
+    (task,) = await claimed(store)
     busy = an_outcome(429, retry_after_seconds=30)
-    await settled(store, settle(parcel.delivery, busy, 0))
+    await settled(store, after_attempt(task.delivery, busy, 0))
     await store.close()
 
     store = await open_store(url, NOON + SECOND)
@@ -1234,7 +1236,7 @@ async def test_a_receiver_that_asked_for_time_gets_it_though_the_process_starts_
     due = await ids_claimed(store, NOON + 30 * SECOND)
     await store.close()
 
-    assert (early, due) == ([], [parcel.delivery.id])
+    assert (early, due) == ([], [task.delivery.id])
 
 
 async def test_a_turn_from_before_the_clock_was_set_back_does_not_count(store: Store) -> None:

@@ -6,17 +6,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, Parcel
-from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, Outcome, settle
-from service.domain.deliveries.send_queue import SendQueues, Turns
+from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, DeliveryTask
+from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, AttemptResult, after_attempt
+from service.domain.deliveries.send_queue import SendPacer, SendQueues
 from service.domain.jobs.job import Report
-from service.domain.jobs.state_machine import advance
+from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Changes
-from service.transactions.receiver_health import judge
-from service.transactions.store_protocols import Claim, NewJob, Page
-from service.transactions.unit_of_work import Mover, Moves
+from service.transactions.change_set import ChangeSet
+from service.transactions.receiver_health import update_health
+from service.transactions.store_protocols import ClaimRequest, NewJob, Page
+from service.transactions.unit_of_work import Transactions, UnitOfWork
 from store.engine.postgres import open_postgres
 from store.engine.session import Database
 from store.engine.sqlite import open_sqlite
@@ -36,7 +36,7 @@ MARGIN = (ATTEMPT_SECONDS + 5) * SECOND
 class Post(msgspec.Struct, frozen=True):
     """A parcel under way since *at*."""
 
-    parcel: Parcel
+    task: DeliveryTask
     at: int
 
 
@@ -47,16 +47,16 @@ class Worker:
         self.store, self.posts = SqlStore(database), list[Post]()
         self.queues = SendQueues(MOST_POSTS, alone=alone, room=ROOM)
         self.queues.is_open = True
-        self.turns = Turns()
+        self.turns = SendPacer()
 
-    def wanted(self, at: int) -> Claim:
-        return Claim(
+    def wanted(self, at: int) -> ClaimRequest:
+        return ClaimRequest(
             at=at,
             lease_until=at + LEASE,
             limit=FEW,
-            kept=list(self.queues.lanes),
+            queued_for=list(self.queues.by_subscription),
             full=self.queues.full,
-            turns=self.turns.put_off(at),
+            next_sends=self.turns.delayed(at),
         )
 
 
@@ -65,7 +65,7 @@ class House:
 
     def __init__(self, database_url: str, workers: int) -> None:
         self._runner, self.at = asyncio.Runner(), 0
-        self._returned: list[tuple[Worker, Parcel]] = []
+        self._returned: list[tuple[Worker, DeliveryTask]] = []
         self._databases = [self.run(_opened(database_url)) for _ in range(workers)]
         self._alone = workers == 1
         self.workers = [Worker(database, alone=self._alone) for database in self._databases]
@@ -92,39 +92,39 @@ class House:
 
     # What is told
 
-    def add(self, new: NewJob) -> Sequence[Parcel]:
-        mover, told = self._mover(self.workers[0])
-        self.run(mover.add([new], None))
+    def add(self, new: NewJob) -> Sequence[DeliveryTask]:
+        transactions, told = self._transactions(self.workers[0])
+        self.run(transactions.add([new], None))
         return told
 
-    def report(self, ref: str, *reports: Report) -> Sequence[Parcel]:
+    def report(self, ref: str, *reports: Report) -> Sequence[DeliveryTask]:
         """Have one transaction apply *reports* to the job, each an event of its own."""
-        mover, told = self._mover(self.workers[0])
+        transactions, told = self._transactions(self.workers[0])
 
-        def act(moves: Moves) -> None:
+        def act(uow: UnitOfWork) -> None:
             for report in reports:
-                job = moves.job(ref)
-                if job is not None and (after := advance(job, report, self.at)):
-                    moves.move(job, after)
+                job = uow.job(ref)
+                if job is not None and (after := apply_report(job, report, self.at)):
+                    uow.transition(job, after)
 
-        self.run(mover.change([ref], act))
+        self.run(transactions.change([ref], act))
         return told
 
-    def _mover(self, worker: Worker) -> tuple[Mover, list[Parcel]]:
+    def _transactions(self, worker: Worker) -> tuple[Transactions, list[DeliveryTask]]:
         """Change jobs as a process does whose queues are those of *worker*."""
-        told: list[Parcel] = []
-        mover = Mover(worker.store, lambda: self.at, CHANCE.new_id, worker.queues)
+        told: list[DeliveryTask] = []
+        transactions = Transactions(worker.store, lambda: self.at, CHANCE.new_id, worker.queues)
 
-        def committed(changes: Changes) -> None:
-            told.extend(changes.parcels)
+        def committed(changes: ChangeSet) -> None:
+            told.extend(changes.delivery_tasks)
             worker.queues.drop(changes.superseded)
-            self._hand_over(worker, [p for p in changes.parcels if p.delivery.claims])
+            self._hand_over(worker, [p for p in changes.delivery_tasks if p.delivery.claims])
 
-        mover.listeners.append(committed)
-        return mover, told
+        transactions.on_commit.append(committed)
+        return transactions, told
 
-    def _hand_over(self, worker: Worker, parcels: Sequence[Parcel]) -> None:
-        self._returned += [(worker, parcel) for parcel in worker.queues.put(parcels)]
+    def _hand_over(self, worker: Worker, tasks: Sequence[DeliveryTask]) -> None:
+        self._returned += [(worker, task) for task in worker.queues.put(tasks)]
 
     # What is asked and changed
 
@@ -146,52 +146,52 @@ class House:
 
     # What workers do
 
-    def claim(self, worker: Worker) -> Sequence[Parcel]:
+    def claim(self, worker: Worker) -> Sequence[DeliveryTask]:
         self.give_back()
         claimed = self.run(worker.store.claim_deliveries(worker.wanted(self.at)))
-        self._hand_over(worker, claimed.parcels)
-        return claimed.parcels
+        self._hand_over(worker, claimed.tasks)
+        return claimed.tasks
 
     def give_back(self) -> None:
         """Release what is not sent, which a process does some time after it has decided so."""
         returned, self._returned = self._returned, []
-        for worker, parcel in returned:
-            self.run(worker.store.release([parcel.delivery], self.at))
+        for worker, task in returned:
+            self.run(worker.store.release([task.delivery], self.at))
 
     def start(self, worker: Worker) -> Iterator[Post]:
         """Begin as many POSTs as the queues allow, one after the other."""
         while started := worker.queues.start():
-            lane, parcel = started
-            turn = worker.turns.take(parcel, self.at)
-            if parcel.delivery.due_at - turn < MARGIN:
-                left = worker.queues.done(lane, parcel, settled=False)
+            queue, task = started
+            turn = worker.turns.next_send(task, self.at)
+            if task.delivery.due_at - turn < MARGIN:
+                left = worker.queues.done(queue, task, settled=False)
                 self._returned += [(worker, one) for one in left]
                 continue
-            post = Post(parcel, turn)
+            post = Post(task, turn)
             worker.posts.append(post)
             yield post
 
-    def settle(self, worker: Worker, post: Post, outcome: Outcome) -> None:
-        parcel, (mover, _) = post.parcel, self._mover(worker)
-        settlement = settle(parcel.delivery, outcome, 0, probe=parcel.probe)
-        changes = self.run(mover.settle([settlement], judge))
+    def settle(self, worker: Worker, post: Post, outcome: AttemptResult) -> None:
+        task, (transactions, _) = post.task, self._transactions(worker)
+        settlement = after_attempt(task.delivery, outcome, 0, probe=task.probe)
+        changes = self.run(transactions.settle([settlement], update_health))
         worker.posts.remove(post)
-        lane = worker.queues.lanes[parcel.subscription.id]
+        queue = worker.queues.by_subscription[task.subscription.id]
         over = settlement.delivery.status is not DeliveryStatus.PENDING
-        left = worker.queues.done(lane, parcel, settled=over)
+        left = worker.queues.done(queue, task, settled=over)
         for hook_id in changes.subscriptions:
-            left += worker.queues.give_back(hook_id)
+            left += worker.queues.release(hook_id)
         self._returned += [(worker, one) for one in left]
 
     def kill(self, worker: Worker) -> None:
         """End a process without a word; another one starts in its place."""
         n = self.workers.index(worker)
-        self._returned = [(one, parcel) for one, parcel in self._returned if one is not worker]
+        self._returned = [(one, task) for one, task in self._returned if one is not worker]
         self.workers[n] = Worker(self._databases[n], alone=self._alone)
         self.run(self.workers[n].store.void_leases(self.at))
 
     def _withdraw(self, worker: Worker, hook_id: str) -> None:
-        self._returned += [(worker, one) for one in worker.queues.give_back(hook_id)]
+        self._returned += [(worker, one) for one in worker.queues.release(hook_id)]
 
 
 async def _opened(database_url: str) -> Database:

@@ -4,16 +4,16 @@ from typing import Any
 from uuid import UUID
 
 from service.domain.callbacks import Callback, Verdict
-from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, Parcel
-from service.domain.deliveries.retry_policy import Outcome, Settlement
+from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, DeliveryTask
+from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
 from service.domain.deliveries.send_queue import SendQueues
 from service.domain.events import Event
 from service.domain.jobs.job import Job, Report
 from service.domain.primitives import ids
 from service.domain.primitives.timestamps import SECOND
-from service.domain.security.api_keys import Key
+from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.store_protocols import Claim, NewJob
+from service.transactions.store_protocols import ClaimRequest, NewJob
 
 NOON = 1_767_268_800 * SECOND
 """2026-01-01T12:00:00Z, when tests begin."""
@@ -49,7 +49,7 @@ class Chance:
     def new_ref(self) -> str:
         return ids.new_ref(self._next())
 
-    def noise(self, count: int) -> bytes:
+    def random_bytes(self, count: int) -> bytes:
         return self._next().to_bytes(count, "big")
 
 
@@ -130,22 +130,22 @@ def a_delivery(**changes: Any) -> Delivery:
     return Delivery(**{**made, **changes})
 
 
-def a_parcel(subscription: Subscription, *, behind: int = 0, **changes: Any) -> Parcel:
+def a_parcel(subscription: Subscription, *, behind: int = 0, **changes: Any) -> DeliveryTask:
     delivery = a_delivery(subscription_id=subscription.id, tenant=subscription.tenant, **changes)
-    return Parcel(delivery, subscription, b"{}", behind)
+    return DeliveryTask(delivery, subscription, b"{}", behind)
 
 
-def a_claim(at: int = NOON, **changes: Any) -> Claim:
-    return Claim(**{"at": at, "lease_until": at + LEASE, "limit": 100, **changes})
+def a_claim(at: int = NOON, **changes: Any) -> ClaimRequest:
+    return ClaimRequest(**{"at": at, "lease_until": at + LEASE, "limit": 100, **changes})
 
 
-def an_outcome(status_code: int | None = 200, **changes: Any) -> Outcome:
-    return Outcome(**{"at": NOON, "duration_ms": 0, "status_code": status_code, **changes})
+def an_outcome(status_code: int | None = 200, **changes: Any) -> AttemptResult:
+    return AttemptResult(**{"at": NOON, "duration_ms": 0, "status_code": status_code, **changes})
 
 
-def a_settlement(delivery: Delivery, **changes: Any) -> Settlement:
-    made: dict[str, Any] = {"delivery": delivery, "outcome": an_outcome()}
-    return Settlement(**{**made, **changes})
+def a_settlement(delivery: Delivery, **changes: Any) -> DeliveryUpdate:
+    made: dict[str, Any] = {"delivery": delivery, "result": an_outcome()}
+    return DeliveryUpdate(**{**made, **changes})
 
 
 def a_callback(job: Job, **changes: Any) -> Callback:
@@ -163,7 +163,7 @@ def a_callback(job: Job, **changes: Any) -> Callback:
     return Callback(**{**made, **changes})
 
 
-def a_key(**changes: Any) -> Key:
+def a_key(**changes: Any) -> ApiKey:
     made: dict[str, Any] = {
         "id": CHANCE.new_id("key", NOON),
         "hash": "hash of a key",
@@ -172,4 +172,4 @@ def a_key(**changes: Any) -> Key:
         "scopes": ("jobs:read",),
         "created_at": NOON,
     }
-    return Key(**{**made, **changes})
+    return ApiKey(**{**made, **changes})

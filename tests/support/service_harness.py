@@ -18,11 +18,11 @@ from msgspec.structs import replace
 from starlette.applications import Starlette
 
 from service.app import create_app, running
-from service.context import Context
+from service.context import AppContext
 from service.runtime.http_server.server import Server
 from service.runtime.open_streams import HEARTBEAT_SECONDS
 from service.runtime.settings import from_env
-from service.runtime.wakeups import Feed
+from service.runtime.wakeups import Wakeups
 from service.sandbox import create_sandbox
 from tests.support.watchdog import unwatched, watched
 
@@ -155,7 +155,7 @@ class Client:
 class Service(Client):
     """A service in this process, and its inside."""
 
-    def __init__(self, url: str, context: Context, settings: Mapping[str, str]) -> None:
+    def __init__(self, url: str, context: AppContext, settings: Mapping[str, str]) -> None:
         super().__init__(url)
         self.context, self.settings = context, settings
 
@@ -179,12 +179,12 @@ async def running_service(
 ) -> AsyncIterator[Service]:
     """Run a service in this process; it stops as it does on SIGTERM."""
     port = free_port()
-    settings, feed = environ(database_url, port, **env), Feed()
+    settings, wakeups = environ(database_url, port, **env), Wakeups()
     async with AsyncExitStack() as stack:
         with unwatched():
-            built = await stack.enter_async_context(running(from_env(settings), feed))
+            built = await stack.enter_async_context(running(from_env(settings), wakeups))
             context = replace(built, heartbeat_seconds=heartbeat_seconds)
-            server = Server(create_app(context), feed, "127.0.0.1", port)
+            server = Server(create_app(context), wakeups, "127.0.0.1", port)
             task = asyncio.create_task(server.run_until_stopped())
             service = Service(f"http://127.0.0.1:{port}", context, settings)
             await server.ready.wait()
@@ -200,7 +200,7 @@ async def running_service(
 @asynccontextmanager
 async def serving(app: Starlette) -> AsyncIterator[str]:
     """Serve any application on a free port."""
-    server = Server(app, Feed(), "127.0.0.1", 0)
+    server = Server(app, Wakeups(), "127.0.0.1", 0)
     server.config.lifespan = "on"
     server.config.timeout_graceful_shutdown = 1
     task = asyncio.create_task(server.run_until_stopped())

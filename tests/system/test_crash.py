@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from service.sandbox import create_sandbox
 from tests.support.receivers import Conversation, Receiver, hang, held_until, said, status
 from tests.support.service_harness import (
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 async def call_back(service: ServiceProcess, job_id: str) -> int:
     """End a useapi job as its provider would."""
     ref = (await service.job(job_id))["ref"]
-    token = CallbackTokens([SIGNING_KEY]).sign("useapi", ref, 1)
+    token = CallbackSigner([SIGNING_KEY]).sign("useapi", ref, 1)
     body = {
         "replyRef": ref,
         "status": "SUCCEEDED",

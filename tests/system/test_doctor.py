@@ -9,8 +9,8 @@ from time import time
 
 import pytest
 
-from service.domain.jobs.results import Code
-from service.providers import callers, registry
+from service.domain.jobs.results import ErrorCode
+from service.providers import providers_with_callbacks, registry
 from service.providers.protocol import Provider, Reply
 from tests.support.receivers import Receiver, hang, receiving, said, status
 from tests.support.service_harness import (
@@ -254,7 +254,7 @@ async def test_a_provider_without_callbacks_needs_no_public_url(alone: dict[str,
     (line,) = await told(alone | far, "callbacks")
 
     assert line.startswith("note ")
-    assert callers() == ["useapi", "runware"]
+    assert providers_with_callbacks() == ["useapi", "runware"]
 
 
 async def test_a_private_address_is_a_warning_once_a_provider_is_far_away(sqlite_url: str) -> None:
@@ -317,36 +317,42 @@ async def test_a_providers_words_neither_repeat_the_credential_nor_play_with_the
     ("provider", "status_code", "body", "code", "words"),
     [
         (USEAPI, 200, b'{"a@b.example": {"maxJobs": 5}}', None, ""),
-        (USEAPI, 401, b'{"error": "Unauthorized", "code": 401}', Code.UNAUTHORIZED, "credential"),
-        (USEAPI, 402, b"", Code.INSUFFICIENT_CREDITS, "lapsed"),
-        (USEAPI, 404, b"", Code.INVALID_INPUT, "No Runway account"),
-        (USEAPI, 200, b"<html>", Code.PROVIDER_ERROR, "could not be read"),
-        (USEAPI, 500, b"{}", Code.PROVIDER_ERROR, "500"),
+        (
+            USEAPI,
+            401,
+            b'{"error": "Unauthorized", "code": 401}',
+            ErrorCode.UNAUTHORIZED,
+            "credential",
+        ),
+        (USEAPI, 402, b"", ErrorCode.INSUFFICIENT_CREDITS, "lapsed"),
+        (USEAPI, 404, b"", ErrorCode.INVALID_INPUT, "No Runway account"),
+        (USEAPI, 200, b"<html>", ErrorCode.PROVIDER_ERROR, "could not be read"),
+        (USEAPI, 500, b"{}", ErrorCode.PROVIDER_ERROR, "500"),
         (RUNWARE, 200, b'{"data": []}', None, ""),
         (RUNWARE, 400, b'{"errors": [{"code": "taskNotFound", "message": "x"}]}', None, ""),
-        (RUNWARE, 401, b"", Code.UNAUTHORIZED, "credential"),
+        (RUNWARE, 401, b"", ErrorCode.UNAUTHORIZED, "credential"),
         (
             RUNWARE,
             200,
             b'{"errors": [{"code": "invalidApiKey", "message": "no: hush"}]}',
-            Code.UNAUTHORIZED,
+            ErrorCode.UNAUTHORIZED,
             "credential",
         ),
         (
             RUNWARE,
             402,
             b'{"errors": [{"code": "insufficientCredits", "message": "Add some."}]}',
-            Code.INSUFFICIENT_CREDITS,
+            ErrorCode.INSUFFICIENT_CREDITS,
             "Add some.",
         ),
-        (RUNWARE, 404, b"<html>", Code.INVALID_INPUT, "404"),
-        (RUNWARE, 200, b"<html>", Code.PROVIDER_ERROR, "could not be read"),
+        (RUNWARE, 404, b"<html>", ErrorCode.INVALID_INPUT, "404"),
+        (RUNWARE, 200, b"<html>", ErrorCode.PROVIDER_ERROR, "could not be read"),
         (RUNWAY_AI, 200, b"{}", None, ""),
-        (RUNWAY_AI, 401, b"", Code.UNAUTHORIZED, "credential"),
+        (RUNWAY_AI, 401, b"", ErrorCode.UNAUTHORIZED, "credential"),
     ],
 )
 def test_an_answer_to_the_check_says_what_stands_in_the_way(
-    provider: Provider, status_code: int, body: bytes, code: Code | None, words: str
+    provider: Provider, status_code: int, body: bytes, code: ErrorCode | None, words: str
 ) -> None:
     error = provider.read_check(Reply(status=status_code, headers={}, body=body))
 

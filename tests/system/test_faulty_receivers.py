@@ -7,7 +7,7 @@ from statistics import median, quantiles
 
 import pytest
 
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from tests.support.faulty_receivers import misbehaving
 from tests.support.job_steps import DONE
 from tests.support.receivers import Conversation, Receiver, status
@@ -67,7 +67,7 @@ async def some_jobs(service: ServiceProcess) -> dict[str, str]:
 async def p99(service: ServiceProcess, watch: Stopwatch) -> float:
     """End jobs, one after the other, and measure from callback to webhook, in seconds."""
     queue, times = list((await some_jobs(service)).items()), list[float]()
-    loop, tokens = asyncio.get_running_loop(), CallbackTokens([SIGNING_KEY])
+    loop, tokens = asyncio.get_running_loop(), CallbackSigner([SIGNING_KEY])
 
     async with plain_client() as client:
         while queue:

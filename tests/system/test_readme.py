@@ -43,7 +43,7 @@ async def test_the_demo_ends_as_it_should() -> None:
     printed, _ = await asyncio.wait_for(process.communicate(), 90)
 
     assert process.returncode == 0, printed.decode()
-    assert "Nobody was polled" in printed.decode()
+    assert "No polling" in printed.decode()
 
 
 def within(folder: Path, pattern: str) -> list[Path]:

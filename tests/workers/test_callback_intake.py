@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.domain.primitives.errors import Invalid
-from service.workers.callback_intake import Judged
+from service.workers.callback_intake import IntakeResult
 from store.sql_store import SqlStore
 from tests.support.job_steps import DONE
 from tests.support.receivers import Receiver
@@ -323,7 +323,7 @@ async def test_a_callback_that_cannot_be_stored_harms_no_other(sqlite_url: str) 
         )
         answer = await service.call_back("useapi", refs[4], bodies[4])
 
-    assert [type(one) for one in found] == [*[Judged] * 4, Invalid]
+    assert [type(one) for one in found] == [*[IntakeResult] * 4, Invalid]
     assert answer == 422
 
 

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from service.domain.primitives.errors import Unavailable
-from service.domain.security.api_keys import Caller
+from service.domain.security.api_keys import Principal
 from service.runtime.open_streams import OpenStreams
-from service.runtime.wakeups import Feed, Ticket
-from service.transactions.change_set import Changes
+from service.runtime.wakeups import Wakeup, Wakeups
+from service.transactions.change_set import ChangeSet
 from service.transactions.store_protocols import Store
-from service.workers.change_listener import Ears
+from service.workers.change_listener import ChangeListener
 from store import open_store
 from tests.support.factories import NOON, an_event
 from tests.support.service_harness import eventually
@@ -31,16 +31,16 @@ async def stores(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
 
 
 @asynccontextmanager
-async def listening(store: Store) -> AsyncIterator[Feed]:
+async def listening(store: Store) -> AsyncIterator[Wakeups]:
     """Follow as two tenants; it begins when the first look has woken both."""
-    feed = Feed()
-    streams = OpenStreams(feed, max_per_tenant=1)
-    opened = [streams.open(Caller(tenant=tenant, scopes=())) for tenant in ("acme", "other")]
-    ticket = feed.ticket("other")
-    task = asyncio.create_task(Ears(store, feed, streams, {}).run())
+    wakeups = Wakeups()
+    streams = OpenStreams(wakeups, max_per_tenant=1)
+    opened = [streams.open(Principal(tenant=tenant, scopes=())) for tenant in ("acme", "other")]
+    ticket = wakeups.next_wakeup("other")
+    task = asyncio.create_task(ChangeListener(store, wakeups, streams, {}).run())
     await eventually(partial(is_set, ticket))
     try:
-        yield feed
+        yield wakeups
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -48,21 +48,21 @@ async def listening(store: Store) -> AsyncIterator[Feed]:
             streams.close(stream)
 
 
-async def is_set(ticket: Ticket) -> bool:
+async def is_set(ticket: Wakeup) -> bool:
     return ticket.is_set()
 
 
 async def write(store: Store, tenant: str) -> None:
-    await store.change([], lambda _: Changes(events=[an_event(tenant=tenant)]))
+    await store.change([], lambda _: ChangeSet(events=[an_event(tenant=tenant)]))
 
 
 async def test_only_the_tenants_with_new_events_are_woken(stores: tuple[Store, Store]) -> None:
     ours, theirs = stores
     await write(theirs, "acme")
-    async with listening(ours) as feed:
-        acme = feed.ticket("acme")
+    async with listening(ours) as wakeups:
+        acme = wakeups.next_wakeup("acme")
         for _ in range(3):
-            other = feed.ticket("other")
+            other = wakeups.next_wakeup("other")
             await write(theirs, "other")
             await eventually(partial(is_set, other))
         untouched = not acme.is_set()
@@ -75,8 +75,8 @@ async def test_only_the_tenants_with_new_events_are_woken(stores: tuple[Store, S
 async def test_new_events_are_found_though_nobody_tells_of_them(
     stores: tuple[Store, Store], postgres_url: str
 ) -> None:
-    async with listening(stores[0]) as feed:
-        ticket = feed.ticket("acme")
+    async with listening(stores[0]) as wakeups:
+        ticket = wakeups.next_wakeup("acme")
         async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as silent:
             await silent.execute(
                 "INSERT INTO events (id, tenant, type, at, sequence, tags, payload)"
@@ -89,8 +89,8 @@ async def test_new_events_are_found_though_nobody_tells_of_them(
 async def test_new_events_are_found_after_the_database_was_away(
     stores: tuple[Store, Store], postgres_url: str
 ) -> None:
-    async with listening(stores[0]) as feed:
-        ticket = feed.ticket("acme")
+    async with listening(stores[0]) as wakeups:
+        ticket = wakeups.next_wakeup("acme")
         await cut_off(postgres_url)
         await eventually(partial(is_written, stores[1], "acme"))
 

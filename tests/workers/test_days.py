@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from msgspec.structs import replace
 
-from service.domain.deliveries.circuit_breaker import GIVE_UP
+from service.domain.deliveries.circuit_breaker import DISABLE_AFTER
 from service.domain.deliveries.delivery import Delivery, DeliveryStatus
-from service.domain.deliveries.retry_policy import SCHEDULE, Outcome
+from service.domain.deliveries.retry_policy import SCHEDULE, AttemptResult
 from service.domain.jobs.job import Status
 from service.domain.jobs.results import Output
 from service.domain.primitives.timestamps import SECOND
@@ -17,7 +17,7 @@ from tests.support.factories import a_new_job, a_report, a_subscription
 
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
 HOUR = 3600 * SECOND
-HALF = GIVE_UP // 2
+HALF = DISABLE_AFTER // 2
 ROTATED = {"secret": "new", "previous_secret": "old"}
 
 
@@ -49,8 +49,8 @@ def worked(house: House, bad: Callable[[Delivery], bool]) -> list[Post]:
     begun: list[Post] = []
     while posts := list(house.start(worker)):
         for post in posts:
-            code = 500 if bad(post.parcel.delivery) else 200
-            house.settle(worker, post, Outcome(at=post.at, duration_ms=0, status_code=code))
+            code = 500 if bad(post.task.delivery) else 200
+            house.settle(worker, post, AttemptResult(at=post.at, duration_ms=0, status_code=code))
         begun += posts
     return begun
 
@@ -85,7 +85,7 @@ def test_five_days_of_failure_are_told_half_way_and_end_in_a_disabled_subscripti
     while house.subscription(hook.id).enabled:
         worked(house, lambda d: d.subscription_id == hook.id)
         house.at += HOUR
-        assert house.at < began + 2 * GIVE_UP
+        assert house.at < began + 2 * DISABLE_AFTER
     worked(house, never)
     ended(house)
     told = {one.type: one for one in house.deliveries(watcher.id)}
@@ -94,9 +94,15 @@ def test_five_days_of_failure_are_told_half_way_and_end_in_a_disabled_subscripti
     assert told.keys() == {"subscription.failing", "subscription.disabled"}
     assert {one.status for one in told.values()} == {DeliveryStatus.DELIVERED}
     assert (
-        GIVE_UP // 2 <= told["subscription.failing"].created_at - began <= GIVE_UP // 2 + 2 * HOUR
+        DISABLE_AFTER // 2
+        <= told["subscription.failing"].created_at - began
+        <= DISABLE_AFTER // 2 + 2 * HOUR
     )
-    assert GIVE_UP <= told["subscription.disabled"].created_at - began <= GIVE_UP + 2 * HOUR
+    assert (
+        DISABLE_AFTER
+        <= told["subscription.disabled"].created_at - began
+        <= DISABLE_AFTER + 2 * HOUR
+    )
     assert {one.job_id for one in owed} == {waiting}, "what comes later is kept, but not owed"
     assert {one.status for one in owed} == {DeliveryStatus.PENDING}
     assert worked(house, never) == []
@@ -116,9 +122,9 @@ def test_after_a_day_only_the_new_secret_signs(house: House) -> None:
     ended(house)
     (after,) = worked(house, never)
 
-    both = [signing_secrets(one.parcel.subscription, one.at) for one in (first, last)]
+    both = [signing_secrets(one.task.subscription, one.at) for one in (first, last)]
     assert both == [["new", "old"]] * 2
-    assert signing_secrets(after.parcel.subscription, after.at) == ["new"]
+    assert signing_secrets(after.task.subscription, after.at) == ["new"]
 
 
 def never(_: Delivery) -> bool:

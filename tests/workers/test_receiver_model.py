@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from service.domain.deliveries.delivery import DeliveryStatus
-from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, Outcome
+from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, AttemptResult
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import Output
 from service.domain.primitives.timestamps import SECOND
@@ -126,9 +126,9 @@ class ReceiverMachine(RuleBasedStateMachine):
         self.progress = min(1, self.progress + 0.05)
         return a_report(status=Status.RUNNING, progress=self.progress)
 
-    def _owe(self, parcels: Any) -> None:
-        for parcel in parcels:
-            d = parcel.delivery
+    def _owe(self, tasks: Any) -> None:
+        for task in tasks:
+            d = task.delivery
             self.owed[d.id] = Owed(d.subscription_id, d.job_id, d.sequence, d.type)
 
     # What users do
@@ -184,17 +184,17 @@ class ReceiverMachine(RuleBasedStateMachine):
     def work(self, n: int) -> None:
         worker = self._worker(n)
         self._look()
-        for parcel in self.house.claim(worker):
-            hook = self.hooks[parcel.subscription.id]
+        for task in self.house.claim(worker):
+            hook = self.hooks[task.subscription.id]
             assert hook.enabled, "a disabled receiver is left alone"
             assert not hook.paused, "a paused one too"
-            assert hook.held == parcel.probe, "a held one is only probed"
+            assert hook.held == task.probe, "a held one is only probed"
         for post in self.house.start(worker):
             self._check_begun(post)
 
     def _check_begun(self, post: Post) -> None:
-        mine = post.parcel.delivery
-        under_way = [p.parcel for w in self.house.workers for p in w.posts]
+        mine = post.task.delivery
+        under_way = [p.task for w in self.house.workers for p in w.posts]
         here = [p.delivery for p in under_way if p.subscription.id == mine.subscription_id]
         hook = self.hooks[mine.subscription_id]
         assert len(here) <= hook.max_in_flight
@@ -203,8 +203,8 @@ class ReceiverMachine(RuleBasedStateMachine):
             if delivery.sequence < mine.sequence:
                 assert delivery.status is not PENDING, "an earlier one is over"
         known = {hook.secret, hook.previous_secret}
-        assert known & set(signing_secrets(post.parcel.subscription, post.at))
-        if hook.rate_limit and not post.parcel.probe:
+        assert known & set(signing_secrets(post.task.subscription, post.at))
+        if hook.rate_limit and not post.task.probe:
             self._check_rate(hook, post.at)
 
     def _check_rate(self, hook: Subscription, at: int) -> None:
@@ -217,22 +217,22 @@ class ReceiverMachine(RuleBasedStateMachine):
     @rule(which=ANY, seconds=st.integers(0, 1))
     def answer(self, which: int, seconds: int) -> None:
         self.house.at += seconds * SECOND
-        under_way = {p.parcel.delivery.id: (w, p) for w in self.house.workers for p in w.posts}
+        under_way = {p.task.delivery.id: (w, p) for w in self.house.workers for p in w.posts}
         for delivery_id in _one(under_way, which):
             self._answer(*under_way[delivery_id])
 
     def _answer(self, worker: Worker, post: Post) -> None:
-        delivery = post.parcel.delivery
+        delivery = post.task.delivery
         mood = self.moods.get(delivery.subscription_id, "fails")
         outcome = _outcome(mood, post.at, max(self.house.at, post.at))
         if delivery.subscription_id in self.hooks:
             self._count(post, outcome)
         self.house.settle(worker, post, outcome)
 
-    def _count(self, post: Post, outcome: Outcome) -> None:
-        known = self.owed[post.parcel.delivery.id]
+    def _count(self, post: Post, outcome: AttemptResult) -> None:
+        known = self.owed[post.task.delivery.id]
         known.arrived |= outcome.success
-        spared = post.parcel.probe or outcome.retry_after_seconds is not None
+        spared = post.task.probe or outcome.retry_after_seconds is not None
         if outcome.success or outcome.status_code == 410 or not spared:
             known.tries += 1
 
@@ -307,10 +307,10 @@ def _one(among: Collection[str], which: int) -> list[str]:
     return [sorted(among)[which % len(among)]] if among else []
 
 
-def _outcome(mood: str, begun: int, now: int) -> Outcome:
+def _outcome(mood: str, begun: int, now: int) -> AttemptResult:
     took = min(now - begun, ATTEMPT_SECONDS * SECOND) / 1000
     codes = {"well": 200, "fails": 500, "busy": 429, "down": 503, "gone": 410, "hangs": None}
-    return Outcome(
+    return AttemptResult(
         at=begun,
         duration_ms=took,
         status_code=codes[mood],

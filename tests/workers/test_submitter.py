@@ -11,17 +11,17 @@ from uuid import uuid4
 
 import pytest
 
-from service.domain.jobs.job import Job, Reason, Status
+from service.domain.jobs.job import Job, ReconcileReason, Status
 from service.domain.primitives.timestamps import SECOND
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Answer as ProviderAnswer
-from service.providers.protocol import Busy, Call, Provider, Reply, Task, Unknown
+from service.providers.protocol import Call, Inconclusive, Provider, ProviderTask, Reply, RetryLater
 from service.providers.useapi.provider import UseApi
-from service.runtime.clients.provider_client import Line, ProviderClient
-from service.runtime.clock import SystemChance, now
-from service.runtime.settings import Account
+from service.runtime.clients.provider_client import ProviderChannel, ProviderClient
+from service.runtime.clock import SystemIdSource, now
+from service.runtime.settings import ProviderAccount
 from service.transactions.store_protocols import Store
-from service.transactions.unit_of_work import Mover
+from service.transactions.unit_of_work import Transactions
 from service.workers.submitter import Submitter
 from store import open_store
 from tests.support.factories import NOBODY, a_new_job
@@ -487,7 +487,7 @@ async def test_no_answer_in_time_is_doubt(answer: Answer, provider: Receiver) ->
     came = await client.send(Call(method="POST", path="/x", body=b"{}"), 0.3)
     await client.close()
 
-    assert isinstance(came, Unknown)
+    assert isinstance(came, Inconclusive)
 
 
 async def test_what_never_left_is_no_doubt() -> None:
@@ -497,7 +497,7 @@ async def test_what_never_left_is_no_doubt() -> None:
     came = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
     await client.close()
 
-    assert isinstance(came, Busy)
+    assert isinstance(came, RetryLater)
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ async def test_a_request_that_has_no_way_to_go_was_not_sent(url: str) -> None:
     came = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
     await client.close()
 
-    assert isinstance(came, Busy)
+    assert isinstance(came, RetryLater)
 
 
 async def test_a_request_that_waits_for_a_connection_in_vain_was_not_sent(
@@ -527,7 +527,7 @@ async def test_a_request_that_waits_for_a_connection_in_vain_was_not_sent(
     await asyncio.gather(*others, return_exceptions=True)
     await client.close()
 
-    assert isinstance(came, Busy)
+    assert isinstance(came, RetryLater)
     assert len(provider.received) == 10
 
 
@@ -553,28 +553,32 @@ async def test_without_a_file_left_nothing_is_sent_and_the_job_waits(
 class Unmade(UseApi):
     """Has a fault where it makes requests."""
 
-    def submit(self, tasks: Sequence[Task]) -> Call:
+    def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         raise LookupError(tasks[0].ref)
 
 
 class Unread(UseApi):
     """Has a fault where it reads answers."""
 
-    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, ProviderAnswer]:
+    def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, ProviderAnswer]:
         raise LookupError(reply.status, tasks[0].ref)
 
 
 @asynccontextmanager
-async def submitting(url: str, provider: Provider, at: str) -> AsyncIterator[tuple[Store, Mover]]:
+async def submitting(
+    url: str, provider: Provider, at: str
+) -> AsyncIterator[tuple[Store, Transactions]]:
     """Run a submitter that reaches *provider* *at* a URL, on a store of its own."""
     store = await open_store(url, now())
     client = ProviderClient(account_at(at), ssl.create_default_context())
-    line = Line(provider=provider, client=client, max_jobs=1, callback_base="http://127.0.0.1")
-    mover = Mover(store, now, SystemChance().new_id, NOBODY)
-    submitter = Submitter(store, mover, {"useapi": line}, CallbackTokens(["k" * 32]))
+    line = ProviderChannel(
+        provider=provider, client=client, max_jobs=1, callback_base="http://127.0.0.1"
+    )
+    transactions = Transactions(store, now, SystemIdSource().new_id, NOBODY)
+    submitter = Submitter(store, transactions, {"useapi": line}, CallbackSigner(["k" * 32]))
     running = asyncio.create_task(submitter.run())
     try:
-        yield store, mover
+        yield store, transactions
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -596,9 +600,9 @@ async def left_queue(store: Store, job: Job) -> Job:
 async def test_a_request_that_a_fault_of_ours_keeps_from_being_made_fails_its_job(
     database_url: str, provider: Receiver
 ) -> None:
-    async with submitting(database_url, Unmade(), provider.url) as (store, mover):
+    async with submitting(database_url, Unmade(), provider.url) as (store, transactions):
         new = a_new_job(created_at=now())
-        await mover.add([new], None)
+        await transactions.add([new], None)
         job = await left_queue(store, new.job)
 
     assert job.status is Status.FAILED
@@ -611,12 +615,12 @@ async def test_a_request_that_a_fault_of_ours_keeps_from_being_made_fails_its_jo
 async def test_an_answer_that_a_fault_of_ours_keeps_from_being_read_is_doubt(
     database_url: str, provider: Receiver
 ) -> None:
-    async with submitting(database_url, Unread(), provider.url) as (store, mover):
+    async with submitting(database_url, Unread(), provider.url) as (store, transactions):
         new = a_new_job(created_at=now())
-        await mover.add([new], None)
+        await transactions.add([new], None)
         job = await left_queue(store, new.job)
 
-    assert (job.status, job.doubt) == (Status.SUBMITTING, Reason.ANSWER_LOST)
+    assert (job.status, job.doubt) == (Status.SUBMITTING, ReconcileReason.ANSWER_LOST)
     assert len(provider.received) == 1
 
 
@@ -634,8 +638,8 @@ async def test_a_provider_that_dribbles_is_given_up_in_time(provider: Receiver) 
         came = await client.send(Call(method="GET", path="/x"), 0.5)
     await client.close()
 
-    assert isinstance(came, Unknown)
+    assert isinstance(came, Inconclusive)
 
 
-def account_at(url: str) -> Account:
-    return Account(base_url=url, token="t", max_jobs=1)  # noqa: S106 - nobody's
+def account_at(url: str) -> ProviderAccount:
+    return ProviderAccount(base_url=url, token="t", max_jobs=1)  # noqa: S106 - nobody's

@@ -7,7 +7,7 @@ import msgspec
 from rich import box
 from rich.table import Table
 
-from service.cli.demo.receiver import Subscriber
+from service.cli.demo.receiver import DemoReceiver
 
 Json = dict[str, Any]
 _CAPTION: Final = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
@@ -15,7 +15,7 @@ _COLOURS: Final = {"succeeded": "green", "failed": "red", "running": "cyan"}
 _ENDS: Final = ("succeeded", "failed", "canceled", "expired")
 
 
-class Scene(msgspec.Struct, frozen=True):
+class DemoCase(msgspec.Struct, frozen=True):
     """One job: what it shows, and how it should end."""
 
     shows: str
@@ -26,28 +26,29 @@ class Scene(msgspec.Struct, frozen=True):
     verdict: str | None = None
 
 
-SCENES: Final = (
-    Scene("progress, then four images", "useapi", "frames.create", {"text_prompt": "a lighthouse"}),
-    Scene("a callback, three times", "useapi", "frames.create",
+DEMO_CASES: Final = (
+    DemoCase("progress, then four images", "useapi", "frames.create",
+          {"text_prompt": "a lighthouse"}),
+    DemoCase("a callback, three times", "useapi", "frames.create",
           {"text_prompt": "a storm [dup 3]"}, verdict="repeated"),
-    Scene("a forged callback first", "useapi", "frames.create",
+    DemoCase("a forged callback first", "useapi", "frames.create",
           {"text_prompt": "a keeper [forged]"}, verdict="forged"),
-    Scene("a moderated prompt", "useapi", "frames.create",
+    DemoCase("a moderated prompt", "useapi", "frames.create",
           {"text_prompt": "a wreck [moderated]"}, end="failed"),
-    Scene("a provider busy at first", "useapi", "frames.create",
+    DemoCase("a provider busy at first", "useapi", "frames.create",
           {"text_prompt": "a gull [429 1 after 1]"}),
-    Scene("an image described", "useapi", "frames.describe", {"image_assetId": "lighthouse"}),
-    Scene("two captions, one request", "runware", "imageCaption", _CAPTION),
-    Scene("in the other envelope", "runware", "imageCaption",
+    DemoCase("an image described", "useapi", "frames.describe", {"image_assetId": "lighthouse"}),
+    DemoCase("two captions, one request", "runware", "imageCaption", _CAPTION),
+    DemoCase("in the other envelope", "runware", "imageCaption",
           {**_CAPTION, "prompt": "What is this? [flat]"}),
-    Scene("an API without callbacks", "runway_ai", "generate-image", {"prompt": "a lighthouse"}),
+    DemoCase("an API without callbacks", "runway_ai", "generate-image", {"prompt": "a lighthouse"}),
 )  # fmt: skip
 
 
-class Story:
+class DemoRun:
     """Submits the scenes and looks at what becomes of them."""
 
-    def __init__(self, client: httpx.AsyncClient, sandbox: str, subscriber: Subscriber) -> None:
+    def __init__(self, client: httpx.AsyncClient, sandbox: str, subscriber: DemoReceiver) -> None:
         self._client, self._sandbox, self._subscriber = client, sandbox, subscriber
         self._jobs: list[Json] = []
         self._callbacks: list[Json] = []
@@ -59,7 +60,7 @@ class Story:
         )
         self._subscriber.secret = made["secret"]
         orders = [
-            {"provider": s.provider, "operation": s.operation, "input": s.input} for s in SCENES
+            {"provider": s.provider, "operation": s.operation, "input": s.input} for s in DEMO_CASES
         ]
         self._jobs = (await self._ask("POST", "/v1/jobs", orders))["data"]
 
@@ -88,11 +89,11 @@ class Story:
         for name in ("provider", "what it shows", "state", "progress", "in", "out"):
             table.add_column(name, no_wrap=True)
         table.caption = "in: callbacks from the provider · out: webhooks verified by the subscriber"
-        for scene, job in zip(SCENES, self._jobs, strict=True):
+        for scene, job in zip(DEMO_CASES, self._jobs, strict=True):
             table.add_row(*self._row(scene, job))
         return table
 
-    def _row(self, scene: Scene, job: Json) -> tuple[str, ...]:
+    def _row(self, scene: DemoCase, job: Json) -> tuple[str, ...]:
         state, ratio = job["status"], job["progress"]["ratio"]
         colour = _COLOURS.get(state, "yellow")
         bar = "" if ratio is None else f"{ratio:.0%}"
@@ -109,22 +110,22 @@ class Story:
             str(len(self._told(job))) if self._told(job) else "",
         )
 
-    async def faults(self) -> list[str]:
+    async def errors(self) -> list[str]:
         """Say what did not go as it should."""
-        faults = [
+        errors = [
             f"{scene.shows}: ended as {job['status']}, not {scene.end}"
-            for scene, job in zip(SCENES, self._jobs, strict=True)
+            for scene, job in zip(DEMO_CASES, self._jobs, strict=True)
             if job["status"] != scene.end or self._told(job).count(f"job.{scene.end}") != 1
         ]
         if self._subscriber.unverified:
-            faults.append(f"{self._subscriber.unverified} webhooks were wrongly signed")
-        return faults + await self._verdict_faults() + await self._polling_faults()
+            errors.append(f"{self._subscriber.unverified} webhooks were wrongly signed")
+        return errors + await self._verdict_faults() + await self._polling_faults()
 
     async def _verdict_faults(self) -> list[str]:
         metrics = (await self._client.get("/metrics")).text
         return [
             f"{scene.shows}: no callback was judged {scene.verdict}"
-            for scene in SCENES
+            for scene in DEMO_CASES
             if scene.verdict and not _counted(metrics, scene.verdict)
         ]
 
@@ -134,14 +135,14 @@ class Story:
         polls = [name for name in asked if "tasks" in name or "getResponse" in name]
         return [f"a provider was polled: {name}" for name in polls]
 
-    def verdict(self, faults: list[str]) -> str:
-        if faults:
-            return f"[red]{len(faults)} things went wrong.[/red]"
+    def verdict(self, errors: list[str]) -> str:
+        if errors:
+            return f"[red]{len(errors)} things went wrong.[/red]"
         sent = sum(len(told) for told in self._subscriber.events.values())
         return (
-            f"All {len(SCENES)} jobs ended as they should. {sent} signed webhooks arrived and were "
-            f"verified, after the receiver had been down for {self._subscriber.refused} requests. "
-            "Nobody was polled."
+            f"All {len(DEMO_CASES)} jobs ended as expected. {sent} signed webhooks arrived and "
+            f"were verified, after the receiver was down for {self._subscriber.refused} requests. "
+            "No polling."
         )
 
 

@@ -16,13 +16,13 @@ from rich.live import Live
 from starlette.types import ASGIApp
 
 from service.app import create_app, running
-from service.cli.demo.cases import Story
-from service.cli.demo.receiver import Subscriber
+from service.cli.demo.cases import DemoRun
+from service.cli.demo.receiver import DemoReceiver
 from service.cli.sandbox import settings_for
 from service.runtime.http_server.server import Server
 from service.runtime.observability import logs
 from service.runtime.settings import from_env
-from service.runtime.wakeups import Feed
+from service.runtime.wakeups import Wakeups
 from service.sandbox import create_sandbox
 
 PATIENCE_SECONDS = 60
@@ -45,28 +45,28 @@ async def _show(folder: Path, console: Console, *, once: bool) -> int:
     loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     logs.configure(logging.INFO, (folder / "service.log").open("wb"))
     key = f"demo-{secrets.token_hex(14)}"
-    subscriber = Subscriber()
+    subscriber = DemoReceiver()
     async with (
         _serving(create_sandbox(pace=0.6)) as sandbox,
         _serving(subscriber.app) as receiver,
         _service(folder, sandbox, key) as url,
         httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as client,
     ):
-        story = Story(client, sandbox, subscriber)
+        story = DemoRun(client, sandbox, subscriber)
         await story.begin(f"{receiver}/hook")
         with Live(story.table(), console=console, refresh_per_second=8) as live:
             await _watch(story, live)
-        faults = await story.faults()
-        for fault in faults:
-            console.print(f"[red]{fault}[/red]")
-        console.print(story.verdict(faults))
+        errors = await story.errors()
+        for error in errors:
+            console.print(f"[red]{error}[/red]")
+        console.print(story.verdict(errors))
         if not once:
             _say_where(console, url, sandbox, key, folder)
             await asyncio.Event().wait()
-    return 1 if faults else 0
+    return 1 if errors else 0
 
 
-async def _watch(story: Story, live: Live) -> None:
+async def _watch(story: DemoRun, live: Live) -> None:
     """Follow the story until every bell has rung, or patience ends."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -100,7 +100,7 @@ Ctrl-C ends it and cleans up.""",
 @contextlib.asynccontextmanager
 async def _service(folder: Path, sandbox: str, key: str) -> AsyncIterator[str]:
     """The real service with its own settings, on SQLite in *folder*."""
-    feed, port = Feed(), _free_port()
+    wakeups, port = Wakeups(), _free_port()
     url = f"http://127.0.0.1:{port}"
     settings = from_env(
         {
@@ -113,15 +113,15 @@ async def _service(folder: Path, sandbox: str, key: str) -> AsyncIterator[str]:
             "PORT": str(port),
         }
     )
-    async with running(settings, feed) as context:
-        server = _Quiet(create_app(context), feed, "127.0.0.1", port)
+    async with running(settings, wakeups) as context:
+        server = _Quiet(create_app(context), wakeups, "127.0.0.1", port)
         async with _run(server):
             yield url
 
 
 @contextlib.asynccontextmanager
 async def _serving(app: ASGIApp) -> AsyncIterator[str]:
-    server = _Quiet(app, Feed(), "127.0.0.1", 0)
+    server = _Quiet(app, Wakeups(), "127.0.0.1", 0)
     server.config.lifespan = "auto"
     server.config.timeout_graceful_shutdown = 1
     async with _run(server):

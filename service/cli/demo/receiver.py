@@ -14,7 +14,7 @@ from starlette.routing import Route
 DOWN_FOR = 3
 
 
-class Subscriber:
+class DemoReceiver:
     """Refuses the first requests as a receiver does that is being deployed."""
 
     def __init__(self) -> None:

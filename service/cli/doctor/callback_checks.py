@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import httpx
 
-from service.cli.doctor.diagnostics import ANSWER_SECONDS, Level, Remark, ask
-from service.domain.security.address_policy import refused
-from service.domain.security.callback_signer import CallbackTokens
-from service.providers import callers
+from service.cli.doctor.diagnostics import ANSWER_SECONDS, Diagnostic, Severity, ask
+from service.domain.security.address_policy import is_blocked
+from service.domain.security.callback_signer import CallbackSigner
+from service.providers import providers_with_callbacks
 from service.runtime.clock import now
 from service.runtime.settings import Settings
 
@@ -28,34 +28,37 @@ _ANSWERS: Final = {
 }
 
 
-async def look_at_callbacks(
+async def check_callbacks(
     client: httpx.AsyncClient, settings: Settings, keys: tuple[str, ...]
-) -> list[Remark]:
-    url, far = settings.public_url, [one for one in callers() if settings.accounts[one].is_far]
+) -> list[Diagnostic]:
+    url, far = (
+        settings.public_url,
+        [one for one in providers_with_callbacks() if settings.accounts[one].is_remote],
+    )
     if url is None and far:
         message = f"BELFRY_PUBLIC_URL is not set, so {', '.join(far)} cannot call back"
-        return [Remark(Level.FAULT, "callbacks", f"{message}: {_FROM_OUTSIDE}")]
+        return [Diagnostic(Severity.FAULT, "callbacks", f"{message}: {_FROM_OUTSIDE}")]
     if url is None:
         message = "BELFRY_PUBLIC_URL is not set: only providers on this machine can call back"
-        return [Remark(Level.NOTE, "callbacks", message)]
-    return [await _reach(client, url, keys), *await _look_at_address(url, wanted=bool(far))]
+        return [Diagnostic(Severity.NOTE, "callbacks", message)]
+    return [await _reach(client, url, keys), *await _check_address(url, wanted=bool(far))]
 
 
-async def _reach(client: httpx.AsyncClient, url: str, keys: tuple[str, ...]) -> Remark:
+async def _reach(client: httpx.AsyncClient, url: str, keys: tuple[str, ...]) -> Diagnostic:
     """Call back as a provider would, for a job that never was; the URL used is a secret."""
     if not keys:
-        return Remark(Level.NOTE, "callbacks", "not tried: there is no key to sign with")
+        return Diagnostic(Severity.NOTE, "callbacks", "not tried: there is no key to sign with")
     ref = str(uuid4())
-    token = CallbackTokens(keys).sign(_TRIED, ref, now())
+    token = CallbackSigner(keys).sign(_TRIED, ref, now())
     path = f"{url}/callbacks/{_TRIED}/{ref}?t={token}"
     response = await ask(client, "POST", path, b"{}")
     if isinstance(response, str):
         message = f"{url} cannot be reached from here ({response}): {_FROM_OUTSIDE}"
-        return Remark(Level.FAULT, "callbacks", message)
+        return Diagnostic(Severity.FAULT, "callbacks", message)
     # late or unreadable, as the service says it: others' 400 comes with a page
     if response.status_code in (204, 400) and not response.content:
-        return Remark(Level.OK, "callbacks", f"{url} leads here, and the keys fit")
-    return Remark(Level.FAULT, "callbacks", f"{url}: {_stray(response.status_code)}")
+        return Diagnostic(Severity.OK, "callbacks", f"{url} leads here, and the keys fit")
+    return Diagnostic(Severity.FAULT, "callbacks", f"{url}: {_stray(response.status_code)}")
 
 
 def _stray(status: int) -> str:
@@ -66,21 +69,23 @@ def _stray(status: int) -> str:
     return f"{told} (HTTP {status})"
 
 
-async def _look_at_address(url: str, *, wanted: bool) -> list[Remark]:
+async def _check_address(url: str, *, wanted: bool) -> list[Diagnostic]:
     """Judge the address as providers far away would see it; *wanted* if there are any."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     found = await _resolved(host)
     if not found:
         message = f"the name {host} is not known here: is BELFRY_PUBLIC_URL spelt as it should be?"
-        return [Remark(Level.WARNING, "callbacks", message)]
-    if private := next(filter(refused, found), None):
+        return [Diagnostic(Severity.WARNING, "callbacks", message)]
+    if private := next(filter(is_blocked, found), None):
         message = f"{host} is {private}, which cannot be reached from outside"
-        level = Level.WARNING if wanted else Level.NOTE
-        return [Remark(level, "callbacks", f"{message}: {_FROM_OUTSIDE}" if wanted else message)]
+        level = Severity.WARNING if wanted else Severity.NOTE
+        return [
+            Diagnostic(level, "callbacks", f"{message}: {_FROM_OUTSIDE}" if wanted else message)
+        ]
     if parts.scheme == "http":
         message = "http lets others read the signatures: put TLS in front and set https://…"
-        return [Remark(Level.WARNING, "callbacks", message)]
+        return [Diagnostic(Severity.WARNING, "callbacks", message)]
     return []
 
 

@@ -10,75 +10,75 @@ import httpx
 import msgspec
 
 from handlers.health import Readiness
-from service.cli.doctor.diagnostics import Clock, Level, Remark, ask
-from service.domain.jobs.results import Code, JobError
+from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity, ask
+from service.domain.jobs.results import ErrorCode, JobError
 from service.providers.http_status import BUSY
 from service.providers.protocol import Call, Provider, Reply
 from service.runtime.clients.provider_client import ProviderClient
-from service.runtime.settings import Account, Settings, names_of
+from service.runtime.settings import ProviderAccount, Settings, names_of
 
 _PROVIDER_SECONDS: Final = 10
 _OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
 
 
-def look_at_keys(settings: Settings) -> tuple[tuple[str, ...], Remark]:
+def check_keys(settings: Settings) -> tuple[tuple[str, ...], Diagnostic]:
     """Read the keys as a start would, but make none."""
     keys, file = settings.secret_keys, settings.keys_file
     if file is None:
-        return keys, Remark(Level.OK, "keys", f"{len(keys)} in BELFRY_SECRET_KEYS")
+        return keys, Diagnostic(Severity.OK, "keys", f"{len(keys)} in BELFRY_SECRET_KEYS")
     path = Path(file).absolute()
     try:
         keys, mode = tuple(path.read_text().split()), path.stat().st_mode
     except FileNotFoundError:
         message = f"no BELFRY_SECRET_KEYS and no {path}, which `belfry serve` makes as it starts"
-        return (), Remark(Level.FAULT, "keys", message)
+        return (), Diagnostic(Severity.FAULT, "keys", message)
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "not text"
         message = f"{path} cannot be read ({why}): look as the user who runs `belfry serve`"
-        return (), Remark(Level.FAULT, "keys", message)
+        return (), Diagnostic(Severity.FAULT, "keys", message)
     return keys, _kept(keys, path, mode)
 
 
-def _kept(keys: tuple[str, ...], path: Path, mode: int) -> Remark:
+def _kept(keys: tuple[str, ...], path: Path, mode: int) -> Diagnostic:
     if not keys:
-        return Remark(Level.FAULT, "keys", f"{path} is empty: set BELFRY_SECRET_KEYS")
+        return Diagnostic(Severity.FAULT, "keys", f"{path} is empty: set BELFRY_SECRET_KEYS")
     if mode & _OTHERS_READ:
         message = f"{len(keys)} in {path}, which others may read: chmod 600 {path}"
-        return Remark(Level.WARNING, "keys", message)
-    return Remark(Level.OK, "keys", f"{len(keys)} in {path}")
+        return Diagnostic(Severity.WARNING, "keys", message)
+    return Diagnostic(Severity.OK, "keys", f"{len(keys)} in {path}")
 
 
-async def look_at_service(client: httpx.AsyncClient, url: str, clock: Clock) -> list[Remark]:
+async def check_service(client: httpx.AsyncClient, url: str, clock: ClockSkew) -> list[Diagnostic]:
     response = await ask(client, "GET", f"{url.rstrip('/')}/readyz")
     if isinstance(response, str):
         message = f"nothing answers at {_shown(url)} ({response}): start it with `belfry serve`"
-        return [Remark(Level.FAULT, "service", message)]
+        return [Diagnostic(Severity.FAULT, "service", message)]
     clock.compare("the service", response.headers.get("date"))
     try:
         state = msgspec.json.decode(response.content, type=Readiness)
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = f"what answers at {_shown(url)} is not Belfry: set BELFRY_URL, or HOST and PORT"
-        return [Remark(Level.FAULT, "service", f"{message} (HTTP {response.status_code})")]
-    level = Level.OK if state.ready else Level.FAULT
-    return [Remark(level, "service", f"store: {state.store}, loops: {state.loops}")]
+        return [Diagnostic(Severity.FAULT, "service", f"{message} (HTTP {response.status_code})")]
+    level = Severity.OK if state.ready else Severity.FAULT
+    return [Diagnostic(level, "service", f"store: {state.store}, loops: {state.loops}")]
 
 
-async def look_at_provider(
-    settings: Settings, provider: Provider, tls: ssl.SSLContext, clock: Clock
-) -> list[Remark]:
+async def check_provider(
+    settings: Settings, provider: Provider, tls: ssl.SSLContext, clock: ClockSkew
+) -> list[Diagnostic]:
     account, (token, _) = settings.accounts[provider.name], names_of(provider.name)
     if account.token is None:
-        return [Remark(Level.NOTE, provider.name, f"not set up: {token} is not set")]
+        return [Diagnostic(Severity.NOTE, provider.name, f"not set up: {token} is not set")]
     call = provider.check()
     if call is None:
         message = f"{token} is set; {provider.title} has no free read to try it with"
-        return [Remark(Level.NOTE, provider.name, message)]
+        return [Diagnostic(Severity.NOTE, provider.name, message)]
     return [await _tried(account, provider, call, tls, clock)]
 
 
 async def _tried(
-    account: Account, provider: Provider, call: Call, tls: ssl.SSLContext, clock: Clock
-) -> Remark:
+    account: ProviderAccount, provider: Provider, call: Call, tls: ssl.SSLContext, clock: ClockSkew
+) -> Diagnostic:
     name, (token, base_url) = provider.name, names_of(provider.name)
     client = ProviderClient(account, tls)
     try:
@@ -87,23 +87,23 @@ async def _tried(
         await client.close()
     if not isinstance(reply, Reply):
         message = f"{urlsplit(account.base_url).hostname}: {reply.message}; is {base_url} right?"
-        return Remark(Level.FAULT, name, message)
+        return Diagnostic(Severity.FAULT, name, message)
     clock.compare(name, reply.headers.get("date"))
     error = provider.read_check(reply)
     if error is None:
-        return Remark(Level.OK, name, f"{token} is accepted")
-    level = Level.WARNING if error.retryable or reply.status in BUSY else Level.FAULT
+        return Diagnostic(Severity.OK, name, f"{token} is accepted")
+    level = Severity.WARNING if error.retryable or reply.status in BUSY else Severity.FAULT
     said = error.message.replace(account.token or "", "…").rstrip(".")
-    return Remark(level, name, f"{said}: {_mending(error, level, name)}")
+    return Diagnostic(level, name, f"{said}: {_mending(error, level, name)}")
 
 
-def _mending(error: JobError, level: Level, name: str) -> str:
+def _mending(error: JobError, level: Severity, name: str) -> str:
     token, base_url = names_of(name)
-    if level is Level.WARNING:
+    if level is Severity.WARNING:
         return "look again later"
-    if error.code is Code.UNAUTHORIZED:
+    if error.code is ErrorCode.UNAUTHORIZED:
         return f"set {token} to one that is valid"
-    if error.code is Code.INSUFFICIENT_CREDITS:
+    if error.code is ErrorCode.INSUFFICIENT_CREDITS:
         return "settle it with the provider"
     return f"set it up there, or set {base_url} right"
 

@@ -11,17 +11,17 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from service.cli.doctor.callback_checks import look_at_callbacks
-from service.cli.doctor.checks import look_at_keys, look_at_provider, look_at_service
-from service.cli.doctor.diagnostics import Clock, Level, Remark
+from service.cli.doctor.callback_checks import check_callbacks
+from service.cli.doctor.checks import check_keys, check_provider, check_service
+from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity
 from service.providers import registry
 from service.runtime.settings import Settings, SettingsError, from_env
 
 _COLOURS: Final = {
-    Level.OK: "green",
-    Level.NOTE: "dim",
-    Level.WARNING: "yellow",
-    Level.FAULT: "bold red",
+    Severity.OK: "green",
+    Severity.NOTE: "dim",
+    Severity.WARNING: "yellow",
+    Severity.FAULT: "bold red",
 }
 
 
@@ -32,40 +32,40 @@ def run(environ: Mapping[str, str] = os.environ) -> int:
         remarks = asyncio.run(examine(environ))
     for remark in remarks:
         console.print(_line(remark), soft_wrap=True)
-    return 1 if any(remark.level is Level.FAULT for remark in remarks) else 0
+    return 1 if any(remark.level is Severity.FAULT for remark in remarks) else 0
 
 
-async def examine(environ: Mapping[str, str]) -> list[Remark]:
+async def examine(environ: Mapping[str, str]) -> list[Diagnostic]:
     try:
         settings = from_env(environ)
     except SettingsError as exc:
-        told = (f"{fault.path}: {fault.message}" for fault in exc.faults)
-        return [Remark(Level.FAULT, "settings", message) for message in told]
-    keys, remark = look_at_keys(settings)
+        told = (f"{error.path}: {error.message}" for error in exc.errors)
+        return [Diagnostic(Severity.FAULT, "settings", message) for message in told]
+    keys, remark = check_keys(settings)
     url = environ.get("BELFRY_URL") or settings.local_url
     return [_summary(settings), remark, *await _look_around(settings, keys, url)]
 
 
-def _summary(settings: Settings) -> Remark:
+def _summary(settings: Settings) -> Diagnostic:
     database = "SQLite" if settings.is_sqlite else "PostgreSQL"
     set_up = sum(account.token is not None for account in settings.accounts.values())
     message = f"{database}, {set_up} of {len(settings.accounts)} providers set up"
-    return Remark(Level.OK, "settings", message)
+    return Diagnostic(Severity.OK, "settings", message)
 
 
-async def _look_around(settings: Settings, keys: tuple[str, ...], url: str) -> list[Remark]:
+async def _look_around(settings: Settings, keys: tuple[str, ...], url: str) -> list[Diagnostic]:
     """Ask everybody at once, so that the slowest alone is waited for."""
-    tls, clock = ssl.create_default_context(), Clock()
+    tls, clock = ssl.create_default_context(), ClockSkew()
     async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=None) as client:  # noqa: S113 - each look has a limit of its own
         found = await asyncio.gather(
-            look_at_service(client, url, clock),
-            look_at_callbacks(client, settings, keys),
-            *(look_at_provider(settings, one, tls, clock) for one in registry().values()),
+            check_service(client, url, clock),
+            check_callbacks(client, settings, keys),
+            *(check_provider(settings, one, tls, clock) for one in registry().values()),
         )
     return [*chain.from_iterable(found), clock.remark()]
 
 
-def _line(remark: Remark) -> Text:
+def _line(remark: Diagnostic) -> Text:
     """Lay out one line; a stranger's words must not move the cursor or change the colours."""
     level = (f"{remark.level:<9}", _COLOURS[remark.level])
     message = "".join(char if char.isprintable() else " " for char in remark.message)

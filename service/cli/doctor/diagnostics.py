@@ -14,7 +14,7 @@ ANSWER_SECONDS: Final = 5
 LARGEST_OFFSET_SECONDS: Final = 30
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad it is; nothing works as it should before a fault is mended."""
 
     OK = "ok"
@@ -23,15 +23,15 @@ class Level(StrEnum):
     FAULT = "fault"
 
 
-class Remark(msgspec.Struct, frozen=True):
+class Diagnostic(msgspec.Struct, frozen=True):
     """One line of the report; *message* also says how to mend it."""
 
-    level: Level
+    level: Severity
     about: str
     message: str
 
 
-class Clock:
+class ClockSkew:
     """Compares this machine's clock with those of others, by the Date of their answers."""
 
     def __init__(self) -> None:
@@ -44,15 +44,17 @@ class Clock:
             return
         self._ahead[whose] = time.time() - told
 
-    def remark(self) -> Remark:
+    def remark(self) -> Diagnostic:
         if not self._ahead:
-            return Remark(Level.NOTE, "clock", "nobody answered whose clock could be compared")
+            return Diagnostic(
+                Severity.NOTE, "clock", "nobody answered whose clock could be compared"
+            )
         whose, ahead = max(self._ahead.items(), key=lambda one: abs(one[1]))
         if abs(ahead) <= LARGEST_OFFSET_SECONDS:
-            return Remark(Level.OK, "clock", f"agrees with {', '.join(self._ahead)}")
+            return Diagnostic(Severity.OK, "clock", f"agrees with {', '.join(self._ahead)}")
         by = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
         message = f"{by} that of {whose}; leases and signatures depend on it: set it, as by NTP"
-        return Remark(Level.WARNING, "clock", message)
+        return Diagnostic(Severity.WARNING, "clock", message)
 
 
 async def ask(

@@ -9,7 +9,7 @@ import msgspec
 from service.domain.events import Event
 from service.domain.jobs.job import Job
 from service.domain.primitives.timestamps import SECOND
-from service.domain.subscriptions.subscription import Subscription, covers, matches
+from service.domain.subscriptions.subscription import Subscription, is_subscribed, matches_type
 
 HELD: Final = 2**62
 """Due when its receiver can take it: such a delivery is parked, and costs the others nothing."""
@@ -43,7 +43,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     settled_at: int | None = None
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class DeliveryTask(msgspec.Struct, frozen=True):
     """All a courier needs to carry one delivery.
 
     *behind* is the sequence of the newest earlier event of the job that was still owed to the
@@ -55,39 +55,39 @@ class Parcel(msgspec.Struct, frozen=True):
     delivery: Delivery
     subscription: Subscription
     payload: bytes
-    behind: int = 0
+    earlier_pending: int = 0
     probe: bool = False
     not_before: int = 0
     claimed: bool = False
 
     @property
-    def is_left(self) -> bool:
+    def is_queued(self) -> bool:
         """Whether nobody has it in hand though its receiver can take it now."""
         return self.subscription.is_open and not self.delivery.claims
 
 
-class Hand(Enum):
+class Placement(Enum):
     """Who takes a delivery that is being committed."""
 
-    TAKEN = "taken"
+    LOCAL = "taken"
     """The courier of this process, under a lease from its birth."""
-    LEFT = "left"
+    QUEUED = "left"
     """Whoever claims it."""
     PARKED = "parked"
     """Nobody yet: its receiver has enough, or can take nothing."""
 
 
-def wanted_by(
+def recipients(
     event: Event, job: Job, standing: Iterable[Subscription], reply: Subscription | None
 ) -> list[Subscription]:
     """Find every subscription that *event* is owed to."""
-    found = [subscription for subscription in standing if matches(subscription, event)]
-    if reply is not None and reply.enabled and covers(job.reply_event_types, event.type):
+    found = [subscription for subscription in standing if is_subscribed(subscription, event)]
+    if reply is not None and reply.enabled and matches_type(job.reply_event_types, event.type):
         found.append(reply)
     return found
 
 
-def owe(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
+def new_delivery(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
     """Owe *event* to *subscription*, due at once."""
     return Delivery(
         id=delivery_id,
@@ -103,7 +103,7 @@ def owe(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
     )
 
 
-class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What was given up for one subscription: the *oldest* and *newest* of it, and why."""
 
     subscription_id: str
@@ -114,7 +114,7 @@ class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
-class Owed(msgspec.Struct, frozen=True):
+class BacklogStats(msgspec.Struct, frozen=True):
     """When the *oldest* delivery that is owed was made, and how many *receivers* are in a state."""
 
     oldest: int | None

@@ -7,7 +7,7 @@ import msgspec
 PAGE: Final = 200
 """Events that one step of a recovery looks at."""
 RecoveryScope = Literal["dead", "failed", "missed"]
-EVERYTHING: Final[tuple[RecoveryScope, ...]] = ("dead", "failed", "missed")
+ALL_SCOPES: Final[tuple[RecoveryScope, ...]] = ("dead", "failed", "missed")
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     until: int
     created_at: int
     event_types: tuple[str, ...] = ("*",)
-    only: tuple[RecoveryScope, ...] = EVERYTHING
+    only: tuple[RecoveryScope, ...] = ALL_SCOPES
     status: Literal["running", "done", "canceled"] = "running"
     cursor: int = 0
     looked_at: int = 0

@@ -20,7 +20,7 @@ ATTEMPT_SECONDS: Final = 15
 """One deadline over name look-up, connect, headers and body."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one POST: a status code, or an *error* in words when there was none.
 
     *connect_ms* is TCP alone; it, *dns_ms* and *tls_ms* are None on a connection that was open
@@ -44,56 +44,56 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.status_code is not None and _OK <= self.status_code < _REDIRECT
 
     @property
-    def words(self) -> str:
-        return in_words(self.status_code, self.error)
+    def summary(self) -> str:
+        return failure_summary(self.status_code, self.error)
 
 
-def in_words(status_code: int | None, error: str | None) -> str:
+def failure_summary(status_code: int | None, error: str | None) -> str:
     """Say what came of an attempt that failed."""
     return error or f"answered {status_code}"
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """What a delivery becomes after an attempt; *disable* says why its subscription must end."""
 
     delivery: Delivery
-    outcome: Outcome
+    result: AttemptResult
     disable: str | None = None
     probe: bool = False
 
 
-def settle(
-    delivery: Delivery, outcome: Outcome, jitter: float, *, probe: bool = False
-) -> Settlement:
+def after_attempt(
+    delivery: Delivery, result: AttemptResult, jitter: float, *, probe: bool = False
+) -> DeliveryUpdate:
     """Judge one attempt; *jitter* from -1 to 1 stretches or shortens the pause by up to 20 %.
 
     429 and 503 with Retry-After are obeyed, up to a day, and use up no try, unless they ask for
     no pause at all; 410 ends it all. A *probe* that fails uses up no try either.
     """
-    now = outcome.at + int(outcome.duration_ms * 1000)
-    if outcome.success:
-        return _settled(delivery, DeliveryStatus.DELIVERED, outcome, now)
-    if outcome.status_code == HTTPStatus.GONE:
-        dead = _settled(delivery, DeliveryStatus.DEAD, outcome, now)
+    now = result.at + int(result.duration_ms * 1000)
+    if result.success:
+        return _finished(delivery, DeliveryStatus.DELIVERED, result, now)
+    if result.status_code == HTTPStatus.GONE:
+        dead = _finished(delivery, DeliveryStatus.DEAD, result, now)
         return msgspec.structs.replace(dead, disable="The receiver answered 410 Gone.")
     if probe:
-        parked = _again(delivery, outcome, delivery.tries, HELD)
+        parked = _retry(delivery, result, delivery.tries, HELD)
         return msgspec.structs.replace(parked, probe=True)
-    if (asked := pause_asked(outcome)) is not None:
-        return _again(delivery, outcome, delivery.tries, now + asked)
+    if (asked := pause_asked(result)) is not None:
+        return _retry(delivery, result, delivery.tries, now + asked)
     tries = delivery.tries + 1
     if tries >= allowed_tries(delivery.type):
-        return _settled(delivery, DeliveryStatus.DEAD, outcome, now)
+        return _finished(delivery, DeliveryStatus.DEAD, result, now)
     pause = int(SCHEDULE[tries] * (1 + JITTER * jitter) * SECOND)
-    return _again(delivery, outcome, tries, now + pause)
+    return _retry(delivery, result, tries, now + pause)
 
 
-def pause_asked(outcome: Outcome) -> int | None:
+def pause_asked(result: AttemptResult) -> int | None:
     """How long its receiver asks to be left alone, in microseconds: a day at most."""
-    busy = outcome.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-    if not busy or not outcome.retry_after_seconds:
+    busy = result.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+    if not busy or not result.retry_after_seconds:
         return None
-    return min(outcome.retry_after_seconds, RETRY_AFTER_CAP) * SECOND
+    return min(result.retry_after_seconds, RETRY_AFTER_CAP) * SECOND
 
 
 def allowed_tries(kind: str) -> int:
@@ -106,13 +106,15 @@ def is_intermediate(kind: str) -> bool:
     return kind.startswith("job.") and kind.removeprefix("job.") not in ENDS
 
 
-def _settled(delivery: Delivery, status: DeliveryStatus, outcome: Outcome, now: int) -> Settlement:
+def _finished(
+    delivery: Delivery, status: DeliveryStatus, result: AttemptResult, now: int
+) -> DeliveryUpdate:
     done = msgspec.structs.replace(
         delivery, status=status, tries=delivery.tries + 1, settled_at=now
     )
-    return Settlement(delivery=done, outcome=outcome)
+    return DeliveryUpdate(delivery=done, result=result)
 
 
-def _again(delivery: Delivery, outcome: Outcome, tries: int, due_at: int) -> Settlement:
+def _retry(delivery: Delivery, result: AttemptResult, tries: int, due_at: int) -> DeliveryUpdate:
     later = msgspec.structs.replace(delivery, tries=tries, due_at=due_at)
-    return Settlement(delivery=later, outcome=outcome)
+    return DeliveryUpdate(delivery=later, result=result)

@@ -34,7 +34,7 @@ QUEUE_LIMIT: Final = 7 * 86_400 * SECOND
 """How long a job may wait for a slot: every accepted job ends."""
 
 
-class Reason(StrEnum):
+class ReconcileReason(StrEnum):
     """Why a provider is asked about a job, once: in normal running it never is."""
 
     OVERDUE = "overdue"
@@ -109,7 +109,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     lost: int = 0
     due_at: int | None = None
-    doubt: Reason | None = None
+    doubt: ReconcileReason | None = None
     doubt_at: int | None = None
     reads: int = 0
     asked: int = 0
@@ -126,7 +126,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def check_at(self) -> int | None:
         """When it must be looked at: for a doubt, its deadline, or too long a wait in the queue."""
-        if self.doubt is Reason.ANSWER_LOST and self.doubt_at and self.deadline_at:
+        if self.doubt is ReconcileReason.ANSWER_LOST and self.doubt_at and self.deadline_at:
             return min(self.doubt_at, self.deadline_at)  # the grace of a lost answer is no delay
         if self.doubt_at is not None:
             return self.doubt_at

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 
-class Code(StrEnum):
+class ErrorCode(StrEnum):
     """Why a job failed, in our words."""
 
     MODERATED = "moderated"
@@ -20,7 +20,7 @@ class Code(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-class Stage(StrEnum):
+class ErrorStage(StrEnum):
     """Where a job failed."""
 
     SUBMIT = "submit"
@@ -31,11 +31,11 @@ class Stage(StrEnum):
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job, or one of its results, failed; *retryable*: a new submission may work."""
 
-    code: Code
+    code: ErrorCode
     message: str
     provider_code: str | None = None
     retryable: bool = False
-    stage: Stage = Stage.PROVIDER
+    stage: ErrorStage = ErrorStage.PROVIDER
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     link: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def joined(before: Output | None, brought: Output | None, error: JobError | None) -> Output:
+def merge_results(before: Output | None, brought: Output | None, error: JobError | None) -> Output:
     """Add what one result brought, or why it failed."""
     have, new = before or Output(), brought or Output()
     errors = have.errors + new.errors + ((error,) if error else ())
@@ -71,12 +71,12 @@ def joined(before: Output | None, brought: Output | None, error: JobError | None
     return Output(
         artifacts=have.artifacts + new.artifacts,
         text="\n\n".join(texts) if texts else None,
-        data=_joined_data(have.data, new.data),
+        data=_merge_data(have.data, new.data),
         errors=errors,
     )
 
 
-def _joined_data(
+def _merge_data(
     have: dict[str, Any] | list[Any] | None, new: dict[str, Any] | list[Any] | None
 ) -> dict[str, Any] | list[Any] | None:
     """One result's data stands as it is; several stand in a list."""

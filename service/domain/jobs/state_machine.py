@@ -5,12 +5,12 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from service.domain.jobs.job import ENDS, RANK, Job, Reason, Report, Status
-from service.domain.jobs.results import JobError, Output, joined
+from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, Status
+from service.domain.jobs.results import JobError, Output, merge_results
 from service.domain.primitives.timestamps import SECOND
 
 
-def advance(job: Job, report: Report, at: int) -> Job | None:
+def apply_report(job: Job, report: Report, at: int) -> Job | None:
     """Take *report* into *job*; None when it says nothing new.
 
     Late, repeated and shuffled reports change nothing. The one end that gives way is our own
@@ -18,7 +18,7 @@ def advance(job: Job, report: Report, at: int) -> Job | None:
     comes later without ending again.
     """
     if job.status is Status.CANCELED:
-        return _kept(job, report)
+        return _keep_late_result(job, report)
     if job.ended and not (job.status is Status.EXPIRED and report.status in ENDS):
         return None
     if report.part is not None:
@@ -29,7 +29,7 @@ def advance(job: Job, report: Report, at: int) -> Job | None:
     return None if moved == job else _timed(moved, at)
 
 
-def _kept(job: Job, report: Report) -> Job | None:
+def _keep_late_result(job: Job, report: Report) -> Job | None:
     if report.output is None or (report.part in job.seen if report.part else job.output):
         return None
     if len(job.seen) >= job.parts:
@@ -38,7 +38,7 @@ def _kept(job: Job, report: Report) -> Job | None:
     return replace(
         job,
         seen=seen,
-        output=joined(job.output, report.output, report.error),
+        output=merge_results(job.output, report.output, report.error),
         cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
         version=job.version + 1,
     )
@@ -72,7 +72,7 @@ def _take_part(job: Job, report: Report, at: int) -> Job | None:
     """Add one result of *job.parts*; the last one ends the job: succeeded if any part did."""
     if report.part is None or report.part in job.seen:
         return None
-    output = joined(job.output, report.output, report.error)
+    output = merge_results(job.output, report.output, report.error)
     cost = job.cost_usd
     if report.cost_usd is not None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
@@ -135,14 +135,14 @@ _FRESH: Final[dict[str, Any]] = {
 RETRYABLE: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED})
 
 
-def doubted(job: Job, reason: Reason, at: int) -> Job:
+def schedule_reconcile(job: Job, reason: ReconcileReason, at: int) -> Job:
     """Have the provider asked about *job* at *at*, unless it is to be asked before."""
     if job.doubt_at is not None and job.doubt_at <= at:
         return job
     return replace(job, doubt=reason, doubt_at=at, reads=0)
 
 
-def cleared(job: Job) -> Job:
+def reconciled(job: Job) -> Job:
     """End the doubt, however it was settled."""
     if job.doubt is None:
         return job

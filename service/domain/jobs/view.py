@@ -61,7 +61,7 @@ def cancellation(before: Job) -> Cancellation:
     )
 
 
-def view(job: Job) -> JobView:
+def render_job(job: Job) -> JobView:
     """Show *job* without its input, as events carry it."""
     return JobView(
         id=job.id,

@@ -5,7 +5,7 @@ from typing import ClassVar
 import msgspec
 
 
-class Fault(msgspec.Struct, frozen=True):
+class FieldError(msgspec.Struct, frozen=True):
     """One thing wrong with an input: where (`input.style`, `[3].provider`) and how to mend it."""
 
     path: str
@@ -49,12 +49,12 @@ class Invalid(ServiceError):
 
     def __init__(
         self,
-        faults: list[Fault],
+        errors: list[FieldError],
         message: str = "The request is not valid.",
         code: str | None = None,
     ) -> None:
         super().__init__(message, code)
-        self.faults = faults
+        self.errors = errors
 
 
 class TooManyStreams(ServiceError):

@@ -7,27 +7,27 @@ from uuid import UUID
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o or u
 PATTERN: Final = re.compile(r"[a-z]{2,4}_[0-7][0-9a-hjkmnp-tv-z]{25}")
-NOISE_BITS: Final = 62
+RANDOM_BITS: Final = 62
 _SEQ_DIGITS: Final = 18
 
-Mint = Callable[[str, int], str]
+IdFactory = Callable[[str, int], str]
 """Makes the id of *prefix* for a thing made *at* that time."""
 
 _PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)
 _SHIFTS: Final = tuple(range(120, -1, -10))
 
 
-def new_id(prefix: str, at: int, noise: int) -> str:
-    """Make an id from *at* (microseconds) and *noise* (62 random bits); RFC 9562, section 5.7.
+def new_id(prefix: str, at: int, random_bits: int) -> str:
+    """Make an id from *at* (microseconds) and 62 *random_bits*; RFC 9562, section 5.7.
 
     The twelve bits after the version carry the microseconds, so ids of one millisecond sort too.
     """
     millis, micros = divmod(at, 1000)
-    value = (millis << 80) | (7 << 76) | ((micros << 12) // 1000 << 64) | (2 << 62) | noise
+    value = (millis << 80) | (7 << 76) | ((micros << 12) // 1000 << 64) | (2 << 62) | random_bits
     return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
 
-def made_at(identifier: str) -> int:
+def created_at_of(identifier: str) -> int:
     """Read when a thing was made out of its id, in microseconds, exact to the millisecond."""
     value = 0
     for letter in identifier.partition("_")[2]:
@@ -35,9 +35,9 @@ def made_at(identifier: str) -> int:
     return (value >> 80) * 1000
 
 
-def new_ref(noise: int) -> str:
+def new_ref(random_bits: int) -> str:
     """Make a submission's ref, a UUIDv4, from 128 random bits: what Runware asks of a taskUUID."""
-    return str(UUID(int=noise, version=4))
+    return str(UUID(int=random_bits, version=4))
 
 
 def is_seq(text: str) -> bool:

@@ -12,7 +12,7 @@ _TEXT: Final = bytes(set(range(256)) - set(_STRUCTURE + b'"'))
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-class Unreadable(ValueError):
+class UnreadableJson(ValueError):
     """The bytes are not JSON that could be stored and shown again; the message says why."""
 
 
@@ -24,13 +24,13 @@ def read_json(body: bytes) -> Any:
     """
     marks = len(body) - len(body.translate(None, _STRUCTURE))
     if marks >= MAX_VALUES and _has_too_many_values(body):
-        raise Unreadable(f"not readable JSON: more than {MAX_VALUES} values")
+        raise UnreadableJson(f"not readable JSON: more than {MAX_VALUES} values")
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as exc:
-        raise Unreadable(f"not JSON: {exc}") from exc
+        raise UnreadableJson(f"not JSON: {exc}") from exc
     if marks > DEPTH and _depth(value) > DEPTH:
-        raise Unreadable(f"not readable JSON: nested deeper than {DEPTH}")
+        raise UnreadableJson(f"not readable JSON: nested deeper than {DEPTH}")
     return _without_nul(value) if b"\\u0000" in body else value
 
 

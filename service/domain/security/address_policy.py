@@ -9,7 +9,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_URL: Final = 2048
 
 # IANA special-purpose registries, and what `ipaddress.is_global` of Python 3.11 gets wrong.
-_REFUSED_V4: Final = tuple(
+_BLOCKED_V4: Final = tuple(
     map(
         ipaddress.IPv4Network,
         (
@@ -22,7 +22,7 @@ _REFUSED_V4: Final = tuple(
     )
 )
 _GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
-_REFUSED_V6: Final = tuple(
+_BLOCKED_V6: Final = tuple(
     map(
         ipaddress.IPv6Network,
         ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
@@ -31,7 +31,7 @@ _REFUSED_V6: Final = tuple(
 _ISATAP: Final = (0x00005EFE, 0x02005EFE)
 
 
-def refused(address: str, allowed: Sequence[Network] = ()) -> bool:
+def is_blocked(address: str, allowed: Sequence[Network] = ()) -> bool:
     """Say whether *address*, as a socket is about to dial it, is out of bounds for strangers."""
     ip = _plain(address)
     if ip is None:
@@ -39,8 +39,8 @@ def refused(address: str, allowed: Sequence[Network] = ()) -> bool:
     if any(ip in network for network in allowed if network.version == ip.version):
         return False
     if isinstance(ip, ipaddress.IPv4Address):
-        return any(ip in network for network in _REFUSED_V4)
-    return _refused_v6(ip)
+        return any(ip in network for network in _BLOCKED_V4)
+    return _is_blocked_v6(ip)
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -54,12 +54,12 @@ def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
     return None if ip.scope_id is not None else ip.ipv4_mapped or ip
 
 
-def _refused_v6(ip: ipaddress.IPv6Address) -> bool:
+def _is_blocked_v6(ip: ipaddress.IPv6Address) -> bool:
     isatap = int(ip) >> 32 & 0xFFFFFFFF in _ISATAP
-    return isatap or ip not in _GLOBAL_V6 or any(ip in network for network in _REFUSED_V6)
+    return isatap or ip not in _GLOBAL_V6 or any(ip in network for network in _BLOCKED_V6)
 
 
-def url_fault(url: str, allowed: Sequence[Network] = ()) -> str | None:
+def url_error(url: str, allowed: Sequence[Network] = ()) -> str | None:
     """Say what is wrong with a receiver's URL, as far as can be told without looking it up."""
     if len(url) > MAX_URL:
         return f"may have at most {MAX_URL} characters"
@@ -73,7 +73,7 @@ def url_fault(url: str, allowed: Sequence[Network] = ()) -> str | None:
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or parts.fragment:
         return "must be an http or https URL without user and fragment: https://example.com/hook"
     literal = _literal(host)
-    if literal is not None and refused(literal, allowed):
+    if literal is not None and is_blocked(literal, allowed):
         return "must not be a private or reserved address; BELFRY_ALLOW_TARGETS may allow it"
     return None
 

@@ -14,13 +14,13 @@ def key_hash(key: str) -> str:
     return hashlib.sha256(b"belfry.key\x00" + key.encode()).hexdigest()
 
 
-def same(given: str, expected: str) -> bool:
+def constant_time_equal(given: str, expected: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
 PREFIX: Final = "bfy_"
-NOISE_BYTES: Final = 24
+RANDOM_BYTES: Final = 24
 DEFAULT_TENANT: Final = "default"
 TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHAPE: Final = re.compile(r"bfy_[0-9a-f]{48}[0-9a-f]{8}")
@@ -35,7 +35,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key; only its *hash* is kept."""
 
     id: str
@@ -46,7 +46,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who is asking; *key_id* is None for the admin key of the settings."""
 
     tenant: str
@@ -57,13 +57,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
-def new_key(noise: bytes) -> str:
+def new_key(random_bytes: bytes) -> str:
     """Make a key of 24 random bytes and a checksum of them."""
-    text = PREFIX + noise.hex()
+    text = PREFIX + random_bytes.hex()
     return text + _checksum(text)
 
 
-def well_formed(key: str) -> bool:
+def is_well_formed(key: str) -> bool:
     """Tell a key of ours from garbage without a look-up."""
     return _SHAPE.fullmatch(key) is not None and key[-8:] == _checksum(key[:-8])
 

@@ -21,7 +21,7 @@ class _Signer(TimestampSigner):
         return self.at // SECOND
 
 
-class CallbackTokens:
+class CallbackSigner:
     """Signs and reads the `t` of callback URLs.
 
     *keys* come oldest first: the newest signs, all verify. Age never refuses a token: a callback

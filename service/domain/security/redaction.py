@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.primitives.json_input import UnreadableJson, read_json
 
 _SECRETS: Final = ("token", "secret", "password", "apikey", "api_key", "authorization")
 _SLASH: Final = r"(?:\\{0,4}/|%(?:25){0,3}2[Ff]|\\{1,4}u002[Ff])"
@@ -31,7 +31,7 @@ def redacted_json(body: bytes | None) -> bytes:
         return b"null"
     try:
         return msgspec.json.encode(_shown(read_json(body), body))
-    except Unreadable:
+    except UnreadableJson:
         return msgspec.json.encode(_shown(body.decode("utf-8", "replace"), body))
 
 
@@ -39,7 +39,7 @@ def redacted_text(body: bytes) -> str:
     """Show a body as text: JSON without its secrets, anything else without our signatures."""
     try:
         return msgspec.json.encode(_shown(read_json(body), body)).decode()
-    except Unreadable:
+    except UnreadableJson:
         return str(_shown(body.decode("utf-8", "replace").replace("\x00", "\ufffd"), body))
 
 

@@ -9,9 +9,9 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how such secrets begin
 SECRET_BYTES: Final = 32
 
 
-def new_secret(noise: bytes) -> str:
+def new_secret(random_bytes: bytes) -> str:
     """Make a subscription's secret of 32 random bytes, as Standard Webhooks writes them."""
-    return SECRET_PREFIX + base64.b64encode(noise).decode()
+    return SECRET_PREFIX + base64.b64encode(random_bytes).decode()
 
 
 def secret_bytes(secret: str) -> bytes:

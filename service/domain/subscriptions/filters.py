@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from service.domain.primitives.errors import Fault
+from service.domain.primitives.errors import FieldError
 
 MAX_BYTES: Final = 4096
 MAX_DEPTH: Final = 8
@@ -52,12 +52,12 @@ class _Operator(msgspec.Struct, frozen=True):
     words: str
 
 
-def passes(pattern: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+def matches(pattern: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
     """Say whether *document* passes *pattern*, which must be without faults."""
     return _miss(dict(pattern), dict(document)) is None
 
 
-def explain(pattern: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
+def first_mismatch(pattern: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
     """Name the first test that fails, with its path and what it found; None when all hold."""
     miss = _miss(dict(pattern), dict(document))
     if miss is None:
@@ -69,16 +69,18 @@ def explain(pattern: Mapping[str, Any], document: Mapping[str, Any]) -> str | No
     return f"{path}: is {_shown(miss.found)}, which {words} {_shown(miss.wanted)}"
 
 
-def filter_faults(pattern: dict[str, Any], path: str) -> list[Fault]:
+def filter_errors(pattern: dict[str, Any], path: str) -> list[FieldError]:
     """Name all faults of *pattern* at once; when it is too deep or too long, that alone."""
     if _deeper(pattern, MAX_DEPTH):
-        return [Fault(path, f"may be {MAX_DEPTH} levels deep at most, where a.b counts as two")]
+        return [
+            FieldError(path, f"may be {MAX_DEPTH} levels deep at most, where a.b counts as two")
+        ]
     if len(msgspec.json.encode(pattern)) > MAX_BYTES:
-        return [Fault(path, f"may have at most {MAX_BYTES} bytes as JSON")]
-    faults = list(_test_faults(pattern, path, FIELDS)) if pattern else []
+        return [FieldError(path, f"may have at most {MAX_BYTES} bytes as JSON")]
+    errors = list(_test_faults(pattern, path, FIELDS)) if pattern else []
     if (tests := _tests(pattern)) > MAX_TESTS:
-        faults.append(Fault(path, f"may have at most {MAX_TESTS} tests, and has {tests}"))
-    return faults
+        errors.append(FieldError(path, f"may have at most {MAX_TESTS} tests, and has {tests}"))
+    return errors
 
 
 def _miss(test: Any, value: Any) -> _Miss | None:
@@ -171,27 +173,29 @@ _OPERATORS: Final = {
 }
 
 
-def _test_faults(test: Any, path: str, names: frozenset[str] | None) -> Iterator[Fault]:
+def _test_faults(test: Any, path: str, names: frozenset[str] | None) -> Iterator[FieldError]:
     """Read a test of a value that has the fields *names*; None is any, and FIELDS an event."""
     if isinstance(test, dict) and test:
         for name, wanted in test.items():
             yield from _name_faults(name, wanted, f"{path}.{name}", names)
     elif names is FIELDS:
-        yield Fault(path, 'must be an object such as {"type": "job.failed"}')
+        yield FieldError(path, 'must be an object such as {"type": "job.failed"}')
     elif test == {}:  # to some it says "is there", to others "is empty"
-        yield Fault(path, 'tests nothing; write {"$exists": true}, or {"$in": [{}]} for exactly {}')
+        yield FieldError(
+            path, 'tests nothing; write {"$exists": true}, or {"$in": [{}]} for exactly {}'
+        )
 
 
 def _name_faults(
     name: str, wanted: Any, path: str, names: frozenset[str] | None
-) -> Iterator[Fault]:
+) -> Iterator[FieldError]:
     head, dot, rest = name.partition(".")
     below = None if names is None or head in _OPEN else frozenset[str]()
     if name.startswith("$"):
         yield from _operator_faults(name, wanted, path, names)
     elif names is not None and head not in names:
         mend = f"take one of {', '.join(sorted(names))}" if names else "its field is no object"
-        yield Fault(path, f"{head!r} is never there; {mend}")
+        yield FieldError(path, f"{head!r} is never there; {mend}")
     elif dot:
         yield from _name_faults(rest, wanted, path, below)
     else:
@@ -200,19 +204,19 @@ def _name_faults(
 
 def _operator_faults(
     name: str, wanted: Any, path: str, names: frozenset[str] | None
-) -> Iterator[Fault]:
+) -> Iterator[FieldError]:
     op = _OPERATORS.get(name)
     if op is None:
-        yield Fault(path, f"is no operator; take one of {', '.join(_OPERATORS)}")
+        yield FieldError(path, f"is no operator; take one of {', '.join(_OPERATORS)}")
     elif names is FIELDS and name not in ("$not", "$or"):
-        yield Fault(path, 'tests a value; write it in a field, as in {"tags": {"$in": ["a"]}}')
+        yield FieldError(path, 'tests a value; write it in a field, as in {"tags": {"$in": ["a"]}}')
     elif name == "$not":
         yield from _test_faults(wanted, path, names)
     elif type(wanted) not in op.kinds or (isinstance(wanted, list) and len(wanted) > MAX_LIST):
         kinds = [_KINDS[kind] for kind in op.kinds if kind in _KINDS]
-        yield Fault(path, f"must be {' or '.join(kinds)}")
+        yield FieldError(path, f"must be {' or '.join(kinds)}")
     elif wanted == [] and name == "$or":
-        yield Fault(path, "must have at least one pattern")
+        yield FieldError(path, "must have at least one pattern")
     elif name == "$or":
         for n, one in enumerate(wanted):
             yield from _test_faults(one, f"{path}[{n}]", names)

@@ -7,16 +7,16 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from service.domain.events import TYPES, Event
-from service.domain.primitives.errors import Fault
-from service.domain.subscriptions.filters import explain, passes
+from service.domain.events import EVENT_TYPES, Event
+from service.domain.primitives.errors import FieldError
+from service.domain.subscriptions.filters import first_mismatch, matches
 
 MAX_IN_FLIGHT: Final = 8
 """POSTs under way at one receiver, unless its subscription says otherwise."""
 MAX_PATTERNS: Final = 100
 MAX_HEADER: Final = 4096
 _HEADER_RULE: Final = f"must be up to {MAX_HEADER} printable ASCII characters"
-_GROUPS: Final = frozenset({"*", *(f"{name.split('.')[0]}.*" for name in TYPES)})
+_GROUPS: Final = frozenset({"*", *(f"{name.split('.')[0]}.*" for name in EVENT_TYPES)})
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _OURS: Final = re.compile(
     r"webhook-.*|host|content-.*|transfer-encoding|connection|upgrade|te|trailer|keep-alive"
@@ -78,30 +78,34 @@ def signing_secrets(subscription: Subscription, at: int) -> list[str]:
 
 
 @lru_cache(maxsize=65536)
-def covers(patterns: tuple[str, ...], kind: str) -> bool:
+def matches_type(patterns: tuple[str, ...], kind: str) -> bool:
     """Say whether one of *patterns* (`job.failed`, `job.*`, `*`) means the event type *kind*."""
     return any(p in ("*", kind) or (p[-2:] == ".*" and kind.startswith(p[:-1])) for p in patterns)
 
 
-def matches(subscription: Subscription, event: Event) -> bool:
+def is_subscribed(subscription: Subscription, event: Event) -> bool:
     return (
-        subscription.enabled and subscription.tenant == event.tenant and wants(subscription, event)
+        subscription.enabled
+        and subscription.tenant == event.tenant
+        and accepts(subscription, event)
     )
 
 
-def wants(subscription: Subscription, event: Event) -> bool:
+def accepts(subscription: Subscription, event: Event) -> bool:
     """Whether *event* is for *subscription* as it is now, on or off."""
     filtered = subscription.filter
-    return covers(subscription.event_types, event.type) and (
-        not filtered or passes(filtered, document_of(event.payload))
+    return matches_type(subscription.event_types, event.type) and (
+        not filtered or matches(filtered, document_of(event.payload))
     )
 
 
 def mismatch(subscription: Subscription, event: Event) -> str | None:
     """Say why *event* is not for *subscription* as it is now; None when it is."""
-    if not covers(subscription.event_types, event.type):
+    if not matches_type(subscription.event_types, event.type):
         return f"event_types: {event.type} is not among {', '.join(subscription.event_types)}"
-    if subscription.filter and (miss := explain(subscription.filter, document_of(event.payload))):
+    if subscription.filter and (
+        miss := first_mismatch(subscription.filter, document_of(event.payload))
+    ):
         return miss
     return None if subscription.enabled else "enabled: it is off"
 
@@ -121,27 +125,29 @@ def document_of(payload: bytes) -> Mapping[str, Any]:
     }
 
 
-def pattern_faults(patterns: Sequence[str], path: str) -> list[Fault]:
+def event_type_errors(patterns: Sequence[str], path: str) -> list[FieldError]:
     """Refuse patterns that could never match, and more of them than there are."""
-    known = TYPES.keys() | _GROUPS
+    known = EVENT_TYPES.keys() | _GROUPS
     if len(patterns) > MAX_PATTERNS:
-        return [Fault(path, f"may have at most {MAX_PATTERNS} entries")]
+        return [FieldError(path, f"may have at most {MAX_PATTERNS} entries")]
     return [
-        Fault(
+        FieldError(
             f"{path}[{n}]",
-            f"{pattern!r} is no event type; take one of {', '.join(TYPES)}, job.*, *",
+            f"{pattern!r} is no event type; take one of {', '.join(EVENT_TYPES)}, job.*, *",
         )
         for n, pattern in enumerate(patterns)
         if pattern not in known
     ]
 
 
-def header_faults(headers: dict[str, str], path: str) -> list[Fault]:
+def header_errors(headers: dict[str, str], path: str) -> list[FieldError]:
     """Refuse headers that belong to HTTP or to the signature, and values that are not text."""
-    faults = []
+    errors = []
     for name, value in headers.items():
         if _OURS.fullmatch(name) or not _HEADER.fullmatch(name):
-            faults.append(Fault(f"{path}.{name}", "may not be set: it is not a free header name"))
+            errors.append(
+                FieldError(f"{path}.{name}", "may not be set: it is not a free header name")
+            )
         elif not value.isprintable() or not value.isascii() or len(value) > MAX_HEADER:
-            faults.append(Fault(f"{path}.{name}", _HEADER_RULE))
-    return faults
+            errors.append(FieldError(f"{path}.{name}", _HEADER_RULE))
+    return errors

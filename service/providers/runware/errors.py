@@ -8,26 +8,30 @@ documented `timeoutProvider`, and `invalidProviderContent`, which is a moderatio
 import re
 from typing import Any, Final
 
-from service.domain.jobs.results import Code, JobError, Stage
+from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.providers.coercion import entries, fields, identifier, text
-from service.providers.http_status import message_of, worded
+from service.providers.http_status import message_of, safe_message
 
 _CLASSES: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), code, retryable)
     for pattern, code, retryable in (
-        ("credits|quota|balance", Code.INSUFFICIENT_CREDITS, False),
-        ("ratelimit|toomanyrequests|queuefull", Code.RATE_LIMITED, True),
-        ("contentpolicy|sensitivecontent|nsfw|unsafecontent", Code.MODERATED, False),
-        ("promptblocked|imageblocked|moderation|invalidprovidercontent", Code.MODERATED, False),
-        ("apikey|unauthori[sz]ed|forbidden", Code.UNAUTHORIZED, False),
-        ("timeout", Code.TIMED_OUT, True),
-        ("taskcancell?ed", Code.PROVIDER_ERROR, False),
-        ("(notfound|expired)$", Code.INVALID_INPUT, False),
-        ("internalservererror|^server", Code.PROVIDER_ERROR, True),
-        ("^provider|inferenceerror|processingfailed|taskfailed", Code.PROVIDER_ERROR, True),
-        ("noavailableserver|model(unavailable|disabled|notready)", Code.PROVIDER_ERROR, True),
-        ("invalid|missing|conflict|duplicate|unsupported", Code.INVALID_INPUT, False),
-        ("value|array|required|^(max|min)", Code.INVALID_INPUT, False),
+        ("credits|quota|balance", ErrorCode.INSUFFICIENT_CREDITS, False),
+        ("ratelimit|toomanyrequests|queuefull", ErrorCode.RATE_LIMITED, True),
+        ("contentpolicy|sensitivecontent|nsfw|unsafecontent", ErrorCode.MODERATED, False),
+        (
+            "promptblocked|imageblocked|moderation|invalidprovidercontent",
+            ErrorCode.MODERATED,
+            False,
+        ),
+        ("apikey|unauthori[sz]ed|forbidden", ErrorCode.UNAUTHORIZED, False),
+        ("timeout", ErrorCode.TIMED_OUT, True),
+        ("taskcancell?ed", ErrorCode.PROVIDER_ERROR, False),
+        ("(notfound|expired)$", ErrorCode.INVALID_INPUT, False),
+        ("internalservererror|^server", ErrorCode.PROVIDER_ERROR, True),
+        ("^provider|inferenceerror|processingfailed|taskfailed", ErrorCode.PROVIDER_ERROR, True),
+        ("noavailableserver|model(unavailable|disabled|notready)", ErrorCode.PROVIDER_ERROR, True),
+        ("invalid|missing|conflict|duplicate|unsupported", ErrorCode.INVALID_INPUT, False),
+        ("value|array|required|^(max|min)", ErrorCode.INVALID_INPUT, False),
     )
 )
 _TAKEN: Final = re.compile(
@@ -35,18 +39,18 @@ _TAKEN: Final = re.compile(
 )
 
 
-def classify(code: str | None) -> tuple[Code, bool] | None:
+def classify(code: str | None) -> tuple[ErrorCode, bool] | None:
     """Name the class of *code* and whether another try may work; None where it is not known."""
     found = (known for known in _CLASSES if code and known[0].search(code))
     return next(((known[1], known[2]) for known in found), None)
 
 
-def error_of(item: dict[str, Any], stage: Stage = Stage.PROVIDER) -> JobError:
+def error_of(item: dict[str, Any], stage: ErrorStage = ErrorStage.PROVIDER) -> JobError:
     code = code_of(item)
-    kind, retryable = classify(code) or (Code.PROVIDER_ERROR, False)
+    kind, retryable = classify(code) or (ErrorCode.PROVIDER_ERROR, False)
     return JobError(
         code=kind,
-        message=worded(kind, message_of(item)) or "The provider gave no reason.",
+        message=safe_message(kind, message_of(item)) or "The provider gave no reason.",
         provider_code=code,
         retryable=retryable,
         stage=stage,

@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from service.providers.input_schema import UUID, WEB_URL, Input
-from service.providers.protocol import Doubt, Operation
+from service.providers.input_schema import UUID, WEB_URL, InputField
+from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.runware.catalog import SHORT_SECONDS
 
 MOST_RESULTS: Final = 20
@@ -24,32 +24,32 @@ _IMAGE: Final = re.compile(
 _AIR: Final = re.compile("[A-Za-z0-9_.-]+(?::[A-Za-z0-9_.-]+)+@[A-Za-z0-9_.-]+")
 
 COMMON: Final = (
-    Input(
+    InputField(
         name="taskUUID",
         kind="string",
         summary="Your own reference, unique among your jobs; the task itself gets another.",
         pattern=UUID,
         form="a UUID",
     ),
-    Input(
+    InputField(
         name="webhookURL",
         kind="string",
         summary="Where this job's events are sent.",
         pattern=WEB_URL,
         form="an http or https URL",
     ),
-    Input(
+    InputField(
         name="deliveryMethod",
         kind="string",
         summary="Accepted for compatibility: results always come by callback.",
         one_of=("sync", "async"),
     ),
-    Input(
+    InputField(
         name="includeCost",
         kind="boolean",
         summary="Report the cost in USD with each result.",
     ),
-    Input(
+    InputField(
         name="numberResults",
         kind="integer",
         summary="How many results to make; the job ends with the last.",
@@ -58,7 +58,7 @@ COMMON: Final = (
     ),
 )
 CAPTION: Final = (
-    Input(
+    InputField(
         name="inputImage",
         kind="string",
         summary="The image: a UUID, a data URI, base64 or a URL of a PNG, JPG or WEBP.",
@@ -67,7 +67,7 @@ CAPTION: Final = (
         form="an image's UUID, a base64 PNG, JPG or WEBP with or without data URI, or a URL",
         example="5788104a-1ca7-4b7e-8a16-b27b57e86f87",
     ),
-    Input(
+    InputField(
         name="model",
         kind="string",
         summary="The AIR id of a captioning model.",
@@ -76,7 +76,7 @@ CAPTION: Final = (
         form="an AIR id, as in runware:150@2",
         example="runware:150@2",
     ),
-    Input(
+    InputField(
         name="prompt",
         kind="string",
         summary="What to look for in the image, or a question about it.",
@@ -85,7 +85,7 @@ CAPTION: Final = (
 
 
 def operation_of(
-    task_type: str, summary: str, *inputs: Input, deadline_seconds: int = SHORT_SECONDS
+    task_type: str, summary: str, *inputs: InputField, deadline_seconds: int = SHORT_SECONDS
 ) -> Operation:
     """Name a task type as an operation; a repeated taskUUID is refused, so repeating is safe."""
     return Operation(
@@ -93,7 +93,7 @@ def operation_of(
         summary=summary,
         inputs=(
             *inputs,
-            Input(
+            InputField(
                 name="taskType",
                 kind="string",
                 summary="The operation once more.",
@@ -101,8 +101,8 @@ def operation_of(
             ),
             *COMMON,
         ),
-        at_once=False,
-        in_doubt=Doubt.RESEND,
+        answers_immediately=False,
+        on_lost_answer=LostAnswerPolicy.RESEND,
         batched=True,
         deadline_seconds=deadline_seconds,
     )

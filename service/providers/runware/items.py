@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Report, Status
-from service.domain.jobs.results import Code, JobError, Output
+from service.domain.jobs.results import ErrorCode, JobError, Output
 from service.providers.coercion import amount, count, entries, few, fields, ratio, text
 from service.providers.runware.errors import error_of, is_complaint, is_taken
 from service.providers.runware.outputs import MEDIA, RESULTS, output_of
@@ -138,7 +138,7 @@ def _brought(report: Report, item: Item) -> Report:
     output = output_of(item.fields)
     if output == Output():
         message = "The task succeeded without a result that could be read."
-        error = JobError(code=Code.NO_OUTPUT, message=message, retryable=True)
+        error = JobError(code=ErrorCode.NO_OUTPUT, message=message, retryable=True)
         return _failed(report, item, error)
     part = _part(item.fields)
     return replace(report, status=Status.SUCCEEDED, part=part, output=output)

@@ -7,11 +7,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import Code, Output
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.jobs.results import ErrorCode, Output
+from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.coercion import entries
-from service.providers.http_status import message_of, taken
-from service.providers.protocol import Call, Finding, Gone, Reply, Unknown
+from service.providers.http_status import is_success, message_of
+from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
 from service.providers.request_builder import send
 from service.providers.runware.errors import classify, code_of, is_taken
 from service.providers.runware.items import Item, read_items, read_reports
@@ -24,32 +24,34 @@ _SPEAKING: Final = frozenset({400, 404})
 _NOT_FOUND: Final = re.compile(
     "^(task|uuid|response|result|details){0,5}(notfound|expired)$", re.IGNORECASE
 )
-_OF_READS: Final = frozenset({Code.RATE_LIMITED, Code.UNAUTHORIZED})
+_OF_READS: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNAUTHORIZED})
 _PARAMETERS: Final = ("taskType", "taskUUID", "apiKey")
 
 
-def look_up(job: Job, step: int) -> Call | None:
+def lookup(job: Job, step: int) -> Call | None:
     if step >= len(_READS):
         return None
     return send("POST", "", [{"taskType": _READS[step], "taskUUID": job.ref}])
 
 
-def read_look_up(reply: Reply, job: Job, step: int) -> Finding:
-    if not taken(reply.status) and reply.status not in _SPEAKING:
-        return Unknown(message=f"the read was answered with HTTP status {reply.status}")
+def read_lookup(reply: Reply, job: Job, step: int) -> LookupResult:
+    if not is_success(reply.status) and reply.status not in _SPEAKING:
+        return Inconclusive(message=f"the read was answered with HTTP status {reply.status}")
     try:
         said = read_items(read_json(reply.body))
         items = [item for item in said if item.ref in (None, job.ref.lower())]
         reports = _kept(items, job) if step else _told(items, job)
-    except Unreadable as exc:
-        return Unknown(message=f"the answer to the read cannot be read: {exc}")
+    except UnreadableJson as exc:
+        return Inconclusive(message=f"the answer to the read cannot be read: {exc}")
     if reports:
         return reports
     # getResponse knows active tasks only, so that its word is not the last.
     gone = next((item for item in items if step and _is_not_found(item)), None)
     if gone is not None:
-        return Gone(message=message_of(gone.fields) or "The provider does not know the task.")
-    return Unknown(message="the answer to the read says nothing of the task")
+        return TaskNotFound(
+            message=message_of(gone.fields) or "The provider does not know the task."
+        )
+    return Inconclusive(message="the answer to the read says nothing of the task")
 
 
 def _told(items: list[Item], job: Job) -> list[Report]:

@@ -9,28 +9,36 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import Code, JobError, Stage
+from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.coercion import json_or_none
-from service.providers.http_status import BUSY, busy, code_for, garbled, message_of, refused, taken
-from service.providers.input_schema import faults_of
+from service.providers.http_status import (
+    BUSY,
+    code_for,
+    is_success,
+    message_of,
+    rejected,
+    retry_later,
+    unreadable_result,
+)
+from service.providers.input_schema import input_errors
 from service.providers.protocol import (
     Answer,
     Call,
-    Finding,
+    Inconclusive,
+    LookupResult,
     Operation,
-    Prepared,
+    PreparedInput,
+    ProviderTask,
     Reply,
-    Task,
-    Unknown,
 )
 from service.providers.request_builder import send
 from service.providers.runware.catalog import ROWS
 from service.providers.runware.errors import classify, error_of, is_taken
 from service.providers.runware.inputs import CAPTION, operation_of
 from service.providers.runware.items import Item, read_item, read_items, read_reports
-from service.providers.runware.lookup import look_up, read_look_up
+from service.providers.runware.lookup import lookup, read_lookup
 
 _TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
 _CONTROL: Final = frozenset(
@@ -40,7 +48,7 @@ _CONTROL: Final = frozenset(
 
 _NO_TASK: Final = "00000000-0000-4000-8000-000000000000"
 _OURS: Final = frozenset({"taskType", "taskUUID", "webhookURL", "deliveryMethod"})
-_VAGUE: Final = frozenset({Code.PROVIDER_ERROR, Code.TIMED_OUT})
+_VAGUE: Final = frozenset({ErrorCode.PROVIDER_ERROR, ErrorCode.TIMED_OUT})
 
 
 class Runware:
@@ -67,38 +75,38 @@ class Runware:
             return None
         return operation_of(name, f"Run a task of type {name}.")
 
-    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
-        if faults := faults_of(operation.inputs, given):
-            raise Invalid(faults)
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
+        if errors := input_errors(operation.inputs, given):
+            raise Invalid(errors)
         uuid = given.get("taskUUID")
-        return Prepared(
+        return PreparedInput(
             input={key: value for key, value in given.items() if key not in _OURS},
             reply_url=given.get("webhookURL"),
             reply_ref=uuid,
             task_uuid=uuid.lower() if uuid else None,
-            parts=given.get("numberResults", 1),
+            expected_parts=given.get("numberResults", 1),
         )
 
-    def submit(self, tasks: Sequence[Task]) -> Call:
+    def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         return send("POST", "", [_written(task) for task in tasks])
 
-    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+    def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         try:
             return _answers(reply, read_items(read_json(reply.body)), tasks)
-        except Unreadable:
+        except UnreadableJson:
             return _answers(reply, [], tasks)
 
     def read_callback(self, body: bytes) -> list[Report]:
         reports = read_reports(read_items(read_json(body)))
         if not reports:
-            raise Unreadable("not a task of Runware")
+            raise UnreadableJson("not a task of Runware")
         return reports
 
-    def look_up(self, job: Job, step: int) -> Call | None:
-        return look_up(job, step)
+    def lookup(self, job: Job, step: int) -> Call | None:
+        return lookup(job, step)
 
-    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
-        return read_look_up(reply, job, step)
+    def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
+        return read_lookup(reply, job, step)
 
     def check(self) -> Call | None:
         """Ask for a task that never was: of the free calls the one without private data in it."""
@@ -111,30 +119,32 @@ class Runware:
 def _standing(reply: Reply) -> JobError | None:
     """Judge the answer about no task: a complaint about that task means the key was accepted."""
     value = json_or_none(reply.body)
-    if code_for(reply.status) is Code.UNAUTHORIZED:
-        return refused(reply.status, None).error
+    if code_for(reply.status) is ErrorCode.UNAUTHORIZED:
+        return rejected(reply.status, None).error
     if failures := [item for item in _readable(value) if item.is_failure]:
-        errors = (error_of(item.fields, Stage.SUBMIT) for item in failures)
-        return next((error for error in errors if error.code is not Code.INVALID_INPUT), None)
-    if taken(reply.status):
-        return None if isinstance(value, dict | list) else garbled().error
-    return refused(reply.status, message_of(value)).error
+        errors = (error_of(item.fields, ErrorStage.SUBMIT) for item in failures)
+        return next((error for error in errors if error.code is not ErrorCode.INVALID_INPUT), None)
+    if is_success(reply.status):
+        return None if isinstance(value, dict | list) else unreadable_result().error
+    return rejected(reply.status, message_of(value)).error
 
 
 def _readable(value: Any) -> list[Item]:
     try:
         return read_items(value)
-    except Unreadable:
+    except UnreadableJson:
         return []
 
 
-def _written(task: Task) -> dict[str, Any]:
+def _written(task: ProviderTask) -> dict[str, Any]:
     webhook = {"webhookURL": task.callback_url} if task.callback_url else {}
     named = {"taskType": task.operation, "taskUUID": task.ref}
     return task.input | named | {"deliveryMethod": "async"} | webhook
 
 
-def _answers(reply: Reply, said: Sequence[Item], tasks: Sequence[Task]) -> dict[str, Answer]:
+def _answers(
+    reply: Reply, said: Sequence[Item], tasks: Sequence[ProviderTask]
+) -> dict[str, Answer]:
     items: dict[str | None, list[Item]] = defaultdict(list)
     for item in said:
         items[item.ref].append(item)
@@ -158,7 +168,7 @@ def _answer(reply: Reply, items: list[Item]) -> Answer:
         return read_reports(results)[0]
     if failures := [item for item in items if item.is_failure]:
         return _refusal(reply, failures[0])
-    if acknowledged := [item for item in items if item.ref or taken(reply.status)]:
+    if acknowledged := [item for item in items if item.ref or is_success(reply.status)]:
         return _acknowledged(acknowledged[0])
     return _unnamed(reply)
 
@@ -171,17 +181,17 @@ def _acknowledged(item: Item) -> Report:
 
 def _refusal(reply: Reply, item: Item) -> Answer:
     """Judge by the error's code; by the HTTP status where the code says no more than "failed"."""
-    error = error_of(item.fields, Stage.SUBMIT)
-    if error.code is Code.RATE_LIMITED or (error.code in _VAGUE and reply.status in BUSY):
-        return busy(reply, error.message)
-    if classify(error.provider_code) is None and not taken(reply.status):
-        return refused(reply.status, message_of(item.fields))
+    error = error_of(item.fields, ErrorStage.SUBMIT)
+    if error.code is ErrorCode.RATE_LIMITED or (error.code in _VAGUE and reply.status in BUSY):
+        return retry_later(reply, error.message)
+    if classify(error.provider_code) is None and not is_success(reply.status):
+        return rejected(reply.status, message_of(item.fields))
     return Report(refs=(item.ref,) if item.ref else (), status=Status.FAILED, error=error)
 
 
 def _unnamed(reply: Reply) -> Answer:
     """Judge a task of which the answer says nothing."""
     said = message_of(json_or_none(reply.body))
-    if taken(reply.status):
-        return Unknown(message="the answer does not name it")
-    return busy(reply, said) if reply.status in BUSY else refused(reply.status, said)
+    if is_success(reply.status):
+        return Inconclusive(message="the answer does not name it")
+    return retry_later(reply, said) if reply.status in BUSY else rejected(reply.status, said)

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from service.providers.input_schema import WEB_URL, Input
-from service.providers.protocol import Doubt, Operation
+from service.providers.input_schema import WEB_URL, InputField
+from service.providers.protocol import LostAnswerPolicy, Operation
 
 METADATA: Final = ("image_id", "video_id", "size", "width", "height", "duration", "created_at")
 _SECONDS: Final = {"image": 180.0, "video": 900.0, "audio": 300.0}
@@ -21,29 +21,33 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
 
 
-def _maker(name: str, summary: str, result: str, kind: str, *inputs: Input) -> Endpoint:
+def _maker(name: str, summary: str, result: str, kind: str, *inputs: InputField) -> Endpoint:
     """Make the row of paid work: nothing refuses a second one, so it is never sent twice."""
     operation = Operation(
         name=name,
         summary=summary,
         inputs=inputs,
-        at_once=True,
-        in_doubt=Doubt.FAIL,
+        answers_immediately=True,
+        on_lost_answer=LostAnswerPolicy.FAIL,
         answer_timeout_seconds=_SECONDS[kind],
     )
     return Endpoint(method="POST", result=result, kind=kind, operation=operation)
 
 
-def _asker(method: str, name: str, summary: str, kind: str, *inputs: Input) -> Endpoint:
+def _asker(method: str, name: str, summary: str, kind: str, *inputs: InputField) -> Endpoint:
     """Make the row of a request that may be repeated: GET and DELETE (RFC 9110, 9.2.2)."""
     operation = Operation(
-        name=name, summary=summary, inputs=inputs, at_once=True, in_doubt=Doubt.RESEND
+        name=name,
+        summary=summary,
+        inputs=inputs,
+        answers_immediately=True,
+        on_lost_answer=LostAnswerPolicy.RESEND,
     )
     return Endpoint(method=method, result=kind, kind=kind, operation=operation)
 
 
-def _url(name: str, summary: str) -> Input:
-    return Input(
+def _url(name: str, summary: str) -> InputField:
+    return InputField(
         name=name,
         kind="string",
         summary=summary,
@@ -53,16 +57,16 @@ def _url(name: str, summary: str) -> Input:
     )
 
 
-def _words(name: str, summary: str, *one_of: str, required: bool = True) -> Input:
-    return Input(name=name, kind="string", summary=summary, required=required, one_of=one_of)
+def _words(name: str, summary: str, *one_of: str, required: bool = True) -> InputField:
+    return InputField(name=name, kind="string", summary=summary, required=required, one_of=one_of)
 
 
-def _size(name: str, summary: str, *, required: bool = False) -> Input:
-    return Input(name=name, kind="integer", summary=summary, required=required, minimum=1)
+def _size(name: str, summary: str, *, required: bool = False) -> InputField:
+    return InputField(name=name, kind="integer", summary=summary, required=required, minimum=1)
 
 
-def _second(name: str, summary: str) -> Input:
-    return Input(name=name, kind="integer", summary=summary, minimum=0)
+def _second(name: str, summary: str) -> InputField:
+    return InputField(name=name, kind="integer", summary=summary, minimum=0)
 
 
 _IMAGE: Final = _url("image_url", "The image to work on.")
@@ -171,7 +175,7 @@ _ROWS: Final = (
         "adjusted_speed_video_url",
         "video",
         _VIDEO,
-        Input(
+        InputField(
             name="speed_factor",
             kind="number",
             summary="0.5 for half speed, 2 for double speed.",
@@ -185,7 +189,7 @@ _ROWS: Final = (
         "Delete an image or a video.",
         "message",
         _url("media_url", "What to delete."),
-        Input(
+        InputField(
             name="auth_token",
             kind="string",
             summary="The token that permits the deletion.",

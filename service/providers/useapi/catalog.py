@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from service.providers.input_schema import WEB_URL, Input
-from service.providers.protocol import Doubt, Operation
+from service.providers.input_schema import WEB_URL, InputField
+from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS
 
 STYLES: Final = (
@@ -23,7 +23,7 @@ _EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
 
 REPLY: Final = (
-    Input(
+    InputField(
         name="replyUrl",
         kind="string",
         summary="Where this job's events are sent.",
@@ -31,7 +31,7 @@ REPLY: Final = (
         pattern=WEB_URL,
         form="an http or https URL",
     ),
-    Input(
+    InputField(
         name="replyRef",
         kind="string",
         summary="Your own reference, given back in every event.",
@@ -39,19 +39,19 @@ REPLY: Final = (
     ),
 )
 COMMON: Final = (
-    Input(
+    InputField(
         name="email",
         kind="string",
         summary="The Runway account to use; any available one if not given.",
         pattern=_EMAIL,
         form="an e-mail address",
     ),
-    Input(
+    InputField(
         name="exploreMode",
         kind="boolean",
         summary="Relaxed generation without credits, on an Unlimited plan.",
     ),
-    Input(
+    InputField(
         name="maxJobs",
         kind="integer",
         summary="How many tasks the account may run at once.",
@@ -71,7 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _task(
-    path: str, summary: str, *inputs: Input, deadline_seconds: int = IMAGE_SECONDS
+    path: str, summary: str, *inputs: InputField, deadline_seconds: int = IMAGE_SECONDS
 ) -> Endpoint:
     """Make the row of an endpoint that takes replyUrl: the task's end comes as a callback.
 
@@ -81,8 +81,8 @@ def _task(
         name=path.replace("/", "."),
         summary=summary,
         inputs=(*inputs, *COMMON),
-        at_once=False,
-        in_doubt=Doubt.AWAIT,
+        answers_immediately=False,
+        on_lost_answer=LostAnswerPolicy.AWAIT,
         deadline_seconds=deadline_seconds,
     )
     return Endpoint(method="POST", path=path, operation=operation)
@@ -91,7 +91,7 @@ def _task(
 FRAMES: Final = _task(
     "frames/create",
     "Generate four images from a text prompt with Runway Frames.",
-    Input(
+    InputField(
         name="text_prompt",
         kind="string",
         summary="What the images are to show, in detail.",
@@ -99,21 +99,21 @@ FRAMES: Final = _task(
         max_length=1000,
         example="A lighthouse in a storm, film still",
     ),
-    Input(name="style", kind="string", summary="The look of the images.", one_of=STYLES),
-    Input(
+    InputField(name="style", kind="string", summary="The look of the images.", one_of=STYLES),
+    InputField(
         name="aspect_ratio",
         kind="string",
         summary="Width to height; 16:9 if not given.",
         one_of=RATIOS,
     ),
-    Input(
+    InputField(
         name="diversity",
         kind="integer",
         summary="Aesthetic range: how much the images of a set differ; 2 if not given.",
         minimum=0,
         maximum=5,
     ),
-    Input(
+    InputField(
         name="seed",
         kind="integer",
         summary="Repeats a result.",
@@ -128,7 +128,7 @@ DESCRIBE: Final = Endpoint(
         name="frames.describe",
         summary="Describe an image asset in words that can start a prompt.",
         inputs=(
-            Input(
+            InputField(
                 name="image_assetId",
                 kind="string",
                 summary="The image asset, as POST assets and GET assets name it.",
@@ -139,8 +139,8 @@ DESCRIBE: Final = Endpoint(
             ),
             *REPLY,
         ),
-        at_once=True,
-        in_doubt=Doubt.RESEND,
+        answers_immediately=True,
+        on_lost_answer=LostAnswerPolicy.RESEND,
         answer_timeout_seconds=120.0,
     ),
 )

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
 from service.providers.coercion import few, fields, json_or_none, text
-from service.providers.http_status import message_of, taken
-from service.providers.protocol import Call, Finding, Gone, Reply, Unknown
+from service.providers.http_status import is_success, message_of
+from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
 from service.providers.request_builder import get, segment
 from service.providers.useapi.tasks import names_task, read_task, refusal_code
 
@@ -19,27 +19,31 @@ _TASK: Final = "-task:"
 _Read = tuple[Call, Callable[[Any, Job], Report | None]]
 
 
-def look_up(job: Job, step: int) -> Call | None:
+def lookup(job: Job, step: int) -> Call | None:
     reads = _reads(job)
     return reads[step][0] if step < len(reads) else None
 
 
-def read_look_up(reply: Reply, job: Job, step: int) -> Finding:
+def read_lookup(reply: Reply, job: Job, step: int) -> LookupResult:
     value, reads = json_or_none(reply.body), _reads(job)
     status = status_of(reply, fields(value))
     said = message_of(value) if fields(value).get("error") else None
     if said and status in _GONE and step == 0 and _is_whole(job.provider_task_id):
-        return Gone(message=said)
-    if not taken(status):
-        return Unknown(message=f"the read was answered with HTTP status {status}")
+        return TaskNotFound(message=said)
+    if not is_success(status):
+        return Inconclusive(message=f"the read was answered with HTTP status {status}")
     report = reads[step][1](value, job) if step < len(reads) else None
-    return [report] if report else Unknown(message="the answer to the read does not name the task")
+    return (
+        [report]
+        if report
+        else Inconclusive(message="the answer to the read does not name the task")
+    )
 
 
 def status_of(reply: Reply, body: dict[str, Any]) -> int:
     """Trust the body's `code` over a 200 that carries no task."""
     told = refusal_code(body)
-    return told if told and taken(reply.status) and not names_task(body) else reply.status
+    return told if told and is_success(reply.status) and not names_task(body) else reply.status
 
 
 def find_running(told: Any, ref: str, task_id: str | None = None) -> Report | None:

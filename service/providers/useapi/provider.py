@@ -8,25 +8,33 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import JobError, Output, Stage
+from service.domain.jobs.results import ErrorStage, JobError, Output
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.coercion import fields, json_or_none, text
-from service.providers.http_status import BUSY, busy, empty, garbled, message_of, refused, taken
-from service.providers.input_schema import faults_of
+from service.providers.http_status import (
+    BUSY,
+    empty_result,
+    is_success,
+    message_of,
+    rejected,
+    retry_later,
+    unreadable_result,
+)
+from service.providers.input_schema import input_errors
 from service.providers.protocol import (
     Answer,
     Call,
-    Finding,
+    Inconclusive,
+    LookupResult,
     Operation,
-    Prepared,
+    PreparedInput,
+    ProviderTask,
     Reply,
-    Task,
-    Unknown,
 )
 from service.providers.request_builder import get, segment, send
 from service.providers.useapi.catalog import ENDPOINTS
-from service.providers.useapi.lookup import find_running, look_up, read_look_up, status_of
+from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
 from service.providers.useapi.tasks import read_task, refusal, says_something
 
 _OURS: Final = frozenset({"replyUrl", "replyRef"})
@@ -51,11 +59,11 @@ class UseApi:
     def operation(self, name: str) -> Operation | None:
         return self.operations.get(name)
 
-    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
-        if faults := faults_of(operation.inputs, given):
-            raise Invalid(faults)
-        is_task = not operation.at_once
-        return Prepared(
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
+        if errors := input_errors(operation.inputs, given):
+            raise Invalid(errors)
+        is_task = not operation.answers_immediately
+        return PreparedInput(
             input={key: value for key, value in given.items() if key not in _OURS},
             reply_url=given.get("replyUrl"),
             reply_ref=given.get("replyRef"),
@@ -63,7 +71,7 @@ class UseApi:
             max_jobs=given.get("maxJobs") if is_task else None,
         )
 
-    def submit(self, tasks: Sequence[Task]) -> Call:
+    def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
         row = ENDPOINTS[task.operation]
         placed = _PLACE.findall(row.path)
@@ -74,27 +82,29 @@ class UseApi:
         reply_url = {"replyUrl": task.callback_url} if task.callback_url else {}
         return send(row.method, path, body | reply_url | {"replyRef": task.ref})
 
-    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+    def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         try:
             return {task.ref: _answer(reply, fields(read_json(reply.body)), task) for task in tasks}
-        except Unreadable:
+        except UnreadableJson:
             return {task.ref: _answer(reply, {}, task) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
         report = read_task(fields(read_json(body)))
         if not says_something(report):
-            raise Unreadable("not a task of useapi.net")
+            raise UnreadableJson("not a task of useapi.net")
         return [report]
 
-    def look_up(self, job: Job, step: int) -> Call | None:
+    def lookup(self, job: Job, step: int) -> Call | None:
         operation = self.operation(job.operation)
-        return None if operation is not None and operation.at_once else look_up(job, step)
+        return (
+            None if operation is not None and operation.answers_immediately else lookup(job, step)
+        )
 
-    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
+    def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
         try:
-            return read_look_up(reply, job, step)
-        except Unreadable as exc:
-            return Unknown(message=f"the answer to the read cannot be read: {exc}")
+            return read_lookup(reply, job, step)
+        except UnreadableJson as exc:
+            return Inconclusive(message=f"the answer to the read cannot be read: {exc}")
 
     def check(self) -> Call | None:
         """Ask for the accounts; their passwords and tokens come masked, and nobody keeps them."""
@@ -108,20 +118,20 @@ def _standing(reply: Reply) -> JobError | None:
     """Judge the list of accounts (useapi.net/docs/api-runwayml-v1/get-runwayml-accounts)."""
     body = json_or_none(reply.body)
     status = status_of(reply, fields(body))
-    if taken(status):
-        return None if isinstance(body, dict) else garbled().error
-    return refused(status, _OBSTACLES.get(status) or message_of(body), refusal(status)).error
+    if is_success(status):
+        return None if isinstance(body, dict) else unreadable_result().error
+    return rejected(status, _OBSTACLES.get(status) or message_of(body), refusal(status)).error
 
 
-def _answer(reply: Reply, body: dict[str, Any], task: Task) -> Answer:
+def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     status = status_of(reply, body)
     if status == _TOO_MANY and (running := find_running(body.get("runningTasks"), task.ref)):
         return running
     if status in BUSY:
-        return busy(reply, message_of(body))
-    if not taken(status):
-        return refused(status, message_of(body), refusal(status))
-    if ENDPOINTS[task.operation].operation.at_once:
+        return retry_later(reply, message_of(body))
+    if not is_success(status):
+        return rejected(status, message_of(body), refusal(status))
+    if ENDPOINTS[task.operation].operation.answers_immediately:
         return _described(body)
     return _accepted(body)
 
@@ -129,9 +139,9 @@ def _answer(reply: Reply, body: dict[str, Any], task: Task) -> Answer:
 def _accepted(body: dict[str, Any]) -> Answer:
     report = read_task(body)
     if report.status is None and report.task_id is None:
-        return Unknown(message="the answer named no task")
+        return Inconclusive(message="the answer named no task")
     if report.task_id is None and report.error is not None:
-        return replace(report, error=replace(report.error, stage=Stage.SUBMIT))
+        return replace(report, error=replace(report.error, stage=ErrorStage.SUBMIT))
     return report if report.status else replace(report, status=Status.SUBMITTED)
 
 
@@ -139,5 +149,5 @@ def _described(body: dict[str, Any]) -> Report:
     if prompt := text(body.get("prompt")):
         return Report(status=Status.SUCCEEDED, output=Output(text=prompt))
     if body.get("error"):
-        return garbled(message_of(body))
-    return empty() if body else garbled()
+        return unreadable_result(message_of(body))
+    return empty_result() if body else unreadable_result()

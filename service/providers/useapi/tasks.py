@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 
 from service.domain.jobs.job import Report, Status
-from service.domain.jobs.results import Artifact, Code, JobError, Output
+from service.domain.jobs.results import Artifact, ErrorCode, JobError, Output
 from service.providers.coercion import (
     count,
     entries,
@@ -18,7 +18,7 @@ from service.providers.coercion import (
     text,
     web_url,
 )
-from service.providers.http_status import code_for, message_of, retryable, worded
+from service.providers.http_status import code_for, message_of, retryable, safe_message
 
 STATUSES: Final = {
     "PENDING": Status.SUBMITTED,
@@ -109,7 +109,7 @@ def _status(task: dict[str, Any], word: str | None) -> Status | None:
 
 def _without_output(report: Report) -> Report:
     error = JobError(
-        code=Code.NO_OUTPUT,
+        code=ErrorCode.NO_OUTPUT,
         message="The task succeeded without an artifact that could be fetched.",
         retryable=True,
     )
@@ -130,10 +130,10 @@ def _failure(task: dict[str, Any]) -> JobError:
     reason = _reason(error)
     code = _code(fields(error), reason, status)
     passing = reason is None or reason.upper().startswith(_PASSING)
-    mends = code is Code.PROVIDER_ERROR and (passing if status is None else retryable(status))
+    mends = code is ErrorCode.PROVIDER_ERROR and (passing if status is None else retryable(status))
     return JobError(
         code=code,
-        message=worded(code, message_of(error)) or "The provider gave no reason.",
+        message=safe_message(code, message_of(error)) or "The provider gave no reason.",
         provider_code=reason or (None if status is None else str(status)),
         retryable=mends,
     )
@@ -145,19 +145,19 @@ def _reason(error: Any) -> str | None:
     return next(filter(None, (text(fields(e).get("reason")) for e in entries(error))), None)
 
 
-def _code(error: dict[str, Any], reason: str | None, status: int | None) -> Code:
+def _code(error: dict[str, Any], reason: str | None, status: int | None) -> ErrorCode:
     parts = (reason or "").upper().split(".")
     # Runway's moderation leaves its mark beside the reason too.
     if "SAFETY" in parts or error.get("moderation_category") or error.get("tally_asimov") is True:
-        return Code.MODERATED
+        return ErrorCode.MODERATED
     if parts[0] in ("ASSET", "INPUT_PREPROCESSING"):
-        return Code.INVALID_INPUT
-    return Code.PROVIDER_ERROR if status is None else refusal(status)
+        return ErrorCode.INVALID_INPUT
+    return ErrorCode.PROVIDER_ERROR if status is None else refusal(status)
 
 
-def refusal(status: int) -> Code:
+def refusal(status: int) -> ErrorCode:
     """Name a refusal by its HTTP status; useapi answers 422 to a moderated prompt."""
-    return Code.MODERATED if status == 422 else code_for(status)  # noqa: PLR2004
+    return ErrorCode.MODERATED if status == 422 else code_for(status)  # noqa: PLR2004
 
 
 def _artifacts(task: dict[str, Any]) -> tuple[Artifact, ...]:

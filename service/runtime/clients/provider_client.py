@@ -9,9 +9,9 @@ import httpx
 import msgspec
 import structlog
 
-from service.providers.protocol import Busy, Call, Provider, Reply, Unknown
+from service.providers.protocol import Call, Inconclusive, Provider, Reply, RetryLater
 from service.runtime.clients.webhook_client import USER_AGENT
-from service.runtime.settings import Account
+from service.runtime.settings import ProviderAccount
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 RECONNECT_SECONDS: Final = 3
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 class ProviderClient:
     """Sends calls to one provider, with its credential, through one small pool."""
 
-    def __init__(self, account: Account, context: ssl.SSLContext) -> None:
+    def __init__(self, account: ProviderAccount, context: ssl.SSLContext) -> None:
         self._account = account
         self._client = httpx.AsyncClient(
             verify=context,
@@ -38,7 +38,7 @@ class ProviderClient:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def send(self, call: Call, timeout_seconds: float) -> Reply | Busy | Unknown:
+    async def send(self, call: Call, timeout_seconds: float) -> Reply | RetryLater | Inconclusive:
         """Send *call*: Busy when no byte of it left, Unknown when it left and no answer came.
 
         Whatever goes wrong is told in this way, because nobody else can tell the two apart.
@@ -56,11 +56,11 @@ class ProviderClient:
             if not isinstance(exc, httpx.HTTPError | httpx.InvalidURL | OSError):
                 log.exception("provider.failed")
             if has_left:
-                return Unknown(message=f"no answer: {type(exc).__name__}")
+                return Inconclusive(message=f"no answer: {type(exc).__name__}")
             message = f"cannot connect: {type(exc).__name__}"
-            return Busy(message=message, retry_after_seconds=RECONNECT_SECONDS)
+            return RetryLater(message=message, retry_after_seconds=RECONNECT_SECONDS)
 
-    async def _send(self, call: Call, timeout_seconds: float, trace: Trace) -> Reply | Unknown:
+    async def _send(self, call: Call, timeout_seconds: float, trace: Trace) -> Reply | Inconclusive:
         headers = {"authorization": f"Bearer {self._account.token}"}
         if call.body is not None:
             headers["content-type"] = "application/json"
@@ -77,12 +77,12 @@ class ProviderClient:
                 parts.append(part)
                 size += len(part)
                 if size > MAX_ANSWER:
-                    return Unknown(message=f"an answer of more than {MAX_ANSWER} bytes")
+                    return Inconclusive(message=f"an answer of more than {MAX_ANSWER} bytes")
             lowered = {name.lower(): value for name, value in response.headers.items()}
             return Reply(status=response.status_code, headers=lowered, body=b"".join(parts))
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderChannel(msgspec.Struct, frozen=True, kw_only=True):
     """How we reach one provider, and where it reaches us."""
 
     provider: Provider

@@ -8,24 +8,24 @@ import time
 from contextvars import ContextVar
 from typing import Any, Final
 
-Laps = dict[str, float]
-_LAPS: Final[ContextVar[Laps]] = ContextVar("laps")
+Timings = dict[str, float]
+_LAPS: Final[ContextVar[Timings]] = ContextVar("laps")
 
 
-def start() -> Laps:
+def start() -> Timings:
     """Begin the laps of the POST that this task makes next."""
-    laps: Laps = {}
+    laps: Timings = {}
     _LAPS.set(laps)
-    lap("started")
+    mark("started")
     return laps
 
 
-def lap(name: str) -> None:
+def mark(name: str) -> None:
     """Note that something is done, for the POST that this task makes."""
     _LAPS.get({})[name] = time.perf_counter()
 
 
-def milliseconds(laps: Laps, since: str, until: str) -> float | None:
+def milliseconds(laps: Timings, since: str, until: str) -> float | None:
     """The time between two laps; None when one of them was not made."""
     if since not in laps or until not in laps:
         return None
@@ -37,7 +37,7 @@ class TimedContext(ssl.SSLContext):
 
     def wrap_bio(self, *args: Any, **named: Any) -> ssl.SSLObject:
         """Note that TCP is connected: TLS begins here."""
-        lap("reached")
+        mark("reached")
         return super().wrap_bio(*args, **named)
 
 

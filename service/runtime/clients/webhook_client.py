@@ -18,10 +18,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, EXCERPT_BYTES, Outcome
-from service.domain.security.address_policy import Network, refused
+from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, EXCERPT_BYTES, AttemptResult
+from service.domain.security.address_policy import Network, is_blocked
 from service.runtime.clients import request_timing as stopwatch
-from service.runtime.clients.request_timing import Laps, lap, milliseconds
+from service.runtime.clients.request_timing import Timings, mark, milliseconds
 from service.runtime.clock import Clock
 
 LOOKUP_SECONDS: Final = 5
@@ -36,11 +36,11 @@ USER_AGENT: Final = f"Belfry/{version('belfry')}"
 log = structlog.get_logger()
 
 
-class RefusedAddress(OSError):
+class BlockedAddress(OSError):
     """The name of a receiver leads to an address we never connect to."""
 
 
-class Poster:
+class WebhookClient:
     """POSTs to receivers. The socket factory sees each final address: the one choke point.
 
     It never has more than *max_sockets* open, and half as many POSTs under way.
@@ -70,45 +70,47 @@ class Poster:
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
-        if refused(str(address[0]), self._allowed):
+        if is_blocked(str(address[0]), self._allowed):
             _BLOCKED.get([]).append(str(address[0]))
-            raise RefusedAddress(_NOT_ALLOWED)
-        lap("connecting")
+            raise BlockedAddress(_NOT_ALLOWED)
+        mark("connecting")
         return socket.socket(family, kind, protocol)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> AttemptResult:
         """POST once and say what came of it; every failure of the other side is an Outcome."""
         at, laps = self._clock(), stopwatch.start()
         blocked: list[str] = []
         _BLOCKED.set(blocked)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                outcome = await self._attempt(url, body, headers, at)
+                result = await self._attempt(url, body, headers, at)
         except TimeoutError:
-            outcome = Outcome(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
+            result = AttemptResult(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            error = _NOT_ALLOWED if blocked else _words(exc)
-            outcome = Outcome(at=at, duration_ms=0, error=error)
+            error = _NOT_ALLOWED if blocked else _describe(exc)
+            result = AttemptResult(at=at, duration_ms=0, error=error)
         if blocked:
             log.warning("delivery.blocked", host=URL(url, encoded=True).host, addresses=blocked)
-        return _timed(outcome, laps)
+        return _timed(result, laps)
 
-    async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str], at: int) -> Outcome:
+    async def _attempt(
+        self, url: str, body: bytes, headers: Mapping[str, str], at: int
+    ) -> AttemptResult:
         async with self._session.post(
             URL(url, encoded=True),
             data=body,
             headers=headers,
             allow_redirects=False,
         ) as response:
-            lap("answered")
+            mark("answered")
             excerpt = await _read_some(response.content)
-            return Outcome(
+            return AttemptResult(
                 at=at,
                 duration_ms=0,
                 status_code=response.status,
                 excerpt=_text(excerpt, response.headers.get("content-encoding", "identity")),
                 retry_after_seconds=retry_after(response.headers.get("retry-after"), at),
-                headers=_kept(response.headers),
+                headers=_shown_headers(response.headers),
             )
 
 
@@ -121,7 +123,7 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **named: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*args, **named)
-        lap("connected")
+        mark("connected")
         return connection
 
     async def _create_connection(self, *args: Any) -> ResponseHandler:
@@ -150,11 +152,11 @@ def two_addresses(found: list[ResolveResult]) -> list[ResolveResult]:
     return [*found[:1], *others[:1]] if others else found[:2]
 
 
-def _timed(outcome: Outcome, laps: Laps) -> Outcome:
-    lap("over")
+def _timed(result: AttemptResult, laps: Timings) -> AttemptResult:
+    mark("over")
     reached = "reached" if "reached" in laps else "connected"
     return msgspec.structs.replace(
-        outcome,
+        result,
         duration_ms=milliseconds(laps, "started", "over"),
         dns_ms=milliseconds(laps, "looking", "found"),
         connect_ms=milliseconds(laps, "connecting", reached),
@@ -163,7 +165,7 @@ def _timed(outcome: Outcome, laps: Laps) -> Outcome:
     )
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+def _shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Keep what helps to find a fault; never what may be a credential."""
     named = [(name.lower(), value) for name, value in headers.items()]
     plain = [(n, v) for n, v in named if n not in _PRIVATE_HEADERS and v.isprintable()]
@@ -198,7 +200,7 @@ def retry_after(value: str | None, at: int) -> int | None:
         return None
 
 
-def _words(exc: BaseException) -> str:
+def _describe(exc: BaseException) -> str:
     """Say what went wrong, without the URL, whose query may bear a secret, and any address.
 
     To which address a name leads inside our network is not for the tenant to know.
@@ -224,10 +226,10 @@ class _Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         loop = asyncio.get_running_loop()
-        lap("looking")
+        mark("looking")
         async with asyncio.timeout(LOOKUP_SECONDS):
             found = await loop.run_in_executor(self._pool, _look_up, host, port, family)
-        lap("found")
+        mark("found")
         return [_result(host, port, info) for info in found]
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.runtime.clock import SystemChance, now
+from service.runtime.clock import SystemIdSource, now
 from service.runtime.http_server.connections import Connections
 
 MAX_PIPELINED: Final = 64
@@ -251,7 +251,7 @@ class HttpConnection(HttpToolsProtocol):
 
 def _answer(refusal: Refusal, default_headers: list[tuple[bytes, bytes]]) -> bytes:
     """Write *refusal* as the application writes its problems (RFC 9457)."""
-    request_id = SystemChance().new_id("req", now())
+    request_id = SystemIdSource().new_id("req", now())
     body = msgspec.json.encode(
         {
             "type": "about:blank",

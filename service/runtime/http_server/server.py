@@ -17,7 +17,7 @@ from service.runtime.http_server.connections import Connections, Limits
 from service.runtime.http_server.file_limits import file_shares
 from service.runtime.http_server.http_protocol import HttpConnection
 from service.runtime.settings import MAX_POSTS
-from service.runtime.wakeups import Feed
+from service.runtime.wakeups import Wakeups
 
 GRACE_SECONDS: Final = 4
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -44,13 +44,13 @@ def limits_beside(posts: int = MAX_POSTS) -> Limits:
 
 
 class Server(uvicorn.Server):
-    """Closes *feed* when it is told to stop, because uvicorn first waits for open streams.
+    """Closes *wakeups* when it is told to stop, because uvicorn first waits for open streams.
 
     Without *limits* they are those of `limits_beside`.
     """
 
     def __init__(
-        self, app: ASGIApp, feed: Feed, host: str, port: int, limits: Limits | None = None
+        self, app: ASGIApp, wakeups: Wakeups, host: str, port: int, limits: Limits | None = None
     ) -> None:
         limits = limits or limits_beside()
         self._connections = Connections[HttpConnection](limits)
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
-        self._feed = feed
+        self._wakeups = wakeups
         self._socket = listen(host, port)
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         self.ready = asyncio.Event()
@@ -90,7 +90,7 @@ class Server(uvicorn.Server):
         self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._feed.close()
+        self._wakeups.close()
         super().handle_exit(sig, frame)
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from service.domain.primitives.timestamps import rfc3339
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
-class _ByTurns:
+class BufferedLogFile:
     """Flushes *file* once in a turn of the event loop, however many lines are written in it."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -51,7 +51,7 @@ def _stamp(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapp
 
 def configure(level: int = logging.INFO, file: BinaryIO | None = None) -> None:
     """Send our lines, and the warnings of libraries, to *file* or standard output as JSON."""
-    by_turns = _ByTurns(file or sys.stdout.buffer)
+    by_turns = BufferedLogFile(file or sys.stdout.buffer)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -63,11 +63,11 @@ def configure(level: int = logging.INFO, file: BinaryIO | None = None) -> None:
         logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", by_turns)),
         cache_logger_on_first_use=True,
     )
-    logging.getLogger("uvicorn.error").addFilter(_not_told_twice)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_logged_by_us)
     logging.basicConfig(handlers=[_Library()], level=logging.WARNING, force=True)
 
 
-def _not_told_twice(record: logging.LogRecord) -> bool:
+def _is_not_logged_by_us(record: logging.LogRecord) -> bool:
     """What a handler failed at is our own line `request.failed`, with its cause."""
     return not record.getMessage().startswith("Exception in ASGI application")
 

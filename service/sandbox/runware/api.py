@@ -9,12 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.sandbox import directives as magic
-from service.sandbox.emulator import Playing, Stage, wait_early, wait_hung_up
-from service.sandbox.ledger import Json, Task, now
+from service.sandbox.emulator import Emulator, Playing, wait_early, wait_hung_up
+from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.runware import checks as runware_checks
 from service.sandbox.runware import results as runware_results
 from service.sandbox.runware.checks import item
-from service.sandbox.scenario import bend
+from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import RUNWARE_WAITS
 from service.sandbox.web import Unreadable, answer, holds, read_json, retry_after, route
 
@@ -29,14 +29,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     data: tuple[Json, ...] = ()
     errors: tuple[Json, ...] = ()
-    task: Task | None = None
+    task: LedgerTask | None = None
     playing: Playing | None = None
 
 
 class Runware:
     """The one handler of Runware: a task may ask for work, or for the state of other work."""
 
-    def __init__(self, stage: Stage, token: str) -> None:
+    def __init__(self, stage: Emulator, token: str) -> None:
         self._stage = stage
         self._tasks = stage.tasks
         self._token = token
@@ -102,7 +102,7 @@ class Runware:
     def _accept(self, request: Json) -> Reply:
         task = _new_task(request)
         script = runware_results.script(request, task.magic)
-        script = bend(script, task.magic, runware_results.forgery(request, task.magic))
+        script = apply_directives(script, task.magic, runware_results.forgery(request, task.magic))
         playing = self._stage.play(task, script, RUNWARE_WAITS)
         return Reply(data=(runware_results.ack(request),), task=task, playing=playing)
 
@@ -124,16 +124,16 @@ async def _array(request: Request) -> list[Json]:
     return body if is_array else []
 
 
-async def _until_due(task: Task, playing: Playing) -> None:
+async def _until_due(task: LedgerTask, playing: Playing) -> None:
     if runware_results.is_sync(task.request):
         await playing
     elif task.magic.early:
         await wait_early(playing)
 
 
-def _new_task(request: Json) -> Task:
+def _new_task(request: Json) -> LedgerTask:
     prompt = _prompt(request)
-    return Task(
+    return LedgerTask(
         provider=NAME,
         id=request["taskUUID"],
         operation=request["taskType"],
@@ -151,14 +151,14 @@ def _prompt(task: Json) -> str:
     return " ".join(text for key in _PROMPTS if isinstance(text := task.get(key), str))
 
 
-def _state(task: Task) -> Reply:
+def _state(task: LedgerTask) -> Reply:
     """Tell everything so far, as getResponse does: earlier items repeat."""
     failed = [it for it in task.state if it.get("status") == "error"]
     rest = [{"status": "success", **it} for it in task.state if it.get("status") != "error"]
     return Reply(data=tuple(rest), errors=tuple(failed))
 
 
-def _details(read: Json, task: Task) -> Reply:
+def _details(read: Json, task: LedgerTask) -> Reply:
     said = _state(task)
     response = {"data": said.data} | ({"errors": said.errors} if said.errors else {})
     details = {"request": [task.request], "response": response}

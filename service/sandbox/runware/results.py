@@ -5,10 +5,10 @@ from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
-from service.sandbox.directives import Magic
+from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
 from service.sandbox.runware.checks import item
-from service.sandbox.scenario import END, PROGRESS, RESULT, Callback, Script, Step
+from service.sandbox.scenario import END, PROGRESS, RESULT, Callback, Scenario, Step
 
 AGE_MODELS: Final = frozenset({"runware:153@1", "runware:154@1", "runware:152@50"})
 _VIDEO_TYPES: Final = frozenset({"videoInference"})
@@ -71,7 +71,7 @@ def processing(task: Json) -> Json:
     return {**ack(task), "status": "processing"}
 
 
-def script(task: Json, magic: Magic) -> Script:
+def script(task: Json, magic: Directives) -> Scenario:
     """Tell the course of *task*: working, and one result after another until the last."""
     found = results(task, magic)
     steps = [Step(_QUEUED_SECONDS, (processing(task),)), *_progress(task, magic)]
@@ -82,7 +82,7 @@ def script(task: Json, magic: Magic) -> Script:
     return tuple(steps)
 
 
-def results(task: Json, magic: Magic) -> tuple[Json, ...]:
+def results(task: Json, magic: Directives) -> tuple[Json, ...]:
     """Make all results; errors are items with `status: error`, the rest say nothing of it."""
     if magic.moderated or magic.fail:
         return (_failed(task, magic),)
@@ -92,13 +92,13 @@ def results(task: Json, magic: Magic) -> tuple[Json, ...]:
     return tuple(found)
 
 
-def forgery(task: Json, magic: Magic) -> Json:
+def forgery(task: Json, magic: Directives) -> Json:
     """Claim a success that never was, with an output from elsewhere."""
     false = {**ack(task), "imageUUID": str(uuid4()), "text": "forged"}
     return envelope({**false, "imageURL": "https://forged.example.net/image.jpg"}, magic)
 
 
-def envelope(result: Json, magic: Magic) -> Json:
+def envelope(result: Json, magic: Directives) -> Json:
     """Wrap *result* for a callback. What Runware really sends is disputed: both are seen."""
     if result.get("status") != "error":
         return dict(result) if magic.flat else {"data": [result]}
@@ -115,14 +115,14 @@ def plain_error(result: Json) -> Json:
     return {key: value for key, value in result.items() if key not in ("status", "taskType")}
 
 
-def _progress(task: Json, magic: Magic) -> list[Step]:
+def _progress(task: Json, magic: Directives) -> list[Step]:
     if task["taskType"] not in _VIDEO_TYPES:
         return []
     items = [{**processing(task), "progress": ratio} for ratio in (25, 50, 75)]
     return [Step(0.3, (it,), (Callback(envelope(it, magic), PROGRESS),)) for it in items]
 
 
-def _failed(task: Json, magic: Magic) -> Json:
+def _failed(task: Json, magic: Directives) -> Json:
     if magic.moderated:
         code, message = "contentPolicyViolation", "The content violates the content policy."
     else:
@@ -130,7 +130,7 @@ def _failed(task: Json, magic: Magic) -> Json:
     return {**item(task, code, message), "status": "error"}
 
 
-def _made(task: Json, magic: Magic, index: int) -> Json:
+def _made(task: Json, magic: Directives, index: int) -> Json:
     cost = {"cost": _COSTS.get(_medium(task), _IMAGE_COST)} if task.get("includeCost") else {}
     return ack(task) | ({} if magic.empty else _output(task, index)) | cost
 

@@ -8,9 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.sandbox import directives as magic
-from service.sandbox.directives import Magic
-from service.sandbox.emulator import Stage, wait_hung_up
-from service.sandbox.ledger import Json, Task, now
+from service.sandbox.directives import Directives
+from service.sandbox.emulator import Emulator, wait_hung_up
+from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.runway_ai.endpoints import ENDPOINTS, Endpoint, fault, result
 from service.sandbox.scenario import Step
 from service.sandbox.web import Handler, Unreadable, answer, holds, read_json, retry_after, route
@@ -22,7 +22,7 @@ _WORK_SECONDS: Final = 2.0
 class RunwayAi:
     """One handler for each endpoint of runway-ai.ai, all of the same make."""
 
-    def __init__(self, stage: Stage, token: str) -> None:
+    def __init__(self, stage: Emulator, token: str) -> None:
         self._stage = stage
         self._tasks = stage.tasks
         self._token = token
@@ -72,7 +72,7 @@ class RunwayAi:
         return _outcome(endpoint, task.magic)
 
 
-def _outcome(endpoint: Endpoint, spell: Magic) -> Response:
+def _outcome(endpoint: Endpoint, spell: Directives) -> Response:
     if spell.moderated:
         return answer({"error": "The request violates our content policy"}, 400)
     if spell.fail:
@@ -92,9 +92,9 @@ async def _parameters(request: Request) -> Json | None:
     return {**query, **body} if isinstance(body, dict) else None
 
 
-def _new_task(endpoint: Endpoint, given: Json) -> Task:
+def _new_task(endpoint: Endpoint, given: Json) -> LedgerTask:
     prompt = _prompt(given)
-    return Task(
+    return LedgerTask(
         provider=NAME,
         id=str(uuid4()),
         operation=endpoint.name,

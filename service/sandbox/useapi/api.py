@@ -10,10 +10,10 @@ from starlette.routing import Route
 
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox import directives as magic
-from service.sandbox.directives import Refusal
-from service.sandbox.emulator import Stage, wait_early, wait_hung_up
-from service.sandbox.ledger import Json, Task, now
-from service.sandbox.scenario import bend
+from service.sandbox.directives import ForcedError
+from service.sandbox.emulator import Emulator, wait_early, wait_hung_up
+from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import USEAPI_WAITS
 from service.sandbox.useapi import bodies as useapi_bodies
 from service.sandbox.useapi import checks as useapi_checks
@@ -37,7 +37,7 @@ _DESCRIPTION: Final = (
 class Useapi:
     """The handlers of useapi.net; its two kinds of 429 take turns."""
 
-    def __init__(self, stage: Stage, token: str) -> None:
+    def __init__(self, stage: Emulator, token: str) -> None:
         self._stage = stage
         self._tasks = stage.tasks
         self._token = token
@@ -90,7 +90,7 @@ class Useapi:
         email = _email(body)
         return useapi_errors.busy(email, _max_jobs(body), self._running(email))
 
-    def _running(self, email: str) -> list[Task]:
+    def _running(self, email: str) -> list[LedgerTask]:
         return [task for task in self._tasks.running(NAME) if task.account == email]
 
     async def _accept(self, request: Request, endpoint: str, body: Json) -> Response:
@@ -98,7 +98,7 @@ class Useapi:
         said = useapi_bodies.created(task)
         spell, first = task.magic, task.state[0]
         script = useapi_bodies.script(first, body, spell, task.at)
-        script = bend(script, spell, useapi_bodies.forgery(first, body))
+        script = apply_directives(script, spell, useapi_bodies.forgery(first, body))
         playing = self._stage.play(task, script, USEAPI_WAITS)
         if spell.early:
             await wait_early(playing)
@@ -164,10 +164,10 @@ def _endpoint(request: Request) -> str:
     return request.url.path.removeprefix(PREFIX).strip("/")
 
 
-def _new_task(endpoint: str, body: Json) -> Task:
+def _new_task(endpoint: str, body: Json) -> LedgerTask:
     at, email, prompt = now(), _email(body), useapi_bodies.prompt_of(body)
     first = useapi_bodies.new_body(endpoint, body, email, at)
-    return Task(
+    return LedgerTask(
         provider=NAME,
         id=first["taskId"],
         operation=endpoint.replace("/", "."),
@@ -195,13 +195,13 @@ def _max_jobs(body: Json) -> int:
     return int(body.get("maxJobs") or _MAX_JOBS)
 
 
-def _retry_at(refusal: Refusal) -> Json:
+def _retry_at(refusal: ForcedError) -> Json:
     if refusal.after is None:
         return {}
     return {"retryAfter": rfc3339(now() + refusal.after * SECOND)}
 
 
-def _belongs(task: Task, request: Request) -> bool:
+def _belongs(task: LedgerTask, request: Request) -> bool:
     """Ask of one account where `email` names it; useapi.net wants that as soon as there are two."""
     email = request.query_params.get("email", "")
     return not email or email.lower() == task.account.lower()

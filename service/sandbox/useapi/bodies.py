@@ -5,9 +5,9 @@ from typing import Final
 from uuid import uuid4
 
 from service.domain.primitives.timestamps import SECOND, rfc3339
-from service.sandbox.directives import Magic
-from service.sandbox.ledger import Json, Task
-from service.sandbox.scenario import END, PROGRESS, Callback, Script, Step
+from service.sandbox.directives import Directives
+from service.sandbox.ledger import Json, LedgerTask
+from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step
 from service.sandbox.useapi.checks import NUMBERS_OF_IMAGES, SIZES
 from service.sandbox.useapi.endpoints import IMAGES
 
@@ -72,14 +72,14 @@ def new_body(endpoint: str, body: Json, email: str, at: int) -> Json:
     }
 
 
-def created(task: Task) -> Json:
+def created(task: LedgerTask) -> Json:
     """Answer the submit; unlike later words, it carries the account's features."""
     features = {"storageGB": 500, "numPlanCredits_permitted": 2250, "numPlanCredits_used": 1515}
     reply = {"replyUrl": task.reply_url, "replyRef": task.ref, "code": 200}
     return {**task.state[0], "features": features, **reply}
 
 
-def script(body: Json, request: Json, magic: Magic, at: int) -> Script:
+def script(body: Json, request: Json, magic: Directives, at: int) -> Scenario:
     """Tell the course of the task *body*: throttled, queued, running, ended."""
     elapsed, steps = 0.0, []
     for after, status, ratio in _COURSE:
@@ -128,7 +128,7 @@ def _options(family: str, body: Json) -> Json:
     }
 
 
-def _ending(body: Json, request: Json, magic: Magic) -> Json:
+def _ending(body: Json, request: Json, magic: Directives) -> Json:
     if magic.moderated or magic.fail:
         return {"status": "FAILED", "error": dict(_MODERATED if magic.moderated else _FAILED)}
     success = _success(body, request)

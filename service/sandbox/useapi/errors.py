@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.sandbox.ledger import Json, Task
+from service.sandbox.ledger import Json, LedgerTask
 
 UNAUTHORIZED: Final[Json] = {"error": "Unauthorized", "code": 401}
 _ERRORS: Final[dict[int, Json]] = {
@@ -23,7 +23,7 @@ def error(status: int) -> Json:
     return _ERRORS.get(status, {"error": "Runway is not available", "code": status})
 
 
-def busy(email: str, max_jobs: int, running: list[Task]) -> Json:
+def busy(email: str, max_jobs: int, running: list[LedgerTask]) -> Json:
     """Say that the account is full: the form of 429 that shows what is running."""
     tasks = [{"email": email, "id": task.state[0]["id"], **tracked(task)} for task in running]
     return {
@@ -33,6 +33,6 @@ def busy(email: str, max_jobs: int, running: list[Task]) -> Json:
     }
 
 
-def tracked(task: Task) -> Json:
+def tracked(task: LedgerTask) -> Json:
     """Show *task* as the scheduler lists it."""
     return {"taskId": task.id, "replyUrl": task.reply_url, "replyRef": task.ref}

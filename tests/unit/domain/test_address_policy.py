@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.security.address_policy import MAX_URL, refused, url_fault
+from service.domain.security.address_policy import MAX_URL, is_blocked, url_error
 
 REFUSED_V4 = [
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
@@ -22,13 +22,13 @@ REFUSED_V6 = [
 def test_a_network_that_is_not_public_is_refused_to_its_edges(network: str) -> None:
     first, last = ip_network(network)[0], ip_network(network)[-1]
 
-    assert refused(str(first))
-    assert refused(str(last))
+    assert is_blocked(str(first))
+    assert is_blocked(str(last))
 
 
 @pytest.mark.parametrize("network", REFUSED_V4)
 def test_a_mapped_address_is_judged_as_ipv4(network: str) -> None:
-    assert refused(f"::ffff:{ip_network(network)[0]}")
+    assert is_blocked(f"::ffff:{ip_network(network)[0]}")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_mapped_address_is_judged_as_ipv4(network: str) -> None:
     ],
 )
 def test_a_public_address_passes(address: str) -> None:
-    assert not refused(address)
+    assert not is_blocked(address)
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_a_public_address_passes(address: str) -> None:
     ],
 )
 def test_a_private_address_in_disguise_is_refused(address: str) -> None:
-    assert refused(address)
+    assert is_blocked(address)
 
 
 @given(st.ip_addresses(v=6))
 def test_no_ipv6_address_outside_the_public_block_passes(address: object) -> None:
     ip = ip_address(str(address))
 
-    assert refused(str(ip)) or ip in ip_network("2000::/3") or ip in ip_network("::ffff:0:0/96")
+    assert is_blocked(str(ip)) or ip in ip_network("2000::/3") or ip in ip_network("::ffff:0:0/96")
 
 
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
-    assert refused(text) in (True, False)
-    assert url_fault(text) is None or url_fault(text) != ""
+    assert is_blocked(text) in (True, False)
+    assert url_error(text) is None or url_error(text) != ""
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_no_text_raises(text: str) -> None:
 def test_the_operator_may_allow_networks(
     allowed: str, address: str, *, out_of_bounds: bool
 ) -> None:
-    assert refused(address, [ip_network(allowed)]) is out_of_bounds
+    assert is_blocked(address, [ip_network(allowed)]) is out_of_bounds
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_operator_may_allow_networks(
     ],
 )
 def test_a_public_url_has_no_fault(url: str) -> None:
-    assert url_fault(url) is None
+    assert url_error(url) is None
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_a_public_url_has_no_fault(url: str) -> None:
     ],
 )
 def test_a_url_that_is_never_taken_says_why(url: str, said: str) -> None:
-    assert said in (url_fault(url) or "")
+    assert said in (url_error(url) or "")
 
 
 def test_a_private_url_passes_where_the_operator_allows_it() -> None:
-    assert url_fault("http://10.1.2.3/hook", [ip_network("10.1.0.0/16")]) is None
+    assert url_error("http://10.1.2.3/hook", [ip_network("10.1.0.0/16")]) is None

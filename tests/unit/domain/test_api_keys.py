@@ -3,23 +3,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.schemas.api_keys import view
+from handlers.schemas.api_keys import api_key_view
 from service.domain.security.api_keys import (
-    NOISE_BYTES,
+    RANDOM_BYTES,
     TENANT,
-    Caller,
+    Principal,
     Scope,
+    is_well_formed,
     new_key,
-    well_formed,
 )
 from tests.support.factories import a_key
 
-KEY = new_key(bytes(range(NOISE_BYTES)))
+KEY = new_key(bytes(range(RANDOM_BYTES)))
 
 
-@given(st.binary(min_size=NOISE_BYTES, max_size=NOISE_BYTES))
+@given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))
 def test_every_new_key_is_well_formed(noise: bytes) -> None:
-    assert well_formed(new_key(noise))
+    assert is_well_formed(new_key(noise))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_every_new_key_is_well_formed(noise: bytes) -> None:
     ],
 )
 def test_garbage_is_told_from_a_key_without_a_look_up(text: str) -> None:
-    assert not well_formed(text)
+    assert not is_well_formed(text)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_garbage_is_told_from_a_key_without_a_look_up(text: str) -> None:
     ],
 )
 def test_a_key_may_do_what_its_scopes_say(scopes: tuple[str, ...], may: set[Scope]) -> None:
-    caller = Caller(tenant="acme", scopes=scopes)
+    caller = Principal(tenant="acme", scopes=scopes)
 
     assert {scope for scope in Scope if caller.may(scope)} == may
 
@@ -70,7 +70,7 @@ def test_no_tenant_has_an_odd_name(name: str) -> None:
 def test_a_key_is_shown_without_its_hash() -> None:
     key = a_key(name="ci")
 
-    assert msgspec.to_builtins(view(key)) == {
+    assert msgspec.to_builtins(api_key_view(key)) == {
         "id": key.id,
         "object": "key",
         "tenant": "acme",
@@ -81,4 +81,4 @@ def test_a_key_is_shown_without_its_hash() -> None:
 
 
 def test_a_new_key_is_shown_itself_once() -> None:
-    assert view(a_key(), KEY).key == KEY
+    assert api_key_view(a_key(), KEY).key == KEY

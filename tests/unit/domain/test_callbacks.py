@@ -3,10 +3,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from handlers.schemas.callbacks import view
-from service.domain.callbacks import MAX_ASKED, Callback, Verdict, correlate, judge
-from service.domain.jobs.job import Job, Reason, Report, Status
-from service.domain.jobs.results import Code, JobError, Output
+from handlers.schemas.callbacks import callback_view
+from service.domain.callbacks import MAX_RECONCILES, Callback, Verdict, assess, correlate
+from service.domain.jobs.job import Job, ReconcileReason, Report, Status
+from service.domain.jobs.results import ErrorCode, JobError, Output
 from tests.support.factories import NOON, a_callback, a_job, a_ref, a_report
 
 OURS, OTHER = a_ref(1), a_ref(2)
@@ -103,18 +103,18 @@ RUNNING = a_report(refs=(OURS,), status=Status.RUNNING)
 def test_each_callback_has_its_verdict(
     job: Job, reports: list[Report] | None, verdict: Verdict
 ) -> None:
-    found = judge(job, OURS, reports, NOON, nobody)
+    found = assess(job, OURS, reports, NOON, nobody)
 
     assert found.verdict is verdict
     assert (len(found.steps) > 0) == (verdict is Verdict.ACCEPTED)
-    assert found.doubt is None
+    assert found.reconcile_reason is None
 
 
 def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
     parts = [a_report(status=Status.SUCCEEDED, part=key) for key in ("1", "1", "2")]
     job = a_job(ref=OURS, status=Status.SUBMITTED, parts=2)
 
-    steps = judge(job, OURS, parts, NOON, nobody).steps
+    steps = assess(job, OURS, parts, NOON, nobody).steps
 
     assert [step.status for step in steps] == [Status.SUBMITTED, Status.SUCCEEDED]
     assert [step.seen for step in steps] == [("1",), ("1", "2")]
@@ -123,60 +123,60 @@ def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
 def test_one_new_report_among_old_ones_is_accepted() -> None:
     reports = [a_report(status=Status.SUBMITTED), RUNNING]
 
-    found = judge(submitted(), OURS, reports, NOON, nobody)
+    found = assess(submitted(), OURS, reports, NOON, nobody)
 
     assert found.verdict is Verdict.ACCEPTED
     assert [step.status for step in found.steps] == [Status.RUNNING]
 
 
-EMPTY = a_report(status=Status.FAILED, error=JobError(code=Code.NO_OUTPUT, message="nothing"))
+EMPTY = a_report(status=Status.FAILED, error=JobError(code=ErrorCode.NO_OUTPUT, message="nothing"))
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
 
 
 @pytest.mark.parametrize(
     ("job", "reports", "verdict", "doubt"),
     [
-        (submitted(), None, Verdict.UNREADABLE, Reason.UNREADABLE),
-        (submitted(), [a_report(refs=(OTHER,))], Verdict.MISMATCHED, Reason.MISMATCHED),
-        (submitted(), [EMPTY], Verdict.ACCEPTED, Reason.NO_OUTPUT),
-        (submitted(status=Status.FAILED), [DONE], Verdict.LATE, Reason.SECOND_END),
-        (submitted(status=Status.SUCCEEDED), [EMPTY], Verdict.LATE, Reason.SECOND_END),
+        (submitted(), None, Verdict.UNREADABLE, ReconcileReason.UNREADABLE),
+        (submitted(), [a_report(refs=(OTHER,))], Verdict.MISMATCHED, ReconcileReason.MISMATCHED),
+        (submitted(), [EMPTY], Verdict.ACCEPTED, ReconcileReason.NO_OUTPUT),
+        (submitted(status=Status.FAILED), [DONE], Verdict.LATE, ReconcileReason.SECOND_END),
+        (submitted(status=Status.SUCCEEDED), [EMPTY], Verdict.LATE, ReconcileReason.SECOND_END),
         (submitted(status=Status.SUCCEEDED), [DONE], Verdict.LATE, None),
         (submitted(status=Status.SUCCEEDED), None, Verdict.UNREADABLE, None),
         (submitted(status=Status.EXPIRED), [DONE], Verdict.ACCEPTED, None),
         (submitted(status=Status.CANCELED), [DONE], Verdict.LATE, None),
-        (submitted(asked=MAX_ASKED), None, Verdict.UNREADABLE, None),
-        (submitted(asked=MAX_ASKED), [EMPTY], Verdict.ACCEPTED, None),
+        (submitted(asked=MAX_RECONCILES), None, Verdict.UNREADABLE, None),
+        (submitted(asked=MAX_RECONCILES), [EMPTY], Verdict.ACCEPTED, None),
     ],
 )
 def test_what_contradicts_a_job_raises_a_doubt(
-    job: Job, reports: list[Report] | None, verdict: Verdict, doubt: Reason | None
+    job: Job, reports: list[Report] | None, verdict: Verdict, doubt: ReconcileReason | None
 ) -> None:
-    found = judge(job, OURS, reports, NOON, lambda _: True)
+    found = assess(job, OURS, reports, NOON, lambda _: True)
 
-    assert (found.verdict, found.doubt) == (verdict, doubt)
+    assert (found.verdict, found.reconcile_reason) == (verdict, doubt)
     assert doubt is None or found.steps == ()
 
 
 def test_what_may_not_be_asked_about_is_taken_at_its_word() -> None:
-    (failed,) = judge(submitted(), OURS, [EMPTY], NOON, nobody).steps
+    (failed,) = assess(submitted(), OURS, [EMPTY], NOON, nobody).steps
 
     assert failed.error is not None
-    assert failed.error.code is Code.NO_OUTPUT
+    assert failed.error.code is ErrorCode.NO_OUTPUT
 
 
 def test_a_result_after_a_cancel_is_kept_and_ends_nothing() -> None:
-    (kept,) = judge(submitted(status=Status.CANCELED), OURS, [DONE], NOON, nobody).steps
+    (kept,) = assess(submitted(status=Status.CANCELED), OURS, [DONE], NOON, nobody).steps
 
     assert (kept.status, kept.output) == (Status.CANCELED, DONE.output)
-    assert judge(kept, OURS, [DONE], NOON, nobody).steps == ()
+    assert assess(kept, OURS, [DONE], NOON, nobody).steps == ()
 
 
 def test_a_callback_is_shown_without_tenant_and_digest() -> None:
     job = submitted()
     callback: Callback = a_callback(job)
 
-    shown = msgspec.to_builtins(view(callback))
+    shown = msgspec.to_builtins(callback_view(callback))
 
     assert shown == {
         "id": callback.id,
@@ -194,4 +194,4 @@ def test_a_callback_is_shown_without_tenant_and_digest() -> None:
 
 
 def test_a_callback_asked_for_is_shown_with_its_body() -> None:
-    assert view(a_callback(submitted()), "{}").body == "{}"
+    assert callback_view(a_callback(submitted()), "{}").body == "{}"

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from service.domain.events import DEFAULT, TYPES, event_for, type_of
+from service.domain.events import DEFAULT_EVENT_TYPES, EVENT_TYPES, event_type_of, job_event
 from service.domain.jobs.job import Job, Status
 from service.domain.jobs.results import Artifact, Output
 from tests.support.factories import NOON, a_job
@@ -33,12 +33,17 @@ AT = NOON + 250_999
 def test_each_move_is_told_as_its_type(before: Status | None, after: Job, kind: str | None) -> None:
     known = None if before is None else a_job(status=before)
 
-    assert type_of(known, after) == kind
+    assert event_type_of(known, after) == kind
 
 
 def test_whoever_asks_for_nothing_is_told_the_four_ends() -> None:
-    assert set(DEFAULT) == {"job.succeeded", "job.failed", "job.canceled", "job.expired"}
-    assert set(DEFAULT) < TYPES.keys()
+    assert set(DEFAULT_EVENT_TYPES) == {
+        "job.succeeded",
+        "job.failed",
+        "job.canceled",
+        "job.expired",
+    }
+    assert set(DEFAULT_EVENT_TYPES) < EVENT_TYPES.keys()
 
 
 def test_the_payload_is_the_body_that_the_contract_promises() -> None:
@@ -56,7 +61,7 @@ def test_the_payload_is_the_body_that_the_contract_promises() -> None:
         finished_at=AT,
     )
 
-    event = event_for(a_job(status=Status.RUNNING), job, "job.succeeded", "evt_1", AT)
+    event = job_event(a_job(status=Status.RUNNING), job, "job.succeeded", "evt_1", AT)
 
     assert msgspec.json.decode(event.payload) == {
         "id": "evt_1",
@@ -104,7 +109,7 @@ def test_the_payload_is_the_body_that_the_contract_promises() -> None:
 
 
 def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
-    event = event_for(None, a_job(sequence=1), "job.queued", "evt_1", AT)
+    event = job_event(None, a_job(sequence=1), "job.queued", "evt_1", AT)
 
     keys = list(msgspec.json.decode(event.payload))
 
@@ -114,7 +119,7 @@ def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
 def test_an_event_bears_what_it_is_filtered_by() -> None:
     job = a_job(sequence=2, tags=("sea", "sky"))
 
-    event = event_for(None, job, "job.queued", "evt_1", AT)
+    event = job_event(None, job, "job.queued", "evt_1", AT)
 
     assert (event.tenant, event.job_id, event.sequence) == ("acme", job.id, 2)
     assert (event.provider, event.operation) == ("useapi", "frames.create")
@@ -124,6 +129,6 @@ def test_an_event_bears_what_it_is_filtered_by() -> None:
 def test_an_end_that_replaces_our_expiry_says_so() -> None:
     after = a_job(status=Status.SUCCEEDED)
 
-    event = event_for(a_job(status=Status.EXPIRED), after, "job.succeeded", "evt_1", AT)
+    event = job_event(a_job(status=Status.EXPIRED), after, "job.succeeded", "evt_1", AT)
 
     assert msgspec.json.decode(event.payload)["after_expiry"] is True

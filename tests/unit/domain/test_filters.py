@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.subscriptions.filters import explain, filter_faults, passes
+from service.domain.subscriptions.filters import filter_errors, first_mismatch, matches
 
 ARTIFACTS = [
     {"kind": "image", "url": "https://cdn.example/a.png", "width": 512},
@@ -48,7 +48,7 @@ DOCUMENT: dict[str, Any] = {
     ],
 )
 def test_an_exact_value_is_equal_as_json_is(pattern: dict[str, Any], *, passed: bool) -> None:
-    assert passes(pattern, DOCUMENT) is passed
+    assert matches(pattern, DOCUMENT) is passed
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_exact_value_is_equal_as_json_is(pattern: dict[str, Any], *, passed: 
     ],
 )
 def test_an_operator_says_what_passes(test: object, value: object, *, passed: bool) -> None:
-    assert passes({"metadata": {"v": test}}, {"metadata": {"v": value}}) is passed
+    assert matches({"metadata": {"v": test}}, {"metadata": {"v": value}}) is passed
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_an_operator_says_what_passes(test: object, value: object, *, passed: bo
     ],
 )
 def test_an_array_passes_whole_or_by_one_element(test: object, *, passed: bool) -> None:
-    assert passes({"tags": test}, {"tags": ["a", "b", 3]}) is passed
-    assert passes({"tags": test}, {"tags": ("a", "b", 3)}) is passed
+    assert matches({"tags": test}, {"tags": ["a", "b", 3]}) is passed
+    assert matches({"tags": test}, {"tags": ("a", "b", 3)}) is passed
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def test_an_array_passes_whole_or_by_one_element(test: object, *, passed: bool) 
 def test_the_names_asked_of_an_array_hold_for_one_object_in_it(
     test: object, *, passed: bool
 ) -> None:
-    assert passes({"data": {"output": {"artifacts": test}}}, DOCUMENT) is passed
+    assert matches({"data": {"output": {"artifacts": test}}}, DOCUMENT) is passed
 
 
 @pytest.mark.parametrize("array", [[], [1, "a"], [[{"kind": "video"}]]])
 def test_an_array_without_objects_has_no_names(array: list[object]) -> None:
-    assert not passes({"data": {"kind": "video"}}, {"data": array})
-    assert not passes({"data": {"kind": {"$exists": False}}}, {"data": array})
+    assert not matches({"data": {"kind": "video"}}, {"data": array})
+    assert not matches({"data": {"kind": {"$exists": False}}}, {"data": array})
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_an_array_without_objects_has_no_names(array: list[object]) -> None:
     ],
 )
 def test_dots_descend_unless_a_name_has_them(pattern: dict[str, Any], *, passed: bool) -> None:
-    assert filter_faults(pattern, "filter") == []
-    assert passes(pattern, DOCUMENT) is passed
+    assert filter_errors(pattern, "filter") == []
+    assert matches(pattern, DOCUMENT) is passed
 
 
 @pytest.mark.parametrize("path", ["metadata.gone", "data.error.code", "data.progress.text.x"])
@@ -201,7 +201,7 @@ def test_dots_descend_unless_a_name_has_them(pattern: dict[str, Any], *, passed:
     ],
 )
 def test_what_is_missing_passes_negations_only(path: str, test: object, *, passed: bool) -> None:
-    assert passes({path: test}, DOCUMENT) is passed
+    assert matches({path: test}, DOCUMENT) is passed
 
 
 @pytest.mark.parametrize(
@@ -245,15 +245,15 @@ def test_what_is_missing_passes_negations_only(path: str, test: object, *, passe
     ],
 )
 def test_the_first_test_that_fails_is_told(pattern: dict[str, Any], said: str) -> None:
-    assert explain(pattern, DOCUMENT) == said
+    assert first_mismatch(pattern, DOCUMENT) == said
 
 
 def test_what_passes_needs_no_explanation() -> None:
-    assert explain({"provider": "runware", "tags": "night"}, DOCUMENT) is None
+    assert first_mismatch({"provider": "runware", "tags": "night"}, DOCUMENT) is None
 
 
 def test_long_values_are_cut_when_told() -> None:
-    said = explain({"provider": "a" * 100}, {"provider": ["é"] * 100}) or ""
+    said = first_mismatch({"provider": "a" * 100}, {"provider": ["é"] * 100}) or ""
 
     found, wanted = said.removeprefix("filter.provider: is ").split(", which has nothing that is ")
     assert found.startswith('["é", "é"')
@@ -295,7 +295,7 @@ def test_long_values_are_cut_when_told() -> None:
     ],
 )
 def test_a_fault_has_its_place_and_the_fix(pattern: dict[str, Any], place: str, said: str) -> None:
-    (fault,) = filter_faults(pattern, "filter")
+    (fault,) = filter_errors(pattern, "filter")
 
     assert fault.path == place
     assert said in fault.message
@@ -308,7 +308,7 @@ def test_all_faults_are_named_at_once() -> None:
         "$or": [{"data": {"x": {"$in": 3}}}, {"data": {}}],
     }
 
-    assert [fault.path for fault in filter_faults(pattern, "[2].filter")] == [
+    assert [fault.path for fault in filter_errors(pattern, "[2].filter")] == [
         *("[2].filter.status", "[2].filter.type.$ne", "[2].filter.type.$prefix"),
         *("[2].filter.$or[0].data.x.$in", "[2].filter.$or[1].data"),
     ]
@@ -338,7 +338,7 @@ TESTS = {f"k{n}": 1 for n in range(50)}
     ],
 )
 def test_a_filter_within_bounds_has_no_fault(pattern: dict[str, Any]) -> None:
-    assert filter_faults(pattern, "filter") == []
+    assert filter_errors(pattern, "filter") == []
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_a_filter_within_bounds_has_no_fault(pattern: dict[str, Any]) -> None:
     ],
 )
 def test_a_filter_out_of_bounds_is_refused(pattern: dict[str, Any], place: str, said: str) -> None:
-    fault = filter_faults(pattern, "filter")[0]
+    fault = filter_errors(pattern, "filter")[0]
 
     assert fault.path == place
     assert said in fault.message
@@ -368,9 +368,9 @@ def test_a_document_may_be_deeper_than_any_filter() -> None:
         deep = [{"x": deep}]
     document = {"data": {"x": deep}, "tags": deep}
 
-    assert not passes({"data": {"x": [{"x": 1}]}}, document)
-    assert not passes({"tags": {"$in": [[{"x": [{"x": [1]}]}]]}}, document)
-    assert explain({"data.x.x.x": 1}, document)
+    assert not matches({"data": {"x": [{"x": 1}]}}, document)
+    assert not matches({"tags": {"$in": [[{"x": [{"x": [1]}]}]]}}, document)
+    assert first_mismatch({"data.x.x.x": 1}, document)
 
 
 SCALARS = st.none() | st.booleans() | st.sampled_from([0, 1, 1.0, 2.5, -(10**30), "", "a", "ab"])
@@ -412,26 +412,26 @@ DOCUMENTS = st.dictionaries(st.sampled_from(["type", "tags", "metadata", "data"]
 def test_any_document_is_judged_and_explained_alike(
     pattern: dict[str, Any], document: dict[str, Any]
 ) -> None:
-    assert (explain(pattern, document) is None) is passes(pattern, document)
+    assert (first_mismatch(pattern, document) is None) is matches(pattern, document)
 
 
 @given(FILTERS, DOCUMENTS)
 def test_not_turns_a_filter_round(pattern: dict[str, Any], document: dict[str, Any]) -> None:
-    assert passes({"$not": pattern}, document) is not passes(pattern, document)
+    assert matches({"$not": pattern}, document) is not matches(pattern, document)
 
 
 @given(TEST, DOCUMENTS)
 def test_not_turns_the_test_of_a_value_round(test: Any, document: dict[str, Any]) -> None:
-    assert passes({"data": {"$not": test}}, document) is not passes({"data": test}, document)
+    assert matches({"data": {"$not": test}}, document) is not matches({"data": test}, document)
 
 
 @given(VALUES)
 def test_a_value_equals_itself_and_is_in_a_list_of_itself(value: object) -> None:
-    assert passes({"data": {"$in": [value]}}, {"data": value})
-    assert not passes({"data": {"$nin": [value]}}, {"data": value})
+    assert matches({"data": {"$in": [value]}}, {"data": value})
+    assert not matches({"data": {"$nin": [value]}}, {"data": value})
 
 
 @given(st.dictionaries(st.sampled_from([*FIELD_NAMES, "$or", "$not", "$in", "x"]), VALUES | TEST))
 def test_what_has_no_fault_judges_any_document(pattern: dict[str, Any]) -> None:
-    if not filter_faults(pattern, "filter"):
-        assert (explain(pattern, DOCUMENT) is None) is passes(pattern, DOCUMENT)
+    if not filter_errors(pattern, "filter"):
+        assert (first_mismatch(pattern, DOCUMENT) is None) is matches(pattern, DOCUMENT)

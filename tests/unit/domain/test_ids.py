@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.primitives.ids import ALPHABET, NOISE_BITS, is_id, is_seq, new_id, new_ref
+from service.domain.primitives.ids import ALPHABET, RANDOM_BITS, is_id, is_seq, new_id, new_ref
 from tests.support.factories import NOON
 
-NOISE = st.integers(0, 2**NOISE_BITS - 1)
+NOISE = st.integers(0, 2**RANDOM_BITS - 1)
 MOMENTS = st.integers(0, 2**48 * 1000 - 1)
 JOB = new_id("job", NOON, 7)
 
@@ -29,7 +29,7 @@ def test_an_id_is_a_uuid_of_version_7_in_26_characters(at: int, noise: int) -> N
     assert is_id(made, "job")
     assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
     assert uuid.int >> 80 == at // 1000
-    assert uuid.int & (2**NOISE_BITS - 1) == noise
+    assert uuid.int & (2**RANDOM_BITS - 1) == noise
 
 
 @given(MOMENTS, MOMENTS, NOISE, NOISE)

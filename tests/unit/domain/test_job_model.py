@@ -6,22 +6,35 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.domain.callbacks import judge
+from service.domain.callbacks import assess
 from service.domain.jobs.job import ENDS, RANK, Job, Report, Status
-from service.domain.jobs.results import Code, JobError, Output
-from service.domain.jobs.state_machine import RETRYABLE, admitted, canceled, doubted, retried
+from service.domain.jobs.results import ErrorCode, JobError, Output
+from service.domain.jobs.state_machine import (
+    RETRYABLE,
+    admitted,
+    canceled,
+    retried,
+    schedule_reconcile,
+)
 from service.domain.primitives.timestamps import SECOND
-from service.providers.protocol import Answer, Busy, Doubt, Finding, Gone, Unknown
+from service.providers.protocol import (
+    Answer,
+    Inconclusive,
+    LookupResult,
+    LostAnswerPolicy,
+    RetryLater,
+    TaskNotFound,
+)
 from service.transactions.change_set import Snapshot
-from service.transactions.reconciliation import settle
-from service.transactions.submit_outcome import Answered, take_answer
-from service.transactions.unit_of_work import Moves
+from service.transactions.reconciliation import reconcile
+from service.transactions.submit_outcome import SubmitResult, take_answer
+from service.transactions.unit_of_work import UnitOfWork
 from tests.support.factories import NOBODY, NOON, Chance, a_job, a_report
 
 LEASE = 90 * SECOND
 MADE = Output(text="made")
-BROKEN = JobError(code=Code.PROVIDER_ERROR, message="it broke")
-EMPTY = JobError(code=Code.NO_OUTPUT, message="nothing")
+BROKEN = JobError(code=ErrorCode.PROVIDER_ERROR, message="it broke")
+EMPTY = JobError(code=ErrorCode.NO_OUTPUT, message="nothing")
 REPORTS = st.sampled_from(
     [
         a_report(status=Status.SUBMITTED),
@@ -35,16 +48,16 @@ REPORTS = st.sampled_from(
 )
 ANSWERS = st.sampled_from(
     [
-        Busy(message="busy"),
-        Unknown(message="no answer"),
+        RetryLater(message="busy"),
+        Inconclusive(message="no answer"),
         a_report(status=Status.SUBMITTED),
         a_report(status=Status.FAILED, error=BROKEN),
     ]
 )
 FINDINGS = st.sampled_from(
     [
-        Gone(message="gone"),
-        Unknown(message="silent"),
+        TaskNotFound(message="gone"),
+        Inconclusive(message="silent"),
         [a_report(status=Status.RUNNING)],
         [a_report(status=Status.SUCCEEDED, output=MADE)],
         [a_report(status=Status.FAILED, error=EMPTY)],
@@ -55,8 +68,8 @@ FINDINGS = st.sampled_from(
 class JobMachine(RuleBasedStateMachine):
     """One job, the requests that left for its provider, and everything that was told of it."""
 
-    @initialize(in_doubt=st.sampled_from(Doubt))
-    def begin(self, in_doubt: Doubt) -> None:
+    @initialize(in_doubt=st.sampled_from(LostAnswerPolicy))
+    def begin(self, in_doubt: LostAnswerPolicy) -> None:
         self.in_doubt, self.at, self.chance = in_doubt, NOON, Chance()
         self.job = a_job(ref=self.chance.new_ref())
         self.in_flight: Job | None = None
@@ -66,19 +79,19 @@ class JobMachine(RuleBasedStateMachine):
         self.old_refs: list[str] = []
         self.before = self.job
 
-    def _moves(self) -> Moves:
+    def _moves(self) -> UnitOfWork:
         self.before = self.job
-        snapshot = Snapshot(jobs={self.job.ref: self.job}, standing={})
-        return Moves(snapshot, self.at, self.chance.new_id, NOBODY)
+        snapshot = Snapshot(jobs={self.job.ref: self.job}, permanent={})
+        return UnitOfWork(snapshot, self.at, self.chance.new_id, NOBODY)
 
-    def _take(self, moves: Moves) -> None:
-        self.job = moves.changes.jobs.get(self.job.id, self.job)
-        self.told += [event.type for event in moves.changes.events]
+    def _take(self, uow: UnitOfWork) -> None:
+        self.job = uow.changes.jobs.get(self.job.id, self.job)
+        self.told += [event.type for event in uow.changes.events]
 
     def _step(self, after: Job) -> None:
-        moves = self._moves()
-        moves.move(self.job, after)
-        self._take(moves)
+        uow = self._moves()
+        uow.transition(self.job, after)
+        self._take(uow)
 
     @rule(seconds=st.sampled_from([1, 60, 4000, 700_000]))
     def time_passes(self, seconds: int) -> None:
@@ -100,43 +113,45 @@ class JobMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight is not None)
     @rule()
     def crash_while_it_is_sent(self) -> None:
-        self._answered(Unknown(message="the service stopped"))
+        self._answered(Inconclusive(message="the service stopped"))
 
     def _answered(self, answer: Answer) -> None:
         assert self.in_flight is not None
         sent, self.in_flight = self.in_flight, None
-        if isinstance(answer, Unknown):
+        if isinstance(answer, Inconclusive):
             self.unanswered.add(sent.ref)
-        elif isinstance(answer, Busy):
+        elif isinstance(answer, RetryLater):
             self.sent.remove(sent.ref)
-        moves = self._moves()
+        uow = self._moves()
         take_answer(
-            moves,
-            Answered(sent=sent, answer=answer, reply=None, in_doubt=self.in_doubt, jitter=0),
+            uow,
+            SubmitResult(
+                sent=sent, answer=answer, reply=None, on_lost_answer=self.in_doubt, jitter=0
+            ),
         )
-        self._take(moves)
+        self._take(uow)
 
     @precondition(lambda self: self.sent)
     @rule(report=REPORTS, data=st.data(), asks=st.booleans())
     def callback(self, report: Report, data: Any, *, asks: bool) -> None:
         ref = data.draw(st.sampled_from([self.job.ref, *self.old_refs]))
-        moves = self._moves()
-        judgement = judge(self.job, ref, [report], self.at, lambda _: asks)
-        for after in judgement.steps:
-            self.job = moves.follow(self.job, after)
-        if judgement.doubt:
-            moves.keep(doubted(self.job, judgement.doubt, self.at))
+        uow = self._moves()
+        assessment = assess(self.job, ref, [report], self.at, lambda _: asks)
+        for after in assessment.steps:
+            self.job = uow.transition_step(self.job, after)
+        if assessment.reconcile_reason:
+            uow.save_silently(schedule_reconcile(self.job, assessment.reconcile_reason, self.at))
         if ref != self.job.ref:
-            assert not judgement.steps, "an old submission decides nothing"
-        self._take(moves)
+            assert not assessment.steps, "an old submission decides nothing"
+        self._take(uow)
 
     @rule(finding=FINDINGS)
-    def look(self, finding: Finding) -> None:
+    def look(self, finding: LookupResult) -> None:
         if self.job.check_at is not None and self.job.check_at <= self.at:
-            moves = self._moves()
-            for after in settle(self.job, finding, self.at).steps:
-                self.job = moves.follow(self.job, after)
-            self._take(moves)
+            uow = self._moves()
+            for after in reconcile(self.job, finding, self.at).steps:
+                self.job = uow.transition_step(self.job, after)
+            self._take(uow)
 
     @precondition(lambda self: not self.job.ended)
     @rule()
@@ -164,7 +179,7 @@ class JobMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_paid_for_twice(self) -> None:
         """What may have arrived is sent again only where the provider knows it by its ref."""
-        if self.in_doubt is not Doubt.RESEND:
+        if self.in_doubt is not LostAnswerPolicy.RESEND:
             assert len(self.sent) == len(set(self.sent))
 
     @invariant()
@@ -179,7 +194,7 @@ class JobMachine(RuleBasedStateMachine):
             if self.job.ended:
                 return
             self.at = max(self.at, self.job.check_at or self.at) + 1
-            self.look(Unknown(message="silent"))
+            self.look(Inconclusive(message="silent"))
         raise AssertionError(f"it goes on for ever: {self.job}")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.primitives.json_input import DEPTH, MAX_VALUES, Unreadable, read_json
+from service.domain.primitives.json_input import DEPTH, MAX_VALUES, UnreadableJson, read_json
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -91,7 +91,7 @@ def test_json_is_read(body: bytes, value: object) -> None:
     ],
 )
 def test_what_could_not_be_stored_and_shown_again_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable, match=r"JSON"):
+    with pytest.raises(UnreadableJson, match=r"JSON"):
         read_json(body)
 
 
@@ -123,7 +123,7 @@ def test_a_hundred_thousand_values_are_read_and_marks_in_strings_do_not_count(va
     ids=["list", "object", "lists", "objects", "quotes"],
 )
 def test_more_than_a_hundred_thousand_values_are_unreadable(value: Any) -> None:
-    with pytest.raises(Unreadable, match="more than 100000 values"):
+    with pytest.raises(UnreadableJson, match="more than 100000 values"):
         read_json(json.dumps(value).encode())
 
 
@@ -131,7 +131,7 @@ def test_more_than_a_hundred_thousand_values_are_unreadable(value: Any) -> None:
 def test_any_bytes_are_a_value_or_unreadable_and_nothing_else(body: bytes) -> None:
     try:
         value = read_json(body)
-    except Unreadable:
+    except UnreadableJson:
         return
 
     assert not any("\x00" in text for text in texts(value))

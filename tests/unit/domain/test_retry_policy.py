@@ -3,9 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.schemas.deliveries import view
-from service.domain.deliveries.delivery import Delivery, DeliveryStatus, owe, wanted_by
-from service.domain.deliveries.retry_policy import SCHEDULE, Outcome, allowed_tries, settle
+from handlers.schemas.deliveries import delivery_view
+from service.domain.deliveries.delivery import Delivery, DeliveryStatus, new_delivery, recipients
+from service.domain.deliveries.retry_policy import (
+    SCHEDULE,
+    AttemptResult,
+    after_attempt,
+    allowed_tries,
+)
 from service.domain.primitives.timestamps import SECOND
 from tests.support.factories import NOON, a_delivery, a_job, a_subscription, an_event, an_outcome
 
@@ -13,15 +18,17 @@ REFUSED = an_outcome(None, error="ConnectionRefusedError")
 BROKEN = an_outcome(500)
 
 
-def pause(delivery: Delivery, outcome: Outcome, jitter: float = 0) -> float:
-    settled = settle(delivery, outcome, jitter)
+def pause(delivery: Delivery, outcome: AttemptResult, jitter: float = 0) -> float:
+    settled = after_attempt(delivery, outcome, jitter)
     assert settled.delivery.status is DeliveryStatus.PENDING
     return (settled.delivery.due_at - outcome.at) / SECOND
 
 
 @pytest.mark.parametrize("status_code", [200, 201, 204, 299])
 def test_only_2xx_is_success(status_code: int) -> None:
-    settled = settle(a_delivery(tries=2), an_outcome(status_code, duration_ms=1500), 0).delivery
+    settled = after_attempt(
+        a_delivery(tries=2), an_outcome(status_code, duration_ms=1500), 0
+    ).delivery
 
     assert (settled.status, settled.tries) == (DeliveryStatus.DELIVERED, 3)
     assert settled.settled_at == NOON + 1_500_000
@@ -31,8 +38,8 @@ def test_only_2xx_is_success(status_code: int) -> None:
     "outcome",
     [REFUSED, *map(an_outcome, (101, 199, 300, 301, 302, 304, 307, 308, 400, 404, 429, 500, 503))],
 )
-def test_all_else_is_tried_again_redirects_too(outcome: Outcome) -> None:
-    settled = settle(a_delivery(), outcome, 0)
+def test_all_else_is_tried_again_redirects_too(outcome: AttemptResult) -> None:
+    settled = after_attempt(a_delivery(), outcome, 0)
 
     assert settled.delivery.status is DeliveryStatus.PENDING
     assert settled.delivery.tries == 1
@@ -54,16 +61,16 @@ def test_the_pause_begins_when_the_attempt_ends() -> None:
 
 
 def test_a_delivery_is_dead_after_its_last_try() -> None:
-    settled = settle(a_delivery(tries=len(SCHEDULE) - 1), BROKEN, 0).delivery
+    settled = after_attempt(a_delivery(tries=len(SCHEDULE) - 1), BROKEN, 0).delivery
 
     assert (settled.status, settled.tries) == (DeliveryStatus.DEAD, len(SCHEDULE))
     assert settled.settled_at == NOON
 
 
 def test_an_intermediate_event_is_tried_once_more_at_most() -> None:
-    first = settle(a_delivery(type="job.progress"), BROKEN, 0).delivery
+    first = after_attempt(a_delivery(type="job.progress"), BROKEN, 0).delivery
 
-    second = settle(first, BROKEN, 0).delivery
+    second = after_attempt(first, BROKEN, 0).delivery
 
     assert (first.status, second.status) == (DeliveryStatus.PENDING, DeliveryStatus.DEAD)
 
@@ -88,7 +95,7 @@ def test_each_type_has_its_tries(kind: str, tries: int) -> None:
 
 
 def test_gone_is_the_end_of_the_delivery_and_of_its_subscription() -> None:
-    settled = settle(a_delivery(), an_outcome(410, retry_after_seconds=5), 0)
+    settled = after_attempt(a_delivery(), an_outcome(410, retry_after_seconds=5), 0)
 
     assert settled.delivery.status is DeliveryStatus.DEAD
     assert settled.disable == "The receiver answered 410 Gone."
@@ -101,7 +108,7 @@ def test_retry_after_is_obeyed_for_a_day_at_most_and_uses_up_no_try(
 ) -> None:
     delivery = a_delivery(tries=len(SCHEDULE) - 1)
 
-    settled = settle(delivery, an_outcome(status_code, retry_after_seconds=asked), 1)
+    settled = after_attempt(delivery, an_outcome(status_code, retry_after_seconds=asked), 1)
 
     assert settled.delivery.status is DeliveryStatus.PENDING
     assert settled.delivery.tries == delivery.tries
@@ -124,7 +131,7 @@ def test_a_pending_delivery_is_due_within_a_day_and_a_fifth(
 ) -> None:
     outcome = an_outcome(status_code, retry_after_seconds=retry_after)
 
-    settled = settle(a_delivery(tries=tries), outcome, jitter).delivery
+    settled = after_attempt(a_delivery(tries=tries), outcome, jitter).delivery
 
     if settled.status is DeliveryStatus.PENDING:
         assert 0 <= settled.due_at - NOON <= 1.2 * 86_400 * SECOND
@@ -140,7 +147,7 @@ def test_an_event_is_owed_to_every_standing_subscription_that_wants_it() -> None
         a_subscription(enabled=False),
     )
 
-    assert wanted_by(an_event(), a_job(), [wants, other, off], None) == [wants]
+    assert recipients(an_event(), a_job(), [wants, other, off], None) == [wants]
 
 
 @pytest.mark.parametrize(
@@ -159,13 +166,13 @@ def test_a_reply_is_owed_the_events_that_its_job_asks_for(
     reply = a_subscription(kind="per_job", event_types=(), enabled=enabled)
     job = a_job(reply_event_types=reply_event_types)
 
-    assert wanted_by(an_event(), job, [], reply) == ([reply] if owed else [])
+    assert recipients(an_event(), job, [], reply) == ([reply] if owed else [])
 
 
 def test_what_is_owed_is_due_at_once() -> None:
     event, subscription = an_event(sequence=4, at=NOON + 5), a_subscription()
 
-    delivery = owe(event, subscription, "dlv_9")
+    delivery = new_delivery(event, subscription, "dlv_9")
 
     assert (delivery.event_id, delivery.subscription_id) == (event.id, subscription.id)
     assert (delivery.job_id, delivery.sequence) == ("job_1", 4)
@@ -173,7 +180,7 @@ def test_what_is_owed_is_due_at_once() -> None:
 
 
 def test_a_pending_delivery_is_shown_with_when_it_is_due() -> None:
-    shown = msgspec.to_builtins(view(a_delivery(id="dlv_9")))
+    shown = msgspec.to_builtins(delivery_view(a_delivery(id="dlv_9")))
 
     assert shown == {
         "id": "dlv_9",
@@ -191,13 +198,13 @@ def test_a_pending_delivery_is_shown_with_when_it_is_due() -> None:
 
 
 def test_a_settled_delivery_is_due_no_more() -> None:
-    shown = view(settle(a_delivery(), an_outcome(), 0).delivery)
+    shown = delivery_view(after_attempt(a_delivery(), an_outcome(), 0).delivery)
 
     assert (shown.due_at, shown.settled_at) == (None, "2026-01-01T12:00:00.000Z")
 
 
 def test_a_delivery_asked_for_is_shown_with_its_attempts() -> None:
-    shown = view(a_delivery(), [(1, an_outcome(500, excerpt="oops")), (2, REFUSED)])
+    shown = delivery_view(a_delivery(), [(1, an_outcome(500, excerpt="oops")), (2, REFUSED)])
 
     assert isinstance(shown.attempts, list)
     assert [(a.number, a.status_code) for a in shown.attempts] == [(1, 500), (2, None)]

@@ -1,4 +1,4 @@
-from service.domain.deliveries.send_queue import ROOM, Lane, SendQueues, Turns
+from service.domain.deliveries.send_queue import MAX_QUEUED, ReceiverQueue, SendPacer, SendQueues
 from service.domain.primitives.timestamps import SECOND
 from tests.support.factories import NOON, a_parcel, a_subscription
 
@@ -6,183 +6,187 @@ RECEIVER = a_subscription(max_in_flight=2)
 
 
 def test_jobs_are_carried_side_by_side() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     one, two = a_parcel(RECEIVER, job_id="job_1"), a_parcel(RECEIVER, job_id="job_2")
 
-    taken = [lane.put(one), lane.put(two)]
+    taken = [queue.put(one), queue.put(two)]
 
     assert taken == [True, True]
-    assert [lane.next(), lane.next(), lane.next()] == [one, two, None]
+    assert [queue.next(), queue.next(), queue.next()] == [one, two, None]
 
 
 def test_the_next_event_of_a_job_waits_for_the_one_before() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     first, second = a_parcel(RECEIVER, sequence=1), a_parcel(RECEIVER, sequence=2, behind=1)
-    lane.put(first)
-    lane.put(second)
+    queue.put(first)
+    queue.put(second)
 
-    before = [lane.next(), lane.next()]
-    left = lane.done(first, settled=True)
+    before = [queue.next(), queue.next()]
+    left = queue.done(first, settled=True)
 
     assert (before, left) == ([first, None], [])
-    assert lane.next() is second
+    assert queue.next() is second
 
 
 def test_what_waits_behind_a_failure_is_given_back_in_order() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     first, *others = [a_parcel(RECEIVER, sequence=n) for n in (1, 2, 3)]
-    for parcel in (first, *others):
-        lane.put(parcel)
-    lane.next()
+    for task in (first, *others):
+        queue.put(task)
+    queue.next()
 
-    left = lane.done(first, settled=False)
+    left = queue.done(first, settled=False)
 
     assert left == others
-    assert (lane.held, lane.follows("job_1", 3)) == (0, False)
+    assert (queue.queued_count, queue.follows("job_1", 3)) == (0, False)
 
 
 def test_a_settled_chain_ends_with_its_last_parcel() -> None:
-    lane, parcel = Lane(RECEIVER), a_parcel(RECEIVER)
-    lane.put(parcel)
-    lane.next()
+    queue, task = ReceiverQueue(RECEIVER), a_parcel(RECEIVER)
+    queue.put(task)
+    queue.next()
 
-    left = lane.done(parcel, settled=True)
+    left = queue.done(task, settled=True)
 
-    assert (left, lane.held, lane.follows("job_1", 1)) == ([], 0, False)
+    assert (left, queue.queued_count, queue.follows("job_1", 1)) == ([], 0, False)
 
 
 def test_a_parcel_behind_one_that_is_not_in_hand_is_not_taken() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
 
-    taken = lane.put(a_parcel(RECEIVER, sequence=2, behind=1))
+    taken = queue.put(a_parcel(RECEIVER, sequence=2, behind=1))
 
-    assert (taken, lane.held, lane.next()) == (False, 0, None)
+    assert (taken, queue.queued_count, queue.next()) == (False, 0, None)
 
 
 def test_an_event_that_follows_no_other_may_start_a_chain_again() -> None:
-    lane, first = Lane(RECEIVER), a_parcel(RECEIVER, sequence=1)
-    lane.put(first)
-    lane.next()
-    lane.done(first, settled=True)
+    queue, first = ReceiverQueue(RECEIVER), a_parcel(RECEIVER, sequence=1)
+    queue.put(first)
+    queue.next()
+    queue.done(first, settled=True)
 
-    taken = lane.put(a_parcel(RECEIVER, sequence=2))
+    taken = queue.put(a_parcel(RECEIVER, sequence=2))
 
     assert taken
-    assert lane.next() is not None
+    assert queue.next() is not None
 
 
 def test_events_of_no_job_wait_for_nothing() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     first, second = (a_parcel(RECEIVER, job_id=None, type="webhook.test") for _ in range(2))
-    lane.put(first)
-    lane.put(second)
+    queue.put(first)
+    queue.put(second)
 
-    assert [lane.next(), lane.next()] == [first, second]
+    assert [queue.next(), queue.next()] == [first, second]
 
 
 def test_a_lane_starts_no_more_than_its_receiver_allows() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     for n in range(3):
-        lane.put(a_parcel(RECEIVER, job_id=f"job_{n}"))
+        queue.put(a_parcel(RECEIVER, job_id=f"job_{n}"))
 
-    started = [lane.next() is not None for _ in range(3)]
+    started = [queue.next() is not None for _ in range(3)]
 
     assert started == [True, True, False]
 
 
 def test_the_latest_form_of_a_subscription_counts() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     changed = a_subscription(id=RECEIVER.id, max_in_flight=9)
 
-    lane.put(a_parcel(changed))
+    queue.put(a_parcel(changed))
 
-    assert lane.subscription is changed
+    assert queue.subscription is changed
 
 
 def test_a_lane_is_full_when_it_has_no_room_and_has_room_again_later() -> None:
-    lane, first = Lane(RECEIVER), a_parcel(RECEIVER, job_id="job_0")
-    lane.put(first)
-    for n in range(1, ROOM):
-        lane.put(a_parcel(RECEIVER, job_id=f"job_{n}"))
-    lane.next()
+    queue, first = ReceiverQueue(RECEIVER), a_parcel(RECEIVER, job_id="job_0")
+    queue.put(first)
+    for n in range(1, MAX_QUEUED):
+        queue.put(a_parcel(RECEIVER, job_id=f"job_{n}"))
+    queue.next()
 
-    before = lane.full
-    lane.done(first, settled=True)
+    before = queue.full
+    queue.done(first, settled=True)
 
-    assert (before, lane.full) == (True, False)
+    assert (before, queue.full) == (True, False)
 
 
 def test_what_is_not_under_way_can_be_given_back() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     under_way, behind = (a_parcel(RECEIVER, sequence=n) for n in (1, 2))
     ready, after = (a_parcel(RECEIVER, job_id="job_2", sequence=n) for n in (1, 2))
-    for parcel in (under_way, behind, ready, after):
-        lane.put(parcel)
-    lane.next()
+    for task in (under_way, behind, ready, after):
+        queue.put(task)
+    queue.next()
 
-    left = lane.give_back()
+    left = queue.release()
 
     assert left == [ready, after, behind]
-    assert (list(lane.under_way.values()), lane.held, lane.next()) == ([under_way], 1, None)
-    assert lane.done(under_way, settled=True) == []
-    assert (lane.under_way, lane.held) == ({}, 0)
+    assert (list(queue.in_flight.values()), queue.queued_count, queue.next()) == (
+        [under_way],
+        1,
+        None,
+    )
+    assert queue.done(under_way, settled=True) == []
+    assert (queue.in_flight, queue.queued_count) == ({}, 0)
 
 
 def test_an_event_does_not_join_a_chain_that_lacks_the_one_before_it() -> None:
-    lane, first = Lane(RECEIVER), a_parcel(RECEIVER, sequence=1)
-    lane.put(first)
-    lane.next()
+    queue, first = ReceiverQueue(RECEIVER), a_parcel(RECEIVER, sequence=1)
+    queue.put(first)
+    queue.next()
 
-    refused = lane.put(a_parcel(RECEIVER, sequence=3, behind=2))
-    joined = lane.put(a_parcel(RECEIVER, sequence=2, behind=1))
-    follows = lane.put(a_parcel(RECEIVER, sequence=3, behind=2))
+    refused = queue.put(a_parcel(RECEIVER, sequence=3, behind=2))
+    joined = queue.put(a_parcel(RECEIVER, sequence=2, behind=1))
+    follows = queue.put(a_parcel(RECEIVER, sequence=3, behind=2))
 
     assert (refused, joined, follows) == (False, True, True)
 
 
 def test_nothing_joins_in_front_of_what_was_given_back() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     for n in (1, 2):
-        lane.put(a_parcel(RECEIVER, sequence=n, behind=n - 1))
-    lane.next()
-    lane.give_back()
+        queue.put(a_parcel(RECEIVER, sequence=n, behind=n - 1))
+    queue.next()
+    queue.release()
 
-    assert not lane.put(a_parcel(RECEIVER, sequence=3, behind=2))
+    assert not queue.put(a_parcel(RECEIVER, sequence=3, behind=2))
 
 
 def test_superseded_progress_is_dropped_and_the_next_event_still_follows() -> None:
-    lane = Lane(RECEIVER)
+    queue = ReceiverQueue(RECEIVER)
     first, progress = (
         a_parcel(RECEIVER, sequence=n, type="job.progress", behind=n - 1) for n in (1, 2)
     )
-    lane.put(first)
-    lane.put(progress)
-    lane.next()
+    queue.put(first)
+    queue.put(progress)
+    queue.next()
 
-    waiting = lane.waiting_progress("job_1")
-    lane.drop(waiting)
+    waiting = queue.waiting_progress("job_1")
+    queue.drop(waiting)
     newer = a_parcel(RECEIVER, sequence=3, behind=2)
-    taken = lane.put(newer)
-    lane.done(first, settled=True)
+    taken = queue.put(newer)
+    queue.done(first, settled=True)
 
-    assert (waiting, taken, lane.held) == ([progress.delivery], True, 1)
-    assert lane.next() is newer
+    assert (waiting, taken, queue.queued_count) == ([progress.delivery], True, 1)
+    assert queue.next() is newer
 
 
 def test_turns_keep_their_distance() -> None:
-    turns, parcel = Turns(), a_parcel(a_subscription(rate_limit=2))
+    turns, task = SendPacer(), a_parcel(a_subscription(rate_limit=2))
 
-    taken = [turns.take(parcel, NOON) for _ in range(3)]
+    taken = [turns.next_send(task, NOON) for _ in range(3)]
 
     assert taken == [NOON, NOON + SECOND // 2, NOON + SECOND]
 
 
 def test_a_turn_from_before_the_clock_was_set_back_is_forgotten() -> None:
-    turns, hook = Turns(), a_subscription(rate_limit=2)
-    turns.take(a_parcel(hook), NOON + 3600 * SECOND)
+    turns, hook = SendPacer(), a_subscription(rate_limit=2)
+    turns.next_send(a_parcel(hook), NOON + 3600 * SECOND)
 
-    assert turns.put_off(NOON) == {}
-    assert turns.take(a_parcel(hook), NOON) == NOON
+    assert turns.delayed(NOON) == {}
+    assert turns.next_send(a_parcel(hook), NOON) == NOON
 
 
 def queues_of(limit: int) -> SendQueues:
@@ -260,4 +264,4 @@ def test_a_parcel_that_is_refused_leaves_nothing_behind() -> None:
 
     refused = queues.put([late])
 
-    assert (refused, queues.lanes) == ([late], {})
+    assert (refused, queues.by_subscription) == ([late], {})

@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from service.domain.primitives.timestamps import SECOND
-from service.domain.security.api_keys import key_hash, same
-from service.domain.security.callback_signer import CallbackTokens
+from service.domain.security.api_keys import constant_time_equal, key_hash
+from service.domain.security.callback_signer import CallbackSigner
 from service.domain.security.webhook_signature import (
     SECRET_BYTES,
     new_secret,
     secret_bytes,
     webhook_signature,
 )
-from service.runtime.secret_box import Vault
+from service.runtime.secret_box import SecretBox
 from tests.support.factories import NOON, a_ref
 
 OLD, NEW, STRANGE = "old-key-" * 4, "new-key-" * 4, "strange-" * 4
 REF, OTHER = a_ref(1), a_ref(2)
-TOKENS = CallbackTokens([NEW])
+TOKENS = CallbackSigner([NEW])
 CENTURY = 100 * 365 * 86_400 * SECOND
 
 
@@ -57,22 +57,22 @@ def test_the_date_of_a_token_is_signed_too() -> None:
 
 
 def test_a_token_of_an_older_key_still_opens() -> None:
-    token = CallbackTokens([OLD]).sign("useapi", REF, NOON)
+    token = CallbackSigner([OLD]).sign("useapi", REF, NOON)
 
-    assert CallbackTokens([OLD, NEW]).verify("useapi", REF, token)
+    assert CallbackSigner([OLD, NEW]).verify("useapi", REF, token)
 
 
 def test_the_newest_key_signs() -> None:
-    token = CallbackTokens([OLD, NEW]).sign("useapi", REF, NOON)
+    token = CallbackSigner([OLD, NEW]).sign("useapi", REF, NOON)
 
-    assert CallbackTokens([NEW]).verify("useapi", REF, token)
-    assert not CallbackTokens([OLD]).verify("useapi", REF, token)
+    assert CallbackSigner([NEW]).verify("useapi", REF, token)
+    assert not CallbackSigner([OLD]).verify("useapi", REF, token)
 
 
 def test_a_token_of_a_dropped_key_opens_nothing() -> None:
-    token = CallbackTokens([STRANGE]).sign("useapi", REF, NOON)
+    token = CallbackSigner([STRANGE]).sign("useapi", REF, NOON)
 
-    assert not CallbackTokens([OLD, NEW]).verify("useapi", REF, token)
+    assert not CallbackSigner([OLD, NEW]).verify("useapi", REF, token)
 
 
 def test_a_token_is_short_and_needs_no_escaping() -> None:
@@ -155,34 +155,36 @@ def test_what_is_no_base64_is_no_secret(secret: str) -> None:
 
 
 def test_a_sealed_secret_opens_again() -> None:
-    vault = Vault([NEW])
+    secret_box = SecretBox([NEW])
 
-    sealed = vault.seal("whsec_abc", NOON)
+    sealed = secret_box.seal("whsec_abc", NOON)
 
     assert "abc" not in sealed
-    assert vault.open(sealed) == "whsec_abc"
+    assert secret_box.open(sealed) == "whsec_abc"
 
 
 def test_a_secret_sealed_by_an_older_key_opens_and_the_newest_seals() -> None:
-    old, both, new = Vault([OLD]), Vault([OLD, NEW]), Vault([NEW])
+    old, both, new = SecretBox([OLD]), SecretBox([OLD, NEW]), SecretBox([NEW])
 
     assert both.open(old.seal("s", NOON)) == "s"
     assert new.open(both.seal("s", NOON)) == "s"
 
 
 @pytest.mark.parametrize(
-    "sealed", ["", "garbage", Vault([STRANGE]).seal("s", NOON)], ids=["empty", "garbage", "strange"]
+    "sealed",
+    ["", "garbage", SecretBox([STRANGE]).seal("s", NOON)],
+    ids=["empty", "garbage", "strange"],
 )
 def test_what_no_key_opens_is_said_without_the_secret(sealed: str) -> None:
     with pytest.raises(ValueError, match="no key of BELFRY_SECRET_KEYS"):
-        Vault([OLD, NEW]).open(sealed)
+        SecretBox([OLD, NEW]).open(sealed)
 
 
 def test_the_keys_of_tokens_and_of_the_vault_are_not_the_same_bytes() -> None:
     plain = base64.urlsafe_b64encode(NEW.encode())
 
     with pytest.raises(ValueError, match="no key"):
-        Vault([plain.decode()]).open(Vault([NEW]).seal("s", NOON))
+        SecretBox([plain.decode()]).open(SecretBox([NEW]).seal("s", NOON))
 
 
 def test_a_key_is_kept_as_a_hash_that_does_not_show_it() -> None:
@@ -194,4 +196,4 @@ def test_a_key_is_kept_as_a_hash_that_does_not_show_it() -> None:
     ("given_key", "equal"), [("bfy_1", True), ("bfy_2", False), ("", False), ("é", False)]
 )
 def test_keys_are_compared_whole(given_key: str, *, equal: bool) -> None:
-    assert same(given_key, "bfy_1") is equal
+    assert constant_time_equal(given_key, "bfy_1") is equal

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.jobs.job import ENDS, RANK, Job, Report, Status
-from service.domain.jobs.results import Artifact, Code, JobError, Output, Stage
-from service.domain.jobs.state_machine import admitted, advance, ended, requeued
-from service.domain.jobs.view import view
+from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
+from service.domain.jobs.state_machine import admitted, apply_report, ended, requeued
+from service.domain.jobs.view import render_job
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from tests.support.factories import NOON, a_job, a_report
 
 LATER = NOON + 90 * SECOND
-OVERLOADED = JobError(code=Code.PROVIDER_ERROR, message="overloaded")
+OVERLOADED = JobError(code=ErrorCode.PROVIDER_ERROR, message="overloaded")
 PICTURE = Output(artifacts=(Artifact(kind="image", url="https://cdn.example/1.png"),))
 
 REPORTS = {
@@ -63,7 +63,7 @@ SOME_REPORTS = st.lists(
 
 def told(job: Job, *reports: Report) -> Job:
     for report in reports:
-        job = advance(job, report, LATER) or job
+        job = apply_report(job, report, LATER) or job
     return job
 
 
@@ -75,7 +75,7 @@ def a_part(key: str, error: JobError | None = None, **changes: Any) -> Report:
 def steps(job: Job, reports: Sequence[Report]) -> list[tuple[Job, Job]]:
     pairs = []
     for report in reports:
-        moved = advance(job, report, LATER)
+        moved = apply_report(job, report, LATER)
         if moved is not None:
             pairs.append((job, moved))
             job = moved
@@ -88,7 +88,7 @@ def test_every_status_takes_every_report_as_the_table_says(
 ) -> None:
     job = a_job(status=before, parts=2)
 
-    moved = advance(job, REPORTS[report], LATER)
+    moved = apply_report(job, REPORTS[report], LATER)
 
     assert (moved and moved.status) == after
 
@@ -128,7 +128,7 @@ def test_being_accepted_starts_the_deadline_once() -> None:
     job = a_job(status=Status.SUBMITTING, due_at=NOON, deadline_seconds=60)
 
     accepted = told(job, REPORTS["submitted"])
-    running = advance(accepted, REPORTS["running"], LATER + SECOND)
+    running = apply_report(accepted, REPORTS["running"], LATER + SECOND)
 
     assert running is not None
     assert (running.submitted_at, running.due_at) == (LATER, None)
@@ -144,7 +144,7 @@ def test_an_unknown_word_is_kept_and_accepts_nothing() -> None:
 def test_the_word_of_an_overtaken_report_is_not_kept() -> None:
     job = a_job(status=Status.RUNNING, provider_status="RUNNING")
 
-    moved = advance(job, a_report(status=Status.SUBMITTED, provider_status="PENDING"), LATER)
+    moved = apply_report(job, a_report(status=Status.SUBMITTED, provider_status="PENDING"), LATER)
 
     assert moved is None
 
@@ -198,7 +198,7 @@ def test_a_repeated_report_changes_nothing() -> None:
 
     moved = told(a_job(), report)
 
-    assert advance(moved, report, LATER) is None
+    assert apply_report(moved, report, LATER) is None
 
 
 def test_an_expired_job_keeps_the_parts_that_came_late() -> None:
@@ -230,7 +230,7 @@ def test_a_job_ends_with_the_last_of_its_parts() -> None:
 def test_the_same_part_twice_counts_once() -> None:
     job = told(a_job(parts=2), a_part("1", output=PICTURE, cost_usd=0.5))
 
-    again = advance(job, a_part("1", output=PICTURE, cost_usd=0.5), LATER)
+    again = apply_report(job, a_part("1", output=PICTURE, cost_usd=0.5), LATER)
 
     assert again is None
 
@@ -245,7 +245,7 @@ def test_a_part_that_failed_is_listed_beside_those_that_succeeded() -> None:
 
 
 def test_a_job_fails_when_all_its_parts_failed() -> None:
-    second = JobError(code=Code.MODERATED, message="no")
+    second = JobError(code=ErrorCode.MODERATED, message="no")
 
     moved = told(a_job(parts=2), a_part("1", OVERLOADED), a_part("2", second))
 
@@ -301,7 +301,7 @@ def test_a_job_that_was_not_taken_waits_again_without_a_deadline() -> None:
 
 
 def test_an_expiry_of_ours_says_why() -> None:
-    late = JobError(code=Code.TIMED_OUT, message="late", stage=Stage.TIMEOUT)
+    late = JobError(code=ErrorCode.TIMED_OUT, message="late", stage=ErrorStage.TIMEOUT)
 
     moved = ended(a_job(status=Status.RUNNING, output=PICTURE), Status.EXPIRED, late, LATER)
 
@@ -309,7 +309,7 @@ def test_an_expiry_of_ours_says_why() -> None:
 
 
 def test_a_job_is_shown_with_its_times_as_text_and_nothing_of_ours() -> None:
-    shown = view(told(a_job(tags=("sea",)), REPORTS["running"]))
+    shown = render_job(told(a_job(tags=("sea",)), REPORTS["running"]))
 
     assert shown.submitted_at == rfc3339(LATER)
     assert shown.finished_at is None

@@ -1,8 +1,13 @@
 import pytest
 
-from handlers.schemas.subscriptions import view
-from service.domain.events import TYPES
-from service.domain.subscriptions.subscription import covers, header_faults, matches, pattern_faults
+from handlers.schemas.subscriptions import subscription_view
+from service.domain.events import EVENT_TYPES
+from service.domain.subscriptions.subscription import (
+    event_type_errors,
+    header_errors,
+    is_subscribed,
+    matches_type,
+)
 from tests.support.factories import a_subscription, an_event
 
 
@@ -24,31 +29,31 @@ from tests.support.factories import a_subscription, an_event
 def test_patterns_cover_the_types_they_mean(
     patterns: tuple[str, ...], kind: str, *, covered: bool
 ) -> None:
-    assert covers(patterns, kind) is covered
+    assert matches_type(patterns, kind) is covered
 
 
 def test_an_event_matches_a_subscription_of_its_tenant() -> None:
-    assert matches(a_subscription(event_types=("job.succeeded",)), an_event())
+    assert is_subscribed(a_subscription(event_types=("job.succeeded",)), an_event())
 
 
 @pytest.mark.parametrize(
     "changes", [{"tenant": "other"}, {"enabled": False}, {"event_types": ("job.failed",)}]
 )
 def test_an_event_does_not_match(changes: dict[str, object]) -> None:
-    assert not matches(a_subscription(**changes), an_event())
+    assert not is_subscribed(a_subscription(**changes), an_event())
 
 
-@pytest.mark.parametrize("pattern", ["*", "job.*", *TYPES])
+@pytest.mark.parametrize("pattern", ["*", "job.*", *EVENT_TYPES])
 def test_a_pattern_that_can_match_has_no_fault(pattern: str) -> None:
-    assert pattern_faults([pattern], "events") == []
+    assert event_type_errors([pattern], "events") == []
 
 
 def test_every_pattern_that_never_matches_is_named_with_its_place() -> None:
-    faults = pattern_faults(["job.done", "job.failed", "", "job.fail*", "JOB.*"], "events")
+    errors = event_type_errors(["job.done", "job.failed", "", "job.fail*", "JOB.*"], "events")
 
-    assert [fault.path for fault in faults] == ["events[0]", "events[2]", "events[3]", "events[4]"]
-    assert "'job.done'" in faults[0].message
-    assert "job.succeeded" in faults[0].message
+    assert [fault.path for fault in errors] == ["events[0]", "events[2]", "events[3]", "events[4]"]
+    assert "'job.done'" in errors[0].message
+    assert "job.succeeded" in errors[0].message
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_every_pattern_that_never_matches_is_named_with_its_place() -> None:
     ],
 )
 def test_a_header_of_the_receivers_own_passes(name: str, value: str) -> None:
-    assert header_faults({name: value}, "headers") == []
+    assert header_errors({name: value}, "headers") == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_a_header_of_the_receivers_own_passes(name: str, value: str) -> None:
     ],
 )
 def test_a_header_that_is_not_free_is_refused(name: str) -> None:
-    (fault,) = header_faults({name: "v"}, "headers")
+    (fault,) = header_errors({name: "v"}, "headers")
 
     assert fault.path == f"headers.{name}"
     assert "free header name" in fault.message
@@ -84,13 +89,14 @@ def test_a_header_that_is_not_free_is_refused(name: str) -> None:
     "value", ["a\r\nb: c", "tab\t", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "v" * 4097]
 )
 def test_a_header_value_that_is_no_plain_text_is_refused(value: str) -> None:
-    (fault,) = header_faults({"x-tenant": value}, "headers")
+    (fault,) = header_errors({"x-tenant": value}, "headers")
 
     assert "printable ASCII" in fault.message
 
 
 def test_a_subscription_is_shown_without_its_secrets() -> None:
-    shown = view(a_subscription(secret="sealed", headers={"authorization": "Bearer abc"}))  # noqa: S106
+    headers = {"authorization": "Bearer abc"}
+    shown = subscription_view(a_subscription(secret="sealed", headers=headers))  # noqa: S106
 
     assert "abc" not in str(shown)
     assert "sealed" not in str(shown)
@@ -98,4 +104,4 @@ def test_a_subscription_is_shown_without_its_secrets() -> None:
 
 
 def test_a_new_subscription_is_shown_with_its_secret_once() -> None:
-    assert view(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106
+    assert subscription_view(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106

@@ -7,22 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.providers import registry
-from service.providers.input_schema import UUID, WEB_URL, Input, faults_of, json_schema
+from service.providers.input_schema import UUID, WEB_URL, InputField, input_errors, json_schema
 
 TABLE = (
-    Input(name="prompt", kind="string", summary="Words.", required=True, max_length=1000),
-    Input(name="style", kind="string", summary="Look.", one_of=("vivid", "bw")),
-    Input(name="diversity", kind="integer", summary="Spread.", minimum=0, maximum=5),
-    Input(name="width", kind="integer", summary="Pixels.", minimum=1),
-    Input(name="depth", kind="integer", summary="At most.", maximum=9),
-    Input(name="speed", kind="number", summary="Factor.", above=0),
-    Input(name="explore", kind="boolean", summary="Relaxed."),
-    Input(name="url", kind="string", summary="Where.", pattern=WEB_URL, form="an http URL"),
-    Input(name="code", kind="string", summary="Digits.", pattern=re.compile("[0-9]+")),
-    Input(name="options", kind="object", summary="More."),
-    Input(name="images", kind="array", summary="Some."),
-    Input(name="extra", kind="any", summary="Whatever."),
-    Input(name="token", kind="string", summary="Secret.", secret=True, example="t"),
+    InputField(name="prompt", kind="string", summary="Words.", required=True, max_length=1000),
+    InputField(name="style", kind="string", summary="Look.", one_of=("vivid", "bw")),
+    InputField(name="diversity", kind="integer", summary="Spread.", minimum=0, maximum=5),
+    InputField(name="width", kind="integer", summary="Pixels.", minimum=1),
+    InputField(name="depth", kind="integer", summary="At most.", maximum=9),
+    InputField(name="speed", kind="number", summary="Factor.", above=0),
+    InputField(name="explore", kind="boolean", summary="Relaxed."),
+    InputField(name="url", kind="string", summary="Where.", pattern=WEB_URL, form="an http URL"),
+    InputField(name="code", kind="string", summary="Digits.", pattern=re.compile("[0-9]+")),
+    InputField(name="options", kind="object", summary="More."),
+    InputField(name="images", kind="array", summary="Some."),
+    InputField(name="extra", kind="any", summary="Whatever."),
+    InputField(name="token", kind="string", summary="Secret.", secret=True, example="t"),
 )
 
 
@@ -58,7 +58,7 @@ TABLE = (
 def test_a_fault_names_its_place_and_the_fix(name: str, value: object, message: str) -> None:
     given = {"prompt": "a lighthouse", name: value}
 
-    (fault,) = faults_of(TABLE, given)
+    (fault,) = input_errors(TABLE, given)
 
     assert (fault.path, fault.message) == (f"input.{name}", message)
 
@@ -87,15 +87,15 @@ def test_a_fault_names_its_place_and_the_fix(name: str, value: object, message: 
 def test_a_value_within_its_limits_is_no_fault(name: str, value: object) -> None:
     given = {"prompt": "a lighthouse", name: value}
 
-    assert faults_of(TABLE, given) == []
+    assert input_errors(TABLE, given) == []
 
 
 def test_all_faults_are_named_at_once_and_each_input_once() -> None:
     given = {"style": "vapor", "diversity": True, "url": "x" * 5000}
 
-    faults = faults_of(TABLE, given)
+    errors = input_errors(TABLE, given)
 
-    assert [fault.path for fault in faults] == [
+    assert [fault.path for fault in errors] == [
         "input.prompt",
         "input.style",
         "input.diversity",
@@ -106,10 +106,10 @@ def test_all_faults_are_named_at_once_and_each_input_once() -> None:
 def test_a_fault_never_repeats_the_value() -> None:
     given = {"prompt": "p", "token": {"a": "sesame"}, "style": "sesame", "code": "sesame"}
 
-    faults = faults_of(TABLE, given)
+    errors = input_errors(TABLE, given)
 
-    assert len(faults) == 3
-    assert "sesame" not in str(faults)
+    assert len(errors) == 3
+    assert "sesame" not in str(errors)
 
 
 def test_the_schema_says_what_is_checked() -> None:
@@ -166,6 +166,6 @@ def test_every_operation_of_every_provider_is_shown_with_its_schema() -> None:
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([entry.name for entry in TABLE]), st.from_type(object)))
 def test_whatever_is_given_ends_in_faults_and_not_in_an_error(given: dict[str, Any]) -> None:
-    faults = faults_of(TABLE, given)
+    errors = input_errors(TABLE, given)
 
-    assert len({fault.path for fault in faults}) == len(faults)
+    assert len({fault.path for fault in errors}) == len(errors)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import Code, JobError
-from service.domain.jobs.state_machine import advance
+from service.domain.jobs.results import ErrorCode, JobError
+from service.domain.jobs.state_machine import apply_report
 from service.providers import registry
-from service.providers.protocol import Finding, Gone, Provider, Reply, Unknown
+from service.providers.protocol import Inconclusive, LookupResult, Provider, Reply, TaskNotFound
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 from tests.support.factories import a_job
 from tests.support.paths import PAYLOADS
@@ -58,26 +58,26 @@ def asked(job: Job) -> list[tuple[str, str]]:
     """Name the reads there are for *job*, one after another."""
     provider = PROVIDERS[job.provider]
     told: list[tuple[str, str]] = []
-    while call := provider.look_up(job, len(told)):
+    while call := provider.lookup(job, len(told)):
         told.append((call.method, call.path))
     return told
 
 
-def found(job: Job, name: str, step: int = 0, status: int = 200) -> Finding:
+def found(job: Job, name: str, step: int = 0, status: int = 200) -> LookupResult:
     return found_in(job, payload(f"{job.provider}/{name}"), step, status)
 
 
-def found_in(job: Job, body: bytes, step: int = 0, status: int = 200) -> Finding:
+def found_in(job: Job, body: bytes, step: int = 0, status: int = 200) -> LookupResult:
     reply = Reply(status=status, headers={}, body=body)
-    return PROVIDERS[job.provider].read_look_up(reply, job, step)
+    return PROVIDERS[job.provider].read_lookup(reply, job, step)
 
 
-def reports(finding: Finding) -> Sequence[Report]:
-    assert not isinstance(finding, Gone | Unknown)
+def reports(finding: LookupResult) -> Sequence[Report]:
+    assert not isinstance(finding, TaskNotFound | Inconclusive)
     return finding
 
 
-def report(finding: Finding) -> Report:
+def report(finding: LookupResult) -> Report:
     (only,) = reports(finding)
     return only
 
@@ -91,7 +91,7 @@ def called_back(job: Job, *names: str) -> Job:
 
 def taken_in(job: Job, told: Sequence[Report]) -> Job:
     for each in told:
-        job = advance(job, each, 1) or job
+        job = apply_report(job, each, 1) or job
     return job
 
 
@@ -120,7 +120,7 @@ def test_a_bare_uuid_may_not_be_found_by_itself_so_the_lists_are_read_too() -> N
 
 
 def test_a_runware_task_is_asked_for_its_results_and_then_for_what_is_kept_of_it() -> None:
-    bodies = [RUNWARE.look_up(a_runware_job(), step) for step in (0, 1)]
+    bodies = [RUNWARE.lookup(a_runware_job(), step) for step in (0, 1)]
 
     assert [json.loads(call.body or b"") for call in bodies if call] == [
         [{"taskType": "getResponse", "taskUUID": TASK_UUID}],
@@ -136,7 +136,7 @@ def test_what_is_answered_at_once_is_never_asked_for(provider: str, operation: s
     job = a_job(provider=provider, operation=operation, provider_task_id=TASK_ID)
 
     assert asked(job) == []
-    assert isinstance(found_in(job, b"{}"), Unknown)
+    assert isinstance(found_in(job, b"{}"), Inconclusive)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_what_is_answered_at_once_is_never_asked_for(provider: str, operation: s
         ("read_running", Status.RUNNING, None),
         ("callback_throttled", Status.SUBMITTED, None),
         ("callback_unknown_status", None, None),
-        ("read_failed", Status.FAILED, Code.PROVIDER_ERROR),
-        ("callback_failed_with_code", Status.FAILED, Code.MODERATED),
-        ("read_succeeded_without_artifacts", Status.FAILED, Code.NO_OUTPUT),
+        ("read_failed", Status.FAILED, ErrorCode.PROVIDER_ERROR),
+        ("callback_failed_with_code", Status.FAILED, ErrorCode.MODERATED),
+        ("read_succeeded_without_artifacts", Status.FAILED, ErrorCode.NO_OUTPUT),
     ],
 )
 def test_a_task_is_read_as_its_callback_would_be(
-    name: str, status: Status | None, code: Code | None
+    name: str, status: Status | None, code: ErrorCode | None
 ) -> None:
     told = report(found(KNOWN, name))
 
@@ -174,13 +174,13 @@ def test_a_read_brings_the_output() -> None:
     [("read_not_found", 404), ("read_not_found", 200), ("error_410", 410), ("error_410", 200)],
 )
 def test_a_task_that_is_not_found_or_has_expired_is_gone(name: str, status: int) -> None:
-    assert isinstance(found(KNOWN, name, status=status), Gone)
+    assert isinstance(found(KNOWN, name, status=status), TaskNotFound)
 
 
 def test_what_is_said_of_a_task_that_is_gone_shows_no_account() -> None:
     gone = found(KNOWN, "error_404", status=404)
 
-    assert isinstance(gone, Gone)
+    assert isinstance(gone, TaskNotFound)
     assert "mail.com" not in gone.message
 
 
@@ -206,7 +206,7 @@ def test_what_is_said_of_a_task_that_is_gone_shows_no_account() -> None:
 def test_an_answer_that_does_not_show_the_task_tells_nothing_of_it(
     status: int, body: bytes
 ) -> None:
-    assert isinstance(found_in(KNOWN, body, status=status), Unknown)
+    assert isinstance(found_in(KNOWN, body, status=status), Inconclusive)
 
 
 @pytest.mark.parametrize("job", [KNOWN, a_runware_job()])
@@ -215,12 +215,12 @@ def test_a_refused_credential_is_not_repeated(job: Job) -> None:
 
     for status in (200, 401):
         finding = found_in(job, body, status=status)
-        assert isinstance(finding, Unknown)
+        assert isinstance(finding, Inconclusive)
         assert "xyz" not in finding.message
 
 
 def test_a_bare_uuid_that_is_not_found_proves_nothing() -> None:
-    assert isinstance(found(BARE, "read_not_found", status=404), Unknown)
+    assert isinstance(found(BARE, "read_not_found", status=404), Inconclusive)
 
 
 @pytest.mark.parametrize("name", ["scheduler", "scheduler_without_refs", "scheduler_by_account"])
@@ -233,7 +233,7 @@ def test_a_task_among_the_running_ones_was_accepted(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["scheduler_of_others", "error_401", "read_succeeded"])
 def test_a_task_not_among_the_running_ones_may_still_be_anywhere(name: str) -> None:
-    assert isinstance(found(LOST, name), Unknown)
+    assert isinstance(found(LOST, name), Inconclusive)
 
 
 def test_a_task_that_the_list_shows_is_read() -> None:
@@ -245,12 +245,12 @@ def test_a_task_that_the_list_shows_is_read() -> None:
 def test_a_task_that_also_names_another_reference_is_not_taken_for_ours() -> None:
     body = b"[" + payload("useapi/callback_two_refs") + b"]"
 
-    assert isinstance(found_in(LOST, body, step=0), Unknown)
-    assert isinstance(found_in(LOST, body, step=1), Unknown)
+    assert isinstance(found_in(LOST, body, step=0), Inconclusive)
+    assert isinstance(found_in(LOST, body, step=1), Inconclusive)
 
 
 def test_a_list_without_references_proves_nothing() -> None:
-    assert isinstance(found(LOST, "tasks_without_refs", step=1), Unknown)
+    assert isinstance(found(LOST, "tasks_without_refs", step=1), Inconclusive)
 
 
 def test_a_list_without_references_may_still_show_a_known_uuid() -> None:
@@ -313,7 +313,7 @@ def test_a_failed_task_may_be_answered_as_a_failed_request(http_status: int) -> 
 def test_a_read_that_was_refused_tells_nothing_of_the_task(
     status: int, name: str, step: int
 ) -> None:
-    assert isinstance(found(a_runware_job(), name, step, status), Unknown)
+    assert isinstance(found(a_runware_job(), name, step, status), Inconclusive)
 
 
 @pytest.mark.parametrize(
@@ -332,24 +332,24 @@ def test_a_read_that_was_refused_tells_nothing_of_the_task(
 def test_what_is_said_of_the_read_is_no_word_on_the_task(said: dict[str, Any]) -> None:
     body = json.dumps(said | {"taskUUID": TASK_UUID}).encode()
 
-    assert isinstance(found_in(a_runware_job(), body), Unknown)
+    assert isinstance(found_in(a_runware_job(), body), Inconclusive)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b"<html>", b'"text"', b"\xff"])
 def test_an_answer_of_no_meaning_tells_nothing_of_the_task(body: bytes) -> None:
-    assert isinstance(found_in(a_runware_job(), body), Unknown)
+    assert isinstance(found_in(a_runware_job(), body), Inconclusive)
 
 
 def test_what_is_said_of_another_task_is_passed_over() -> None:
     job = replace(a_runware_job(), ref=REF)
 
-    assert isinstance(found(job, "read_three_of_four"), Unknown)
-    assert isinstance(found(job, "error_in_errors"), Unknown)
+    assert isinstance(found(job, "read_three_of_four"), Inconclusive)
+    assert isinstance(found(job, "error_in_errors"), Inconclusive)
 
 
 @pytest.mark.parametrize(
     ("step", "kind"),
-    [(0, Unknown), (1, Gone)],
+    [(0, Inconclusive), (1, TaskNotFound)],
 )
 def test_only_what_is_kept_nowhere_is_gone(step: int, kind: type) -> None:
     assert isinstance(found(a_runware_job(), "read_not_found", step, 400), kind)
@@ -363,7 +363,7 @@ def test_a_model_that_was_not_found_is_a_failure_of_the_task() -> None:
     told = report(found_in(a_runware_job(1), json.dumps({"errors": [error]}).encode()))
 
     assert told.error is not None
-    assert told.error.code is Code.INVALID_INPUT
+    assert told.error.code is ErrorCode.INVALID_INPUT
 
 
 @pytest.mark.parametrize("name", ["details", "details_flat"])
@@ -463,7 +463,7 @@ def test_a_task_that_failed_as_a_whole_ends_the_job_of_many_results(
     assert (after.status, after.error) == (
         Status.FAILED,
         JobError(
-            code=Code.PROVIDER_ERROR,
+            code=ErrorCode.PROVIDER_ERROR,
             message="The model failed to produce a result.",
             provider_code="inferenceError",
             retryable=True,
@@ -489,7 +489,7 @@ def test_every_answer_to_a_read_has_a_meaning(
 ) -> None:
     finding = found_in(job, body, step, status)
 
-    if not isinstance(finding, Gone | Unknown):
+    if not isinstance(finding, TaskNotFound | Inconclusive):
         assert finding
         assert {each.refs for each in finding} == {(job.ref,)}
 
@@ -513,15 +513,15 @@ async def runware(anyio_backend: str) -> AsyncIterator[World]:
         yield made
 
 
-async def look_up(world: World, base: str, job: Job) -> list[Finding]:
+async def lookup(world: World, base: str, job: Job) -> list[LookupResult]:
     """Read one after another until something is found, as whoever settles a doubt does."""
     provider: Provider = PROVIDERS[job.provider]
-    findings: list[Finding] = []
-    while call := provider.look_up(job, len(findings)):
+    findings: list[LookupResult] = []
+    while call := provider.lookup(job, len(findings)):
         answer = await world.request(call.method, base + call.path, content=call.body)
         reply = Reply(status=answer.status_code, headers={}, body=answer.content)
-        findings.append(provider.read_look_up(reply, job, len(findings)))
-        if not isinstance(findings[-1], Unknown):
+        findings.append(provider.read_lookup(reply, job, len(findings)))
+        if not isinstance(findings[-1], Inconclusive):
             break
     return findings
 
@@ -543,18 +543,18 @@ async def create(world: World, ref: str, prompt: str) -> Job:
         ("[lost]", Status.SUCCEEDED, None),
         ("[dup 0]", Status.SUCCEEDED, None),
         ("[shuffle]", Status.SUCCEEDED, None),
-        ("[forged] [fail]", Status.FAILED, Code.PROVIDER_ERROR),
-        ("[moderated]", Status.FAILED, Code.MODERATED),
-        ("[empty]", Status.FAILED, Code.NO_OUTPUT),
+        ("[forged] [fail]", Status.FAILED, ErrorCode.PROVIDER_ERROR),
+        ("[moderated]", Status.FAILED, ErrorCode.MODERATED),
+        ("[empty]", Status.FAILED, ErrorCode.NO_OUTPUT),
     ],
 )
 async def test_the_emulated_useapi_tells_the_truth_of_a_task_that_ended(
-    useapi: World, prompt: str, status: Status, code: Code | None
+    useapi: World, prompt: str, status: Status, code: ErrorCode | None
 ) -> None:
     job = await create(useapi, a_ref(), prompt)
     await useapi.ended(job.ref)
 
-    [finding] = await look_up(useapi, "/v1/runwayml", job)
+    [finding] = await lookup(useapi, "/v1/runwayml", job)
 
     told = report(finding)
     assert (told.status, told.error.code if told.error else None) == (status, code)
@@ -564,9 +564,9 @@ async def test_the_emulated_useapi_tells_the_truth_of_a_task_that_ended(
 async def test_the_emulated_useapi_no_longer_knows_a_task_that_is_gone(useapi: World) -> None:
     job = await create(useapi, a_ref(), "[gone]")
 
-    [finding] = await look_up(useapi, "/v1/runwayml", job)
+    [finding] = await lookup(useapi, "/v1/runwayml", job)
 
-    assert finding == Gone(message="Job has expired")
+    assert finding == TaskNotFound(message="Job has expired")
 
 
 @pytest.mark.anyio
@@ -575,11 +575,11 @@ async def test_the_emulated_scheduler_shows_a_lost_task_only_while_it_runs(useap
     ended = await create(useapi, a_ref(), "[lost]")
     await useapi.ended(ended.ref)
 
-    [finding] = await look_up(useapi, "/v1/runwayml", replace(running, provider_task_id=None))
-    nothing = await look_up(useapi, "/v1/runwayml", replace(ended, provider_task_id=None))
+    [finding] = await lookup(useapi, "/v1/runwayml", replace(running, provider_task_id=None))
+    nothing = await lookup(useapi, "/v1/runwayml", replace(ended, provider_task_id=None))
 
     assert report(finding).task_id == running.provider_task_id
-    assert [type(each) for each in nothing] == [Unknown, Unknown]
+    assert [type(each) for each in nothing] == [Inconclusive, Inconclusive]
 
 
 async def infer(world: World, ref: str, prompt: str, parts: int) -> Job:
@@ -597,19 +597,19 @@ async def infer(world: World, ref: str, prompt: str, parts: int) -> Job:
         ("a bell", Status.SUCCEEDED, None),
         ("[lost]", Status.SUCCEEDED, None),
         ("[lost] [part-fail]", Status.SUCCEEDED, None),
-        ("[lost] [fail]", Status.FAILED, Code.PROVIDER_ERROR),
-        ("[lost] [moderated]", Status.FAILED, Code.MODERATED),
-        ("[lost] [empty]", Status.FAILED, Code.NO_OUTPUT),
+        ("[lost] [fail]", Status.FAILED, ErrorCode.PROVIDER_ERROR),
+        ("[lost] [moderated]", Status.FAILED, ErrorCode.MODERATED),
+        ("[lost] [empty]", Status.FAILED, ErrorCode.NO_OUTPUT),
     ],
 )
 @pytest.mark.parametrize("parts", [1, 3])
 async def test_the_emulated_runware_tells_the_truth_of_a_task_that_ended(
-    runware: World, prompt: str, parts: int, status: Status, code: Code | None
+    runware: World, prompt: str, parts: int, status: Status, code: ErrorCode | None
 ) -> None:
     job = await infer(runware, a_ref(), prompt, parts)
     await runware.ended(job.ref)
 
-    [finding] = await look_up(runware, "/v1", job)
+    [finding] = await lookup(runware, "/v1", job)
 
     job = taken_in(job, reports(finding))
     assert (job.status, job.error.code if job.error else None) == (status, code)
@@ -619,9 +619,9 @@ async def test_the_emulated_runware_tells_the_truth_of_a_task_that_ended(
 async def test_the_emulated_runware_no_longer_knows_a_task_that_is_gone(runware: World) -> None:
     job = await infer(runware, a_ref(), "[gone]", 1)
 
-    findings = await look_up(runware, "/v1", job)
+    findings = await lookup(runware, "/v1", job)
 
-    assert [type(each) for each in findings] == [Unknown, Gone]
+    assert [type(each) for each in findings] == [Inconclusive, TaskNotFound]
 
 
 @pytest.mark.anyio
@@ -629,7 +629,7 @@ async def test_the_emulated_runware_tells_of_a_task_that_never_ends(runware: Wor
     job = await infer(runware, a_ref(), "[slow 9999]", 2)
     await runware.inbox.wait(job.ref, 1)
 
-    [finding] = await look_up(runware, "/v1", job)
+    [finding] = await lookup(runware, "/v1", job)
 
     assert [each.status for each in reports(finding)] == [Status.SUCCEEDED, Status.RUNNING]
 
@@ -646,7 +646,7 @@ async def test_a_read_completes_what_callbacks_began(
     assert (len(job.seen), job.ended) == (2, False)
     await runware.ended(job.ref)
 
-    [finding] = await look_up(runware, "/v1", job)
+    [finding] = await lookup(runware, "/v1", job)
 
     job = taken_in(job, reports(finding))
     failed = 1 if word else 0

@@ -9,26 +9,26 @@ import pytest
 
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import Artifact, JobError, Output
-from service.domain.jobs.state_machine import advance
+from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import Unreadable, read_json
+from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers import registry
 from service.providers.coercion import fields, identifier, json_or_none, ratio, text, web_url
-from service.providers.http_status import BUSY, busy, message_of, refused, taken
-from service.providers.input_schema import Input, faults_of, json_schema
+from service.providers.http_status import BUSY, is_success, message_of, rejected, retry_later
+from service.providers.input_schema import InputField, input_errors, json_schema
 from service.providers.protocol import (
     Answer,
-    Busy,
     Call,
-    Doubt,
-    Finding,
-    Gone,
+    Inconclusive,
+    LookupResult,
+    LostAnswerPolicy,
     Operation,
-    Prepared,
+    PreparedInput,
     Provider,
+    ProviderTask,
     Reply,
-    Task,
-    Unknown,
+    RetryLater,
+    TaskNotFound,
 )
 from service.providers.request_builder import get, segment, send
 from service.runtime.settings import from_env
@@ -39,12 +39,12 @@ CAST = Operation(
     name="cast",
     summary="Cast a bell and record its sound.",
     inputs=(
-        Input(name="note", kind="string", summary="The strike note.", required=True),
-        Input(name="tons", kind="number", summary="Its weight.", above=0, maximum=200),
-        Input(name="notify", kind="string", summary="Where this job's events are sent."),
+        InputField(name="note", kind="string", summary="The strike note.", required=True),
+        InputField(name="tons", kind="number", summary="Its weight.", above=0, maximum=200),
+        InputField(name="notify", kind="string", summary="Where this job's events are sent."),
     ),
-    at_once=False,
-    in_doubt=Doubt.AWAIT,
+    answers_immediately=False,
+    on_lost_answer=LostAnswerPolicy.AWAIT,
     deadline_seconds=7200,
 )
 STATES = {"melting": Status.SUBMITTED, "casting": Status.RUNNING, "rung": Status.SUCCEEDED}
@@ -61,49 +61,53 @@ class Foundry:
     def operation(self, name: str) -> Operation | None:
         return self.operations.get(name)
 
-    def prepare(self, operation: Operation, given: dict[str, Any]) -> Prepared:
-        if faults := faults_of(operation.inputs, given):
-            raise Invalid(faults)
+    def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
+        if errors := input_errors(operation.inputs, given):
+            raise Invalid(errors)
         rest = {key: value for key, value in given.items() if key != "notify"}
-        return Prepared(input=rest, reply_url=given.get("notify"))
+        return PreparedInput(input=rest, reply_url=given.get("notify"))
 
-    def submit(self, tasks: Sequence[Task]) -> Call:
+    def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
         asked = {"hook": task.callback_url, "reference": task.ref}
         return send("POST", f"/{task.operation}", task.input | asked)
 
-    def read_answer(self, reply: Reply, tasks: Sequence[Task]) -> dict[str, Answer]:
+    def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         return {task.ref: _answer(reply) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
         bell = fields(read_json(body))
         if "reference" not in bell:
-            raise Unreadable("not a bell of the foundry")
+            raise UnreadableJson("not a bell of the foundry")
         return [_report(bell)]
 
-    def look_up(self, job: Job, step: int) -> Call | None:
+    def lookup(self, job: Job, step: int) -> Call | None:
         return get(f"/bells/{segment(job.ref)}", {}) if step == 0 else None
 
-    def read_look_up(self, reply: Reply, job: Job, step: int) -> Finding:
+    def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
         if reply.status == 404:
-            return Gone(message=f"read {step} found no bell {job.ref}")
+            return TaskNotFound(message=f"read {step} found no bell {job.ref}")
         body = fields(json_or_none(reply.body))
-        return [_report(body)] if taken(reply.status) and body else Unknown(message="no bell")
+        return (
+            [_report(body)]
+            if is_success(reply.status) and body
+            else Inconclusive(message="no bell")
+        )
 
     def check(self) -> Call | None:
         return get("/me", {})
 
     def read_check(self, reply: Reply) -> JobError | None:
-        return None if taken(reply.status) else refused(reply.status, None).error
+        return None if is_success(reply.status) else rejected(reply.status, None).error
 
 
 def _answer(reply: Reply) -> Answer:
     body = fields(json_or_none(reply.body))
     if reply.status in BUSY:
-        return busy(reply, message_of(body))
-    if not taken(reply.status):
-        return refused(reply.status, message_of(body))
-    return _report(body) if body else Unknown(message="the answer named no bell")
+        return retry_later(reply, message_of(body))
+    if not is_success(reply.status):
+        return rejected(reply.status, message_of(body))
+    return _report(body) if body else Inconclusive(message="the answer named no bell")
 
 
 def _report(bell: dict[str, Any]) -> Report:
@@ -134,23 +138,27 @@ def reply(status: int, body: object, **headers: str) -> Reply:
     return Reply(status=status, headers=names, body=json.dumps(body).encode())
 
 
-def a_task(ref: str) -> Task:
+def a_task(ref: str) -> ProviderTask:
     given = {"note": "a'", "tons": 9}
-    return Task(ref=ref, operation="cast", input=given, callback_url="https://belfry.example/c")
+    return ProviderTask(
+        ref=ref, operation="cast", input=given, callback_url="https://belfry.example/c"
+    )
 
 
 def test_its_inputs_are_checked_and_shown_by_one_table() -> None:
     with pytest.raises(Invalid) as caught:
         FOUNDRY.prepare(CAST, {"tons": 0})
 
-    assert {fault.path for fault in caught.value.faults} == {"input.note", "input.tons"}
+    assert {fault.path for fault in caught.value.errors} == {"input.note", "input.tons"}
     assert json_schema(CAST.inputs)["required"] == ["note"]
 
 
 def test_what_is_meant_for_us_does_not_reach_it() -> None:
     prepared = FOUNDRY.prepare(CAST, {"note": "a'", "notify": "https://example.com", "alloy": "b"})
 
-    assert prepared == Prepared(input={"note": "a'", "alloy": "b"}, reply_url="https://example.com")
+    assert prepared == PreparedInput(
+        input={"note": "a'", "alloy": "b"}, reply_url="https://example.com"
+    )
 
 
 def test_a_task_becomes_one_request() -> None:
@@ -176,7 +184,7 @@ def test_a_job_walks_by_its_words_alone() -> None:
     reports = [accepted[job.ref], *(_read(body) for body in told)]
     for at, report in enumerate(reports, start=job.created_at + 1):
         assert isinstance(report, Report)
-        job = advance(job, report, at) or job
+        job = apply_report(job, report, at) or job
 
     assert (job.status, job.provider_task_id, job.progress) == (Status.SUCCEEDED, "7", 1.0)
     assert job.output == Output(
@@ -191,7 +199,7 @@ def _read(body: object) -> Report:
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"state": "rung"}', b"<html>"])
 def test_what_is_no_bell_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableJson):
         FOUNDRY.read_callback(body)
 
 
@@ -204,21 +212,21 @@ def test_a_refusal_a_delay_and_a_doubt_are_told_apart() -> None:
     assert isinstance(failed, Report)
     assert failed.error is not None
     assert failed.error.message == "no bronze left"
-    assert answer(503, {}, retry_after="9") == Busy(
+    assert answer(503, {}, retry_after="9") == RetryLater(
         message="The provider answered with HTTP status 503.", retry_after_seconds=9.0
     )
-    assert isinstance(answer(200, []), Unknown)
+    assert isinstance(answer(200, []), Inconclusive)
 
 
 def test_a_doubt_is_settled_by_one_read() -> None:
     job = a_job(ref="ref-1", provider="foundry", operation="cast")
     rung = {"reference": "ref-1", "state": "rung", "mp3": "https://foundry.example/7.mp3"}
 
-    assert FOUNDRY.look_up(job, 0) == Call(method="GET", path="/bells/ref-1")
-    assert FOUNDRY.look_up(job, 1) is None
-    assert isinstance(FOUNDRY.read_look_up(reply(404, {}), job, 0), Gone)
-    assert isinstance(FOUNDRY.read_look_up(reply(500, {}), job, 0), Unknown)
-    assert FOUNDRY.read_look_up(reply(200, rung), job, 0) == [_read(rung)]
+    assert FOUNDRY.lookup(job, 0) == Call(method="GET", path="/bells/ref-1")
+    assert FOUNDRY.lookup(job, 1) is None
+    assert isinstance(FOUNDRY.read_lookup(reply(404, {}), job, 0), TaskNotFound)
+    assert isinstance(FOUNDRY.read_lookup(reply(500, {}), job, 0), Inconclusive)
+    assert FOUNDRY.read_lookup(reply(200, rung), job, 0) == [_read(rung)]
 
 
 def test_its_credential_is_checked_by_a_read_that_costs_nothing() -> None:

@@ -8,11 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import Artifact, Code, JobError, Output, Stage
-from service.domain.jobs.state_machine import advance
+from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
+from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import Unreadable
-from service.providers.protocol import Answer, Busy, Doubt, Reply, Task, Unknown
+from service.domain.primitives.json_input import UnreadableJson
+from service.providers.protocol import (
+    Answer,
+    Inconclusive,
+    LostAnswerPolicy,
+    ProviderTask,
+    Reply,
+    RetryLater,
+)
 from service.providers.runware.catalog import LONG_SECONDS, ROWS, SHORT_SECONDS
 from service.providers.runware.errors import classify
 from service.providers.runware.provider import Runware
@@ -70,9 +77,9 @@ def failure(name: str) -> JobError:
     return report.error
 
 
-def a_task(ref: str = REF, operation: str = "imageCaption", **given: object) -> Task:
+def a_task(ref: str = REF, operation: str = "imageCaption", **given: object) -> ProviderTask:
     given = given or {"inputImage": IMAGE, "model": "runware:150@2"}
-    return Task(ref=ref, operation=operation, input=given, callback_url=CALLBACK_URL)
+    return ProviderTask(ref=ref, operation=operation, input=given, callback_url=CALLBACK_URL)
 
 
 def answers(
@@ -93,12 +100,12 @@ def refusal(answer: Answer) -> JobError:
     return answer.error
 
 
-def faults(given: dict[str, Any], operation: str = "imageCaption") -> dict[str, str]:
+def errors(given: dict[str, Any], operation: str = "imageCaption") -> dict[str, str]:
     found = RUNWARE.operation(operation)
     assert found is not None
     with pytest.raises(Invalid) as caught:
         RUNWARE.prepare(found, given)
-    return {fault.path: fault.message for fault in caught.value.faults}
+    return {fault.path: fault.message for fault in caught.value.errors}
 
 
 def a_job(parts: int) -> Job:
@@ -119,7 +126,7 @@ def a_job(parts: int) -> Job:
 def told(job: Job, *names: str) -> Job:
     for name in names:
         for report in callbacks(name):
-            job = advance(job, report, 1) or job
+            job = apply_report(job, report, 1) or job
     return job
 
 
@@ -129,7 +136,10 @@ def test_any_task_type_is_an_operation_by_its_name(name: str) -> None:
 
     assert operation is not None
     assert operation.name == name
-    assert (operation.at_once, operation.in_doubt) == (False, Doubt.RESEND)
+    assert (operation.answers_immediately, operation.on_lost_answer) == (
+        False,
+        LostAnswerPolicy.RESEND,
+    )
     assert operation.batched
 
 
@@ -213,7 +223,7 @@ def test_an_image_may_be_given_in_each_of_the_four_forms(image: str) -> None:
     ],
 )
 def test_anything_else_is_no_image(image: object) -> None:
-    assert faults({"inputImage": image, "model": "runware:150@2"}).keys() == {"input.inputImage"}
+    assert errors({"inputImage": image, "model": "runware:150@2"}).keys() == {"input.inputImage"}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +249,7 @@ def test_all_faults_of_a_caption_are_named_at_once() -> None:
         "numberResults": 21,
     }
 
-    assert faults(given) == {
+    assert errors(given) == {
         "input.inputImage": "must be an image's UUID, a base64 PNG, JPG or WEBP with or without "
         "data URI, or a URL",
         "input.model": "must be an AIR id, as in runware:150@2",
@@ -254,7 +264,7 @@ def test_all_faults_of_a_caption_are_named_at_once() -> None:
 
 
 def test_a_caption_needs_an_image_and_a_model() -> None:
-    assert faults({}) == {"input.inputImage": "is required", "input.model": "is required"}
+    assert errors({}) == {"input.inputImage": "is required", "input.model": "is required"}
 
 
 def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
@@ -275,14 +285,14 @@ def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
     assert prepared.task_uuid == REF
     assert prepared.reply_ref == REF.upper()
     assert prepared.reply_url == "https://example.com/cb?token=x"
-    assert prepared.parts == 4
+    assert prepared.expected_parts == 4
 
 
 def test_an_input_that_names_nothing_of_ours_is_one_result() -> None:
     prepared = RUNWARE.prepare(CAPTION, {"inputImage": IMAGE, "model": "runware:150@2"})
 
     assert (prepared.task_uuid, prepared.reply_ref, prepared.reply_url) == (None, None, None)
-    assert prepared.parts == 1
+    assert prepared.expected_parts == 1
 
 
 @pytest.mark.parametrize("more", [{}, {"status": "success"}])
@@ -347,7 +357,7 @@ def test_tasks_travel_in_one_array_even_alone() -> None:
 
 
 def test_a_task_without_a_callback_address_names_none() -> None:
-    task = Task(ref=REF, operation="caption", input={})
+    task = ProviderTask(ref=REF, operation="caption", input={})
 
     call = RUNWARE.submit([task])
 
@@ -384,8 +394,8 @@ def test_one_task_of_an_array_may_be_refused_alone(status: int) -> None:
     both = answers(status, payload("one_accepted_one_refused"), (REF, OTHER))
 
     error = refusal(both[REF])
-    assert (error.code, error.provider_code) == (Code.INVALID_INPUT, "invalidInputImage")
-    assert (error.stage, error.retryable) == (Stage.SUBMIT, False)
+    assert (error.code, error.provider_code) == (ErrorCode.INVALID_INPUT, "invalidInputImage")
+    assert (error.stage, error.retryable) == (ErrorStage.SUBMIT, False)
     assert both[OTHER] == Report(refs=(OTHER,), status=Status.SUBMITTED)
 
 
@@ -394,7 +404,7 @@ def test_an_error_without_a_uuid_is_about_every_task_not_otherwise_answered() ->
 
     both = answers(200, json.dumps(body).encode(), (REF, OTHER))
 
-    assert refusal(both[REF]).code is Code.INSUFFICIENT_CREDITS
+    assert refusal(both[REF]).code is ErrorCode.INSUFFICIENT_CREDITS
     assert both[OTHER] == Report(refs=(OTHER,), status=Status.SUBMITTED)
 
 
@@ -407,19 +417,19 @@ def test_a_uuid_that_is_already_known_was_accepted_before(status: int, name: str
 def test_a_conflict_that_names_none_of_several_tasks_leaves_doubt() -> None:
     both = answers(200, payload("error_conflict_without_uuid"), (REF, OTHER))
 
-    assert isinstance(both[REF], Unknown)
-    assert isinstance(both[OTHER], Unknown)
+    assert isinstance(both[REF], Inconclusive)
+    assert isinstance(both[OTHER], Inconclusive)
 
 
 def test_a_task_of_which_the_answer_does_not_speak_is_in_doubt() -> None:
     both = answers(200, payload("acknowledgement"), (REF, OTHER))
 
-    assert isinstance(both[OTHER], Unknown)
+    assert isinstance(both[OTHER], Inconclusive)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"data": []}', b"\xff"])
 def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
-    assert isinstance(answers(200, body)[REF], Unknown)
+    assert isinstance(answers(200, body)[REF], Inconclusive)
 
 
 def test_a_result_may_come_with_the_answer() -> None:
@@ -431,27 +441,27 @@ def test_a_result_may_come_with_the_answer() -> None:
 @pytest.mark.parametrize(
     ("status", "name", "code", "provider_code", "retryable"),
     [
-        (200, "errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        (402, "errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        (429, "errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        (401, "error_api_key", Code.UNAUTHORIZED, "invalidApiKey", False),
-        (400, "error_moderated", Code.MODERATED, "nsfwContentDetected", False),
-        (200, "error_unknown_code", Code.PROVIDER_ERROR, "oddity", False),
-        (402, "error_unknown_code", Code.INSUFFICIENT_CREDITS, "402", False),
-        (500, "error_unknown_code", Code.PROVIDER_ERROR, "500", True),
-        (401, "error_plain", Code.UNAUTHORIZED, "401", False),
-        (403, "error_text_without_task", Code.UNAUTHORIZED, "403", False),
-        (404, "error_plain", Code.INVALID_INPUT, "404", False),
-        (200, "error_flat_without_status", Code.TIMED_OUT, "timeoutProvider", True),
+        (200, "errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        (402, "errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        (429, "errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        (401, "error_api_key", ErrorCode.UNAUTHORIZED, "invalidApiKey", False),
+        (400, "error_moderated", ErrorCode.MODERATED, "nsfwContentDetected", False),
+        (200, "error_unknown_code", ErrorCode.PROVIDER_ERROR, "oddity", False),
+        (402, "error_unknown_code", ErrorCode.INSUFFICIENT_CREDITS, "402", False),
+        (500, "error_unknown_code", ErrorCode.PROVIDER_ERROR, "500", True),
+        (401, "error_plain", ErrorCode.UNAUTHORIZED, "401", False),
+        (403, "error_text_without_task", ErrorCode.UNAUTHORIZED, "403", False),
+        (404, "error_plain", ErrorCode.INVALID_INPUT, "404", False),
+        (200, "error_flat_without_status", ErrorCode.TIMED_OUT, "timeoutProvider", True),
     ],
 )
 def test_a_refused_submit_fails_in_our_words(
-    status: int, name: str, code: Code, provider_code: str, *, retryable: bool
+    status: int, name: str, code: ErrorCode, provider_code: str, *, retryable: bool
 ) -> None:
     error = refusal(answers(status, payload(name))[REF])
 
     assert (error.code, error.provider_code) == (code, provider_code)
-    assert (error.retryable, error.stage) == (retryable, Stage.SUBMIT)
+    assert (error.retryable, error.stage) == (retryable, ErrorStage.SUBMIT)
 
 
 def test_a_refused_key_is_not_repeated() -> None:
@@ -475,7 +485,7 @@ def test_a_refused_key_is_not_repeated() -> None:
 def test_a_busy_provider_is_asked_again_later(status: int, body: bytes) -> None:
     busy = answers(status, body, headers={"retry-after": "3"})[REF]
 
-    assert isinstance(busy, Busy)
+    assert isinstance(busy, RetryLater)
     assert busy.retry_after_seconds == 3.0
 
 
@@ -596,7 +606,7 @@ def test_a_result_in_words_is_text() -> None:
 def test_success_without_a_result_is_a_failure() -> None:
     error = failure("success_without_result")
 
-    assert (error.code, error.retryable) == (Code.NO_OUTPUT, True)
+    assert (error.code, error.retryable) == (ErrorCode.NO_OUTPUT, True)
 
 
 @pytest.mark.parametrize(
@@ -621,30 +631,30 @@ def test_work_under_way_is_no_part(
 @pytest.mark.parametrize(
     ("name", "code", "provider_code", "retryable"),
     [
-        ("error_in_errors", Code.INVALID_INPUT, "invalidInputImage", False),
-        ("error_beside_empty_data", Code.INVALID_INPUT, "invalidInputImage", False),
-        ("error_flat", Code.INVALID_INPUT, "invalidInputImage", False),
-        ("error_flat_without_status", Code.TIMED_OUT, "timeoutProvider", True),
-        ("error_nested", Code.PROVIDER_ERROR, "providerError", True),
-        ("error_nested_list", Code.MODERATED, "invalidProviderContent", False),
-        ("error_object_without_task", Code.PROVIDER_ERROR, None, False),
-        ("error_text", Code.PROVIDER_ERROR, None, False),
-        ("error_text_without_task", Code.PROVIDER_ERROR, None, False),
-        ("error_list_without_task", Code.INVALID_INPUT, "invalidInputImage", False),
-        ("errors_of_text", Code.PROVIDER_ERROR, None, False),
-        ("errors_without_uuid", Code.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        ("error_moderated", Code.MODERATED, "nsfwContentDetected", False),
-        ("error_rate_limit", Code.RATE_LIMITED, "rateLimitExceeded", True),
-        ("error_unknown_code", Code.PROVIDER_ERROR, "oddity", False),
+        ("error_in_errors", ErrorCode.INVALID_INPUT, "invalidInputImage", False),
+        ("error_beside_empty_data", ErrorCode.INVALID_INPUT, "invalidInputImage", False),
+        ("error_flat", ErrorCode.INVALID_INPUT, "invalidInputImage", False),
+        ("error_flat_without_status", ErrorCode.TIMED_OUT, "timeoutProvider", True),
+        ("error_nested", ErrorCode.PROVIDER_ERROR, "providerError", True),
+        ("error_nested_list", ErrorCode.MODERATED, "invalidProviderContent", False),
+        ("error_object_without_task", ErrorCode.PROVIDER_ERROR, None, False),
+        ("error_text", ErrorCode.PROVIDER_ERROR, None, False),
+        ("error_text_without_task", ErrorCode.PROVIDER_ERROR, None, False),
+        ("error_list_without_task", ErrorCode.INVALID_INPUT, "invalidInputImage", False),
+        ("errors_of_text", ErrorCode.PROVIDER_ERROR, None, False),
+        ("errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
+        ("error_moderated", ErrorCode.MODERATED, "nsfwContentDetected", False),
+        ("error_rate_limit", ErrorCode.RATE_LIMITED, "rateLimitExceeded", True),
+        ("error_unknown_code", ErrorCode.PROVIDER_ERROR, "oddity", False),
     ],
 )
 def test_a_failure_is_read_from_any_form(
-    name: str, code: Code, provider_code: str | None, *, retryable: bool
+    name: str, code: ErrorCode, provider_code: str | None, *, retryable: bool
 ) -> None:
     error = failure(name)
 
     assert (error.code, error.provider_code) == (code, provider_code)
-    assert (error.retryable, error.stage) == (retryable, Stage.PROVIDER)
+    assert (error.retryable, error.stage) == (retryable, ErrorStage.PROVIDER)
 
 
 @pytest.mark.parametrize(
@@ -729,40 +739,40 @@ def test_a_job_of_one_ends_with_its_failure(name: str) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "retryable"),
     [
-        ("insufficientCredits", Code.INSUFFICIENT_CREDITS, False),
-        ("quotaExceeded", Code.INSUFFICIENT_CREDITS, False),
-        ("rateLimitExceeded", Code.RATE_LIMITED, True),
-        ("providerRateLimitExceeded", Code.RATE_LIMITED, True),
-        ("contentPolicyViolation", Code.MODERATED, False),
-        ("providerContentPolicyViolation", Code.MODERATED, False),
-        ("sensitiveContentDetected", Code.MODERATED, False),
-        ("nsfwContentDetected", Code.MODERATED, False),
-        ("unsafeContentDetected", Code.MODERATED, False),
-        ("promptBlocked", Code.MODERATED, False),
-        ("imageBlocked", Code.MODERATED, False),
-        ("moderationFailed", Code.MODERATED, False),
-        ("invalidProviderContent", Code.MODERATED, False),
-        ("invalidApiKey", Code.UNAUTHORIZED, False),
-        ("unauthorizedAccess", Code.UNAUTHORIZED, False),
-        ("inferenceTimeout", Code.TIMED_OUT, True),
-        ("timeoutProvider", Code.TIMED_OUT, True),
-        ("timeout", Code.TIMED_OUT, True),
-        ("modelNotFound", Code.INVALID_INPUT, False),
-        ("urlExpired", Code.INVALID_INPUT, False),
-        ("taskCancelled", Code.PROVIDER_ERROR, False),
-        ("internalServerError", Code.PROVIDER_ERROR, True),
-        ("providerError", Code.PROVIDER_ERROR, True),
-        ("inferenceError", Code.PROVIDER_ERROR, True),
-        ("noAvailableServer", Code.PROVIDER_ERROR, True),
-        ("modelNotReady", Code.PROVIDER_ERROR, True),
-        ("invalidInputImage", Code.INVALID_INPUT, False),
-        ("missingModel", Code.INVALID_INPUT, False),
-        ("unsupportedParameter", Code.INVALID_INPUT, False),
-        ("maxLengthExceeded", Code.INVALID_INPUT, False),
+        ("insufficientCredits", ErrorCode.INSUFFICIENT_CREDITS, False),
+        ("quotaExceeded", ErrorCode.INSUFFICIENT_CREDITS, False),
+        ("rateLimitExceeded", ErrorCode.RATE_LIMITED, True),
+        ("providerRateLimitExceeded", ErrorCode.RATE_LIMITED, True),
+        ("contentPolicyViolation", ErrorCode.MODERATED, False),
+        ("providerContentPolicyViolation", ErrorCode.MODERATED, False),
+        ("sensitiveContentDetected", ErrorCode.MODERATED, False),
+        ("nsfwContentDetected", ErrorCode.MODERATED, False),
+        ("unsafeContentDetected", ErrorCode.MODERATED, False),
+        ("promptBlocked", ErrorCode.MODERATED, False),
+        ("imageBlocked", ErrorCode.MODERATED, False),
+        ("moderationFailed", ErrorCode.MODERATED, False),
+        ("invalidProviderContent", ErrorCode.MODERATED, False),
+        ("invalidApiKey", ErrorCode.UNAUTHORIZED, False),
+        ("unauthorizedAccess", ErrorCode.UNAUTHORIZED, False),
+        ("inferenceTimeout", ErrorCode.TIMED_OUT, True),
+        ("timeoutProvider", ErrorCode.TIMED_OUT, True),
+        ("timeout", ErrorCode.TIMED_OUT, True),
+        ("modelNotFound", ErrorCode.INVALID_INPUT, False),
+        ("urlExpired", ErrorCode.INVALID_INPUT, False),
+        ("taskCancelled", ErrorCode.PROVIDER_ERROR, False),
+        ("internalServerError", ErrorCode.PROVIDER_ERROR, True),
+        ("providerError", ErrorCode.PROVIDER_ERROR, True),
+        ("inferenceError", ErrorCode.PROVIDER_ERROR, True),
+        ("noAvailableServer", ErrorCode.PROVIDER_ERROR, True),
+        ("modelNotReady", ErrorCode.PROVIDER_ERROR, True),
+        ("invalidInputImage", ErrorCode.INVALID_INPUT, False),
+        ("missingModel", ErrorCode.INVALID_INPUT, False),
+        ("unsupportedParameter", ErrorCode.INVALID_INPUT, False),
+        ("maxLengthExceeded", ErrorCode.INVALID_INPUT, False),
     ],
 )
 def test_each_class_of_error_codes_has_its_meaning(
-    code: str, kind: Code, *, retryable: bool
+    code: str, kind: ErrorCode, *, retryable: bool
 ) -> None:
     assert classify(code) == (kind, retryable)
 
@@ -782,7 +792,7 @@ def test_an_error_code_nobody_knows_has_no_class(code: str | None) -> None:
     ],
 )
 def test_what_is_no_task_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableJson):
         RUNWARE.read_callback(body)
 
 
@@ -793,7 +803,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
 
     try:
         reports = RUNWARE.read_callback(body)
-    except Unreadable:
+    except UnreadableJson:
         return
 
     assert reports
@@ -809,7 +819,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:
         reports = RUNWARE.read_callback(body)
-    except Unreadable:
+    except UnreadableJson:
         return
 
     assert reports
@@ -821,4 +831,4 @@ def test_every_task_gets_an_answer(status: int, body: bytes) -> None:
     both = answers(status, body, (REF, OTHER))
 
     assert both.keys() == {REF, OTHER}
-    assert all(isinstance(answer, Report | Busy | Unknown) for answer in both.values())
+    assert all(isinstance(answer, Report | RetryLater | Inconclusive) for answer in both.values())

@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.jobs.job import Report, Status
-from service.domain.jobs.results import Artifact, Code, Output, Stage
+from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, Output
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import Unreadable
-from service.providers.protocol import Answer, Busy, Doubt, Reply, Task, Unknown
+from service.domain.primitives.json_input import UnreadableJson
+from service.providers.protocol import (
+    Answer,
+    Inconclusive,
+    LostAnswerPolicy,
+    ProviderTask,
+    Reply,
+    RetryLater,
+)
 from service.providers.runway_ai.provider import RunwayAi
 
 RUNWAY_AI = RunwayAi()
@@ -53,8 +60,8 @@ RESULTS = [
 READING = ("image-metadata", "video-metadata")
 
 
-def a_task(operation: str) -> Task:
-    return Task(ref="ref", operation=operation, input=INPUTS[operation])
+def a_task(operation: str) -> ProviderTask:
+    return ProviderTask(ref="ref", operation=operation, input=INPUTS[operation])
 
 
 def answer(
@@ -73,16 +80,16 @@ def succeeded(operation: str, body: object) -> Output:
     return report.output
 
 
-def faults(operation: str, given: dict[str, Any]) -> dict[str, str]:
+def errors(operation: str, given: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         RUNWAY_AI.prepare(RUNWAY_AI.operations[operation], given)
-    return {fault.path: fault.message for fault in caught.value.faults}
+    return {fault.path: fault.message for fault in caught.value.errors}
 
 
 def test_all_fifteen_endpoints_are_operations_that_answer_at_once() -> None:
     assert RUNWAY_AI.operations.keys() == INPUTS.keys()
     assert len(INPUTS) == 15
-    assert all(operation.at_once for operation in RUNWAY_AI.operations.values())
+    assert all(operation.answers_immediately for operation in RUNWAY_AI.operations.values())
     assert RUNWAY_AI.operation("generate-image") is RUNWAY_AI.operations["generate-image"]
     assert RUNWAY_AI.operation("generate-music") is None
 
@@ -91,9 +98,9 @@ def test_all_fifteen_endpoints_are_operations_that_answer_at_once() -> None:
 def test_only_what_costs_nothing_is_sent_again_in_doubt(operation: str) -> None:
     free = operation in (*READING, "delete-media")
 
-    doubt = RUNWAY_AI.operations[operation].in_doubt
+    doubt = RUNWAY_AI.operations[operation].on_lost_answer
 
-    assert doubt is (Doubt.RESEND if free else Doubt.FAIL)
+    assert doubt is (LostAnswerPolicy.RESEND if free else LostAnswerPolicy.FAIL)
 
 
 @pytest.mark.parametrize("operation", INPUTS)
@@ -111,7 +118,7 @@ def test_every_required_input_is_asked_for(operation: str) -> None:
     inputs = RUNWAY_AI.operations[operation].inputs
     required = {f"input.{entry.name}": "is required" for entry in inputs if entry.required}
 
-    assert faults(operation, {}) == required
+    assert errors(operation, {}) == required
 
 
 @pytest.mark.parametrize(
@@ -159,13 +166,13 @@ def test_every_required_input_is_asked_for(operation: str) -> None:
 def test_a_wrong_parameter_is_refused_before_it_costs(
     operation: str, given: dict[str, Any], path: str, message: str
 ) -> None:
-    assert faults(operation, INPUTS[operation] | given) == {path: message}
+    assert errors(operation, INPUTS[operation] | given) == {path: message}
 
 
 def test_a_trim_that_ends_before_it_starts_is_named_with_the_other_faults() -> None:
     given = {"edit_type": "trim", "start_time": 5, "end_time": 2}
 
-    assert faults("edit-video", given).keys() == {"input.video_url", "input.end_time"}
+    assert errors("edit-video", given).keys() == {"input.video_url", "input.end_time"}
 
 
 @pytest.mark.parametrize("filter_name", ["sepia", "my own filter"])
@@ -243,7 +250,7 @@ def test_an_answer_without_a_result_is_no_output(operation: str, body: dict[str,
 
     assert isinstance(report, Report)
     assert report.error is not None
-    assert (report.error.code, report.error.retryable) == (Code.NO_OUTPUT, True)
+    assert (report.error.code, report.error.retryable) == (ErrorCode.NO_OUTPUT, True)
 
 
 def test_the_metadata_of_an_image_is_data() -> None:
@@ -296,7 +303,10 @@ def test_a_2xx_that_cannot_be_read_fails_the_job(operation: str, body: bytes) ->
 
     assert isinstance(report, Report)
     assert report.error is not None
-    assert (report.error.code, report.error.stage) == (Code.PROVIDER_ERROR, Stage.PROVIDER)
+    assert (report.error.code, report.error.stage) == (
+        ErrorCode.PROVIDER_ERROR,
+        ErrorStage.PROVIDER,
+    )
 
 
 def test_a_deletion_that_cannot_be_read_fails_the_job() -> None:
@@ -311,50 +321,52 @@ def test_an_error_under_a_200_is_the_providers_error() -> None:
 
     assert isinstance(report, Report)
     assert report.error is not None
-    assert (report.error.code, report.error.message) == (Code.PROVIDER_ERROR, "Out of paint")
+    assert (report.error.code, report.error.message) == (ErrorCode.PROVIDER_ERROR, "Out of paint")
 
 
 @pytest.mark.parametrize(
     ("status", "code", "retryable"),
     [
-        (400, Code.INVALID_INPUT, False),
-        (401, Code.UNAUTHORIZED, False),
-        (402, Code.INSUFFICIENT_CREDITS, False),
-        (403, Code.UNAUTHORIZED, False),
-        (404, Code.INVALID_INPUT, False),
-        (413, Code.INVALID_INPUT, False),
-        (422, Code.INVALID_INPUT, False),
-        (500, Code.PROVIDER_ERROR, True),
-        (502, Code.PROVIDER_ERROR, True),
+        (400, ErrorCode.INVALID_INPUT, False),
+        (401, ErrorCode.UNAUTHORIZED, False),
+        (402, ErrorCode.INSUFFICIENT_CREDITS, False),
+        (403, ErrorCode.UNAUTHORIZED, False),
+        (404, ErrorCode.INVALID_INPUT, False),
+        (413, ErrorCode.INVALID_INPUT, False),
+        (422, ErrorCode.INVALID_INPUT, False),
+        (500, ErrorCode.PROVIDER_ERROR, True),
+        (502, ErrorCode.PROVIDER_ERROR, True),
     ],
 )
-def test_a_refusal_fails_the_job_in_our_words(status: int, code: Code, *, retryable: bool) -> None:
+def test_a_refusal_fails_the_job_in_our_words(
+    status: int, code: ErrorCode, *, retryable: bool
+) -> None:
     report = answer("generate-image", status, {"error": "no"})
 
     assert isinstance(report, Report)
     assert report.error is not None
     assert (report.error.code, report.error.retryable) == (code, retryable)
-    assert report.error.stage is Stage.SUBMIT
+    assert report.error.stage is ErrorStage.SUBMIT
 
 
 @pytest.mark.parametrize("status", [408, 429, 503])
 def test_a_busy_provider_is_asked_again_later(status: int) -> None:
     busy = answer("generate-image", status, {"error": "busy"}, {"retry-after": "7"})
 
-    assert busy == Busy(message="busy", retry_after_seconds=7.0)
+    assert busy == RetryLater(message="busy", retry_after_seconds=7.0)
 
 
 def test_a_gateway_that_gave_up_leaves_doubt_for_the_work_may_be_done() -> None:
-    assert isinstance(answer("generate-video", 504, b""), Unknown)
+    assert isinstance(answer("generate-video", 504, b""), Inconclusive)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"image_url": "https://example.com"}'])
 def test_there_are_no_callbacks(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableJson):
         RUNWAY_AI.read_callback(body)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(INPUTS)), st.integers(100, 999), st.binary())
 def test_every_answer_has_a_meaning(operation: str, status: int, body: bytes) -> None:
-    assert isinstance(answer(operation, status, body), Report | Busy | Unknown)
+    assert isinstance(answer(operation, status, body), Report | RetryLater | Inconclusive)

@@ -8,10 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.jobs.job import Report, Status
-from service.domain.jobs.results import Artifact, Code, JobError, Output, Stage
+from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import Unreadable
-from service.providers.protocol import Answer, Busy, Doubt, Reply, Task, Unknown
+from service.domain.primitives.json_input import UnreadableJson
+from service.providers.protocol import (
+    Answer,
+    Inconclusive,
+    LostAnswerPolicy,
+    ProviderTask,
+    Reply,
+    RetryLater,
+)
 from service.providers.useapi.catalog import COMMON, RATIOS, STYLES
 from service.providers.useapi.provider import UseApi
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
@@ -59,9 +66,9 @@ def callback(name: str) -> Report:
     return report
 
 
-def a_task(operation: str = "frames.create", **given: object) -> Task:
+def a_task(operation: str = "frames.create", **given: object) -> ProviderTask:
     given = given or {"text_prompt": "a lighthouse"}
-    return Task(ref=REF, operation=operation, input=given, callback_url=CALLBACK_URL)
+    return ProviderTask(ref=REF, operation=operation, input=given, callback_url=CALLBACK_URL)
 
 
 def answer(
@@ -82,15 +89,23 @@ def refusal(status: int, body: bytes, operation: str = "frames.create") -> JobEr
     return report.error
 
 
-def faults(given: dict[str, Any], operation: str = "frames.create") -> dict[str, str]:
+def errors(given: dict[str, Any], operation: str = "frames.create") -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         USEAPI.prepare(USEAPI.operations[operation], given)
-    return {fault.path: fault.message for fault in caught.value.faults}
+    return {fault.path: fault.message for fault in caught.value.errors}
 
 
 def test_frames_are_awaited_in_doubt_and_descriptions_asked_again() -> None:
-    assert (CREATE.at_once, CREATE.in_doubt, CREATE.batched) == (False, Doubt.AWAIT, False)
-    assert (DESCRIBE.at_once, DESCRIBE.in_doubt, DESCRIBE.batched) == (True, Doubt.RESEND, False)
+    assert (CREATE.answers_immediately, CREATE.on_lost_answer, CREATE.batched) == (
+        False,
+        LostAnswerPolicy.AWAIT,
+        False,
+    )
+    assert (DESCRIBE.answers_immediately, DESCRIBE.on_lost_answer, DESCRIBE.batched) == (
+        True,
+        LostAnswerPolicy.RESEND,
+        False,
+    )
 
 
 def test_an_operation_that_is_not_in_the_table_is_not_known() -> None:
@@ -121,7 +136,10 @@ def test_an_endpoint_that_calls_back_is_told_our_reply_address_and_ref(path: str
 def test_an_endpoint_that_calls_back_is_awaited_in_doubt(path: str) -> None:
     operation = USEAPI.operations[path.replace("/", ".")]
 
-    assert (operation.at_once, operation.in_doubt) == (False, Doubt.AWAIT)
+    assert (operation.answers_immediately, operation.on_lost_answer) == (
+        False,
+        LostAnswerPolicy.AWAIT,
+    )
     assert set(COMMON) <= set(operation.inputs)
 
 
@@ -144,7 +162,7 @@ def test_a_video_is_waited_for_longer_than_an_image() -> None:
 
 
 def test_of_a_row_what_all_share_is_checked_and_the_rest_passes() -> None:
-    assert faults({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
+    assert errors({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
         "input.maxJobs": "must be an integer from 1 to 10"
     }
 
@@ -172,7 +190,7 @@ def test_the_vendors_own_example_is_a_valid_input() -> None:
     assert prepared.input["email"] == "Me+1@Mail.com"
     assert not {"replyUrl", "replyRef"} & prepared.input.keys()
     assert prepared.task_uuid is None
-    assert prepared.parts == 1
+    assert prepared.expected_parts == 1
 
 
 def test_all_faults_of_an_input_are_named_at_once() -> None:
@@ -188,7 +206,7 @@ def test_all_faults_of_an_input_are_named_at_once() -> None:
         "replyRef": "x" * 1025,
     }
 
-    assert faults(given) == {
+    assert errors(given) == {
         "input.text_prompt": "is required",
         "input.style": f"must be one of {', '.join(STYLES)}",
         "input.aspect_ratio": f"must be one of {', '.join(RATIOS)}",
@@ -233,7 +251,7 @@ def test_a_task_is_posted_with_our_reply_address_and_ref() -> None:
 
 
 def test_a_task_without_a_callback_address_names_none() -> None:
-    task = Task(ref=REF, operation="frames.create", input={"text_prompt": "x"})
+    task = ProviderTask(ref=REF, operation="frames.create", input={"text_prompt": "x"})
 
     call = USEAPI.submit([task])
 
@@ -270,7 +288,7 @@ def test_unknown_inputs_of_a_get_travel_in_the_query() -> None:
 
 @pytest.mark.parametrize("asset", [".", "..", "", "  ", 5, None])
 def test_an_asset_id_that_is_no_name_is_refused(asset: object) -> None:
-    assert faults({"image_assetId": asset}, "frames.describe").keys() == {"input.image_assetId"}
+    assert errors({"image_assetId": asset}, "frames.describe").keys() == {"input.image_assetId"}
 
 
 def test_a_description_may_be_told_somewhere_too() -> None:
@@ -295,17 +313,17 @@ def test_a_description_is_the_text_of_the_answer() -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"<html>", Code.PROVIDER_ERROR),
-        (b"", Code.PROVIDER_ERROR),
-        (b"[]", Code.PROVIDER_ERROR),
-        (b'{"error": "no vision today"}', Code.PROVIDER_ERROR),
-        (b'{"prompt": " "}', Code.NO_OUTPUT),
+        (b"<html>", ErrorCode.PROVIDER_ERROR),
+        (b"", ErrorCode.PROVIDER_ERROR),
+        (b"[]", ErrorCode.PROVIDER_ERROR),
+        (b'{"error": "no vision today"}', ErrorCode.PROVIDER_ERROR),
+        (b'{"prompt": " "}', ErrorCode.NO_OUTPUT),
     ],
 )
-def test_an_answer_without_a_description_fails_the_job(body: bytes, code: Code) -> None:
+def test_an_answer_without_a_description_fails_the_job(body: bytes, code: ErrorCode) -> None:
     error = refusal(200, body, "frames.describe")
 
-    assert (error.code, error.stage, error.retryable) == (code, Stage.PROVIDER, True)
+    assert (error.code, error.stage, error.retryable) == (code, ErrorStage.PROVIDER, True)
 
 
 @pytest.mark.parametrize(
@@ -337,48 +355,48 @@ def test_an_accepted_task_with_a_status_nobody_knows_is_submitted() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b"\xff"])
 def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
-    assert isinstance(answer(200, body), Unknown)
+    assert isinstance(answer(200, body), Inconclusive)
 
 
 def test_a_task_object_without_a_name_leaves_doubt() -> None:
-    assert isinstance(answer(200, payload("answer_without_a_task")), Unknown)
+    assert isinstance(answer(200, payload("answer_without_a_task")), Inconclusive)
 
 
 def test_an_error_under_a_200_is_judged_by_its_own_code() -> None:
     error = refusal(200, payload("answer_200_with_an_error"))
 
-    assert (error.code, error.stage) == (Code.INVALID_INPUT, Stage.SUBMIT)
+    assert (error.code, error.stage) == (ErrorCode.INVALID_INPUT, ErrorStage.SUBMIT)
 
 
 def test_an_error_under_a_200_without_a_code_fails_the_submit() -> None:
     error = refusal(200, b'{"error": "Something broke"}')
 
-    assert (error.code, error.stage) == (Code.PROVIDER_ERROR, Stage.SUBMIT)
+    assert (error.code, error.stage) == (ErrorCode.PROVIDER_ERROR, ErrorStage.SUBMIT)
     assert error.message == "Something broke"
 
 
 @pytest.mark.parametrize(
     ("status", "name", "code", "retryable"),
     [
-        (400, "error_400", Code.INVALID_INPUT, False),
-        (400, "error_passed_through", Code.INVALID_INPUT, False),
-        (401, "error_401", Code.UNAUTHORIZED, False),
-        (403, "error_401", Code.UNAUTHORIZED, False),
-        (402, "error_402", Code.INSUFFICIENT_CREDITS, False),
-        (404, "error_404", Code.INVALID_INPUT, False),
-        (410, "error_410", Code.PROVIDER_ERROR, False),
-        (412, "error_412", Code.INSUFFICIENT_CREDITS, False),
-        (422, "error_422", Code.MODERATED, False),
-        (596, "error_596", Code.PROVIDER_ERROR, False),
+        (400, "error_400", ErrorCode.INVALID_INPUT, False),
+        (400, "error_passed_through", ErrorCode.INVALID_INPUT, False),
+        (401, "error_401", ErrorCode.UNAUTHORIZED, False),
+        (403, "error_401", ErrorCode.UNAUTHORIZED, False),
+        (402, "error_402", ErrorCode.INSUFFICIENT_CREDITS, False),
+        (404, "error_404", ErrorCode.INVALID_INPUT, False),
+        (410, "error_410", ErrorCode.PROVIDER_ERROR, False),
+        (412, "error_412", ErrorCode.INSUFFICIENT_CREDITS, False),
+        (422, "error_422", ErrorCode.MODERATED, False),
+        (596, "error_596", ErrorCode.PROVIDER_ERROR, False),
     ],
 )
 def test_a_refused_submit_fails_in_our_words(
-    status: int, name: str, code: Code, *, retryable: bool
+    status: int, name: str, code: ErrorCode, *, retryable: bool
 ) -> None:
     error = refusal(status, payload(name))
 
     assert (error.code, error.retryable) == (code, retryable)
-    assert error.stage is Stage.SUBMIT
+    assert error.stage is ErrorStage.SUBMIT
     assert error.provider_code == str(status)
 
 
@@ -386,7 +404,7 @@ def test_a_refused_submit_fails_in_our_words(
 def test_a_broken_provider_may_be_asked_again(status: int) -> None:
     error = refusal(status, b"<html>Bad gateway</html>")
 
-    assert (error.code, error.retryable) == (Code.PROVIDER_ERROR, True)
+    assert (error.code, error.retryable) == (ErrorCode.PROVIDER_ERROR, True)
     assert error.message == f"The provider answered with HTTP status {status}."
 
 
@@ -394,7 +412,7 @@ def test_a_broken_provider_may_be_asked_again(status: int) -> None:
 def test_an_answer_of_no_meaning_is_not_worth_a_second_try(status: int) -> None:
     error = refusal(status, b"")
 
-    assert (error.code, error.retryable) == (Code.PROVIDER_ERROR, False)
+    assert (error.code, error.retryable) == (ErrorCode.PROVIDER_ERROR, False)
 
 
 def test_an_error_passed_through_is_told_in_its_words() -> None:
@@ -419,7 +437,7 @@ def test_a_refused_credential_is_not_repeated() -> None:
 def test_a_busy_provider_is_asked_again_later(status: int) -> None:
     busy = answer(status, payload("busy_runway"))
 
-    assert isinstance(busy, Busy)
+    assert isinstance(busy, RetryLater)
     assert busy.message.startswith("You have too many tasks running")
     assert busy.retry_after_seconds is None
 
@@ -427,7 +445,7 @@ def test_a_busy_provider_is_asked_again_later(status: int) -> None:
 def test_a_busy_account_does_not_show_its_address() -> None:
     other = payload("busy_account").replace(REF.encode(), b"a-third")
 
-    assert answer(429, other) == Busy(message="Account … is busy executing 5 tasks")
+    assert answer(429, other) == RetryLater(message="Account … is busy executing 5 tasks")
 
 
 def test_a_task_among_the_running_ones_was_accepted_before() -> None:
@@ -470,7 +488,7 @@ def test_the_time_to_wait_is_read_where_the_provider_names_it(
 ) -> None:
     busy = answer(429, payload(name), headers)
 
-    assert isinstance(busy, Busy)
+    assert isinstance(busy, RetryLater)
     assert busy.retry_after_seconds == seconds
 
 
@@ -656,7 +674,7 @@ def test_success_without_anything_to_fetch_is_a_failure(name: str) -> None:
     assert report.refs == (REF,)
     assert report.output is None
     assert report.error is not None
-    assert (report.error.code, report.error.retryable) == (Code.NO_OUTPUT, True)
+    assert (report.error.code, report.error.retryable) == (ErrorCode.NO_OUTPUT, True)
 
 
 def test_an_artifact_without_a_url_is_left_out() -> None:
@@ -669,28 +687,33 @@ def test_an_artifact_without_a_url_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("name", "code", "reason", "retryable"),
     [
-        ("callback_failed_null", Code.PROVIDER_ERROR, None, True),
-        ("callback_failed_string", Code.PROVIDER_ERROR, None, True),
-        ("callback_failed_empty_reason", Code.PROVIDER_ERROR, None, True),
-        ("callback_failed_bad_output", Code.PROVIDER_ERROR, "INTERNAL.BAD_OUTPUT.CODE01", True),
-        ("callback_failed_other_reason", Code.PROVIDER_ERROR, "QUOTA.WEEKLY", False),
-        ("callback_failed_asset", Code.INVALID_INPUT, "ASSET.INVALID", False),
-        ("callback_failed_reason_string", Code.MODERATED, "SAFETY.INPUT.TEXT", False),
-        ("callback_failed_moderated_input", Code.MODERATED, "SAFETY.INPUT.TEXT", False),
-        ("callback_failed_moderated_output", Code.MODERATED, "SAFETY.OUTPUT.IMAGE", False),
-        ("callback_failed_moderated_category_only", Code.MODERATED, None, False),
-        ("callback_failed_with_code", Code.MODERATED, "422", False),
+        ("callback_failed_null", ErrorCode.PROVIDER_ERROR, None, True),
+        ("callback_failed_string", ErrorCode.PROVIDER_ERROR, None, True),
+        ("callback_failed_empty_reason", ErrorCode.PROVIDER_ERROR, None, True),
+        (
+            "callback_failed_bad_output",
+            ErrorCode.PROVIDER_ERROR,
+            "INTERNAL.BAD_OUTPUT.CODE01",
+            True,
+        ),
+        ("callback_failed_other_reason", ErrorCode.PROVIDER_ERROR, "QUOTA.WEEKLY", False),
+        ("callback_failed_asset", ErrorCode.INVALID_INPUT, "ASSET.INVALID", False),
+        ("callback_failed_reason_string", ErrorCode.MODERATED, "SAFETY.INPUT.TEXT", False),
+        ("callback_failed_moderated_input", ErrorCode.MODERATED, "SAFETY.INPUT.TEXT", False),
+        ("callback_failed_moderated_output", ErrorCode.MODERATED, "SAFETY.OUTPUT.IMAGE", False),
+        ("callback_failed_moderated_category_only", ErrorCode.MODERATED, None, False),
+        ("callback_failed_with_code", ErrorCode.MODERATED, "422", False),
     ],
 )
 def test_a_failure_is_judged_by_its_reason(
-    name: str, code: Code, reason: str | None, *, retryable: bool
+    name: str, code: ErrorCode, reason: str | None, *, retryable: bool
 ) -> None:
     report = callback(name)
 
     assert report.status is Status.FAILED
     assert report.error is not None
     assert (report.error.code, report.error.provider_code) == (code, reason)
-    assert (report.error.retryable, report.error.stage) == (retryable, Stage.PROVIDER)
+    assert (report.error.retryable, report.error.stage) == (retryable, ErrorStage.PROVIDER)
 
 
 @pytest.mark.parametrize(
@@ -717,7 +740,7 @@ def test_a_failure_is_told_in_the_providers_words(name: str, message: str) -> No
     ],
 )
 def test_what_is_not_a_task_is_unreadable(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableJson):
         USEAPI.read_callback(body)
 
 
@@ -728,7 +751,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
 
     try:
         reports = USEAPI.read_callback(body)
-    except Unreadable:
+    except UnreadableJson:
         return
 
     assert [type(report) for report in reports] == [Report]
@@ -739,7 +762,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:
         reports = USEAPI.read_callback(body)
-    except Unreadable:
+    except UnreadableJson:
         return
 
     assert reports
@@ -755,4 +778,4 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
 def test_every_answer_has_a_meaning(
     operation: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    assert isinstance(answer(status, body, headers, operation), Report | Busy | Unknown)
+    assert isinstance(answer(status, body, headers, operation), Report | RetryLater | Inconclusive)

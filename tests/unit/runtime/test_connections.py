@@ -16,7 +16,7 @@ from starlette.routing import Route
 from service.runtime.http_server.connections import HEAD_BYTES, Limits
 from service.runtime.http_server.http_protocol import MAX_DISCARDED, MAX_PIPELINED
 from service.runtime.http_server.server import Server
-from service.runtime.wakeups import Feed
+from service.runtime.wakeups import Wakeups
 from tests.support.service_harness import eventually
 
 pytestmark = pytest.mark.anyio
@@ -169,7 +169,7 @@ async def place(**limits: Any) -> AsyncIterator[Place]:
     """Serve with long limits but for those that are given."""
     long = {f"{name}_seconds": LONG for name in ("head", "idle", "send", "linger")}
     app = App()
-    server = Server(app.starlette, Feed(), "127.0.0.1", 0, Limits(**{**long, **limits}))
+    server = Server(app.starlette, Wakeups(), "127.0.0.1", 0, Limits(**{**long, **limits}))
     task = asyncio.create_task(server.run_until_stopped())
     await server.ready.wait()
     async with AsyncExitStack() as stack:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from aiohttp.abc import ResolveResult
 
-from service.runtime.clients.webhook_client import Poster, two_addresses
+from service.runtime.clients.webhook_client import WebhookClient, two_addresses
 from service.runtime.clock import now
 from service.runtime.http_server.file_limits import MAX_CONNECTIONS, SOCKETS_PER_POST, shares_of
 from service.runtime.settings import MAX_POSTS
@@ -165,20 +165,22 @@ class Counting:
 
 
 @asynccontextmanager
-async def posting(max_sockets: int) -> AsyncIterator[Poster]:
-    poster = Poster(now, [ip_network("127.0.0.0/8")], max_sockets)
-    yield poster
-    await poster.close()
+async def posting(max_sockets: int) -> AsyncIterator[WebhookClient]:
+    webhook_client = WebhookClient(now, [ip_network("127.0.0.0/8")], max_sockets)
+    yield webhook_client
+    await webhook_client.close()
 
 
 async def test_idle_connections_to_receivers_give_way_to_new_ones() -> None:
     counting = Counting()
-    async with AsyncExitStack() as stack, posting(6) as poster:
+    async with AsyncExitStack() as stack, posting(6) as webhook_client:
         for _ in range(20):
             server = await asyncio.start_server(counting.serve, "127.0.0.1", 0)
             stack.callback(server.close)
             port = server.sockets[0].getsockname()[1]
-            outcomes = [await poster.post(f"http://127.0.0.1:{port}/", b"{}", {}) for _ in range(2)]
+            outcomes = [
+                await webhook_client.post(f"http://127.0.0.1:{port}/", b"{}", {}) for _ in range(2)
+            ]
             assert [outcome.status_code for outcome in outcomes] == [204, 204]
 
         async def few_are_open() -> bool:
@@ -190,8 +192,8 @@ async def test_idle_connections_to_receivers_give_way_to_new_ones() -> None:
 async def test_posts_beyond_the_sockets_wait_for_one_and_none_fails(receiver: Receiver) -> None:
     gate = asyncio.Event()
     receiver.otherwise = held_until(gate)
-    async with posting(6) as poster, asyncio.TaskGroup() as group:
-        posts = [group.create_task(poster.post(receiver.url, b"{}", {})) for _ in range(20)]
+    async with posting(6) as webhook_client, asyncio.TaskGroup() as group:
+        posts = [group.create_task(webhook_client.post(receiver.url, b"{}", {})) for _ in range(20)]
         await receiver.wait(3)
         at_once = len(receiver.received)
         gate.set()

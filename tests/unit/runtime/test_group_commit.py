@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.domain.primitives.errors import Unavailable
-from service.runtime.group_commit import Batches
+from service.runtime.group_commit import GroupCommitter
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ class Ledger:
 
 
 @asynccontextmanager
-async def running(batches: Batches[int, str]) -> AsyncIterator[None]:
+async def running(batches: GroupCommitter[int, str]) -> AsyncIterator[None]:
     task = asyncio.create_task(batches.run())
     yield
     task.cancel()
@@ -42,7 +42,7 @@ async def running(batches: Batches[int, str]) -> AsyncIterator[None]:
 
 
 async def put_all(
-    batches: Batches[int, str], ledger: Ledger, *numbers: int
+    batches: GroupCommitter[int, str], ledger: Ledger, *numbers: int
 ) -> list[str | BaseException]:
     """Put *numbers* while nobody commits yet, so that they wait together."""
     waiting = [asyncio.ensure_future(batches.put(number)) for number in numbers]
@@ -54,7 +54,7 @@ async def put_all(
 
 async def test_whoever_waits_shares_one_commit_and_gets_their_own_answer() -> None:
     ledger = Ledger()
-    batches = Batches(ledger.commit, limit=10)
+    batches = GroupCommitter(ledger.commit, limit=10)
 
     answers = await put_all(batches, ledger, 1, 2, 3)
 
@@ -64,7 +64,7 @@ async def test_whoever_waits_shares_one_commit_and_gets_their_own_answer() -> No
 
 async def test_a_group_has_a_limit_and_the_rest_follows() -> None:
     ledger = Ledger()
-    batches = Batches(ledger.commit, limit=2)
+    batches = GroupCommitter(ledger.commit, limit=2)
 
     answers = await put_all(batches, ledger, 1, 2, 3, 4, 5)
 
@@ -74,7 +74,7 @@ async def test_a_group_has_a_limit_and_the_rest_follows() -> None:
 
 async def test_what_comes_during_a_commit_goes_with_the_next() -> None:
     ledger = Ledger()
-    batches = Batches(ledger.commit, limit=10)
+    batches = GroupCommitter(ledger.commit, limit=10)
 
     async with running(batches):
         first = asyncio.ensure_future(batches.put(1))
@@ -90,7 +90,7 @@ async def test_what_comes_during_a_commit_goes_with_the_next() -> None:
 
 async def test_a_bad_one_harms_no_other() -> None:
     ledger = Ledger()
-    batches = Batches(ledger.commit, limit=10)
+    batches = GroupCommitter(ledger.commit, limit=10)
 
     first, bad, last = await put_all(batches, ledger, 1, -2, 3)
 
@@ -102,7 +102,7 @@ async def test_a_bad_one_harms_no_other() -> None:
 async def test_a_store_that_is_away_is_told_to_all_without_trying_each_alone() -> None:
     ledger = Ledger()
     ledger.away = True
-    batches = Batches(ledger.commit, limit=10)
+    batches = GroupCommitter(ledger.commit, limit=10)
 
     answers = await put_all(batches, ledger, 1, 2)
 
@@ -113,7 +113,7 @@ async def test_a_store_that_is_away_is_told_to_all_without_trying_each_alone() -
 async def test_what_waits_behind_a_store_that_is_away_is_told_at_once() -> None:
     ledger = Ledger()
     ledger.away = True
-    batches = Batches(ledger.commit, limit=2)
+    batches = GroupCommitter(ledger.commit, limit=2)
 
     answers = await put_all(batches, ledger, 1, 2, 3, 4, 5)
 
@@ -124,7 +124,7 @@ async def test_what_waits_behind_a_store_that_is_away_is_told_at_once() -> None:
 async def test_a_store_that_goes_away_between_single_tries_is_told_to_the_rest_at_once() -> None:
     ledger = Ledger()
     ledger.last = [-2]
-    batches = Batches(ledger.commit, limit=4)
+    batches = GroupCommitter(ledger.commit, limit=4)
 
     answers = await put_all(batches, ledger, 1, -2, 3, 4, 5)
 
@@ -135,7 +135,7 @@ async def test_a_store_that_goes_away_between_single_tries_is_told_to_the_rest_a
 async def test_it_goes_on_after_a_failure() -> None:
     ledger = Ledger()
     ledger.open.set()
-    batches = Batches(ledger.commit, limit=10)
+    batches = GroupCommitter(ledger.commit, limit=10)
 
     async with running(batches):
         with pytest.raises(ValueError, match="negative"):
@@ -148,7 +148,7 @@ async def test_it_goes_on_after_a_failure() -> None:
 @pytest.mark.parametrize("others", [(2, 3), (-2, 3)])
 async def test_a_waiter_that_is_cancelled_harms_nobody(others: tuple[int, int]) -> None:
     ledger = Ledger()
-    batches = Batches(ledger.commit, limit=10)
+    batches = GroupCommitter(ledger.commit, limit=10)
     leaver = asyncio.ensure_future(batches.put(1))
     await asyncio.sleep(0)
     leaver.cancel()

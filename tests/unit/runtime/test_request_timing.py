@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.runtime.clients.webhook_client import Poster
+from service.runtime.clients.webhook_client import WebhookClient
 from service.runtime.clock import now
 from tests.support.certificates import context_of, tls_server
 from tests.support.receivers import Receiver, receiving
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def posting() -> AsyncIterator[Poster]:
-    poster = Poster(now, [ip_network("127.0.0.0/8")], 100)
-    yield poster
-    await poster.close()
+async def posting() -> AsyncIterator[WebhookClient]:
+    webhook_client = WebhookClient(now, [ip_network("127.0.0.0/8")], 100)
+    yield webhook_client
+    await webhook_client.close()
 
 
 @asynccontextmanager
@@ -31,9 +31,9 @@ async def trusted(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def test_an_attempt_says_how_long_tcp_tls_and_the_first_byte_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with trusted(tls_server(tmp_path), monkeypatch) as receiver, posting() as poster:
-        first = await poster.post(receiver.url, b"{}", {})
-        second = await poster.post(receiver.url, b"{}", {})
+    async with trusted(tls_server(tmp_path), monkeypatch) as receiver, posting() as webhook_client:
+        first = await webhook_client.post(receiver.url, b"{}", {})
+        second = await webhook_client.post(receiver.url, b"{}", {})
 
     assert (first.status_code, second.status_code) == (200, 200)
     assert first.connect_ms is not None
@@ -44,16 +44,18 @@ async def test_an_attempt_says_how_long_tcp_tls_and_the_first_byte_took(
 
 
 async def test_without_tls_there_is_no_time_of_it(receiver: Receiver) -> None:
-    async with posting() as poster:
-        outcome = await poster.post(receiver.url, b"{}", {})
+    async with posting() as webhook_client:
+        outcome = await webhook_client.post(receiver.url, b"{}", {})
 
     assert outcome.connect_ms is not None
     assert outcome.tls_ms is None
 
 
 async def test_a_name_that_is_looked_up_takes_time_too(receiver: Receiver) -> None:
-    async with posting() as poster:
-        outcome = await poster.post(receiver.url.replace("127.0.0.1", "localhost"), b"{}", {})
+    async with posting() as webhook_client:
+        outcome = await webhook_client.post(
+            receiver.url.replace("127.0.0.1", "localhost"), b"{}", {}
+        )
 
     assert outcome.dns_ms is not None
 
@@ -69,8 +71,8 @@ async def test_a_bad_certificate_is_a_failure_in_words_and_nothing_is_sent(
     file = tls_server(tmp_path, **made)  # type: ignore[arg-type]
     if trust:
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    async with receiving(context_of(file)) as receiver, posting() as poster:
-        outcome = await poster.post(receiver.url, b"{}", {})
+    async with receiving(context_of(file)) as receiver, posting() as webhook_client:
+        outcome = await webhook_client.post(receiver.url, b"{}", {})
 
     assert outcome.error is not None
     assert outcome.error.startswith("TLS: ")

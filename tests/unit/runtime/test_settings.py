@@ -7,10 +7,10 @@ from service.runtime.settings import Role, Settings, SettingsError, from_env
 KEY = "k" * 32
 
 
-def faults(**environ: str) -> dict[str, str]:
+def errors(**environ: str) -> dict[str, str]:
     with pytest.raises(SettingsError) as caught:
         from_env(environ)
-    return {fault.path: fault.message for fault in caught.value.faults}
+    return {fault.path: fault.message for fault in caught.value.errors}
 
 
 def test_nothing_needs_to_be_set() -> None:
@@ -98,7 +98,7 @@ def test_a_file_of_sqlite_needs_nothing_else(url: str) -> None:
     ["a@hush", "a:hush@b", "a/hush@b", "1/hush@b", "a?hush", "a#hush", "1#hush", "[hush"],
 )
 def test_a_password_that_is_not_encoded_is_refused_and_not_repeated(password: str) -> None:
-    found = faults(
+    found = errors(
         BELFRY_DATABASE_URL=f"postgresql://u:{password}@db/belfry", BELFRY_SECRET_KEYS="k" * 32
     )
 
@@ -179,7 +179,7 @@ def test_a_blank_variable_counts_as_not_set() -> None:
     ],
 )
 def test_a_bad_setting_is_named(name: str, text: str) -> None:
-    assert list(faults(**{name: text})) == [name]
+    assert list(errors(**{name: text})) == [name]
 
 
 def test_every_fault_is_named_at_once_a_line_each() -> None:
@@ -198,14 +198,14 @@ def test_every_fault_is_named_at_once_a_line_each() -> None:
     with pytest.raises(SettingsError) as caught:
         from_env(environ)
 
-    assert {fault.path for fault in caught.value.faults} == environ.keys()
+    assert {fault.path for fault in caught.value.errors} == environ.keys()
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
-        fault.path for fault in caught.value.faults
+        fault.path for fault in caught.value.errors
     ]
 
 
 def test_processes_that_share_a_database_must_be_given_their_keys() -> None:
-    found = faults(BELFRY_DATABASE_URL="postgresql://u:p@db/belfry")
+    found = errors(BELFRY_DATABASE_URL="postgresql://u:p@db/belfry")
 
     assert "PostgreSQL" in found["BELFRY_SECRET_KEYS"]
 
@@ -213,7 +213,7 @@ def test_processes_that_share_a_database_must_be_given_their_keys() -> None:
 def test_no_secret_is_in_a_message_of_faults() -> None:
     names = ("BELFRY_ADMIN_KEY", "BELFRY_SECRET_KEYS", "USEAPI_TOKEN", "RUNWARE_API_KEY")
 
-    found = faults(**dict.fromkeys(names, "hush hush"))
+    found = errors(**dict.fromkeys(names, "hush hush"))
 
     assert found.keys() == set(names)
     assert "hush" not in str(found)
@@ -264,7 +264,7 @@ def test_the_defaults_of_the_environment_are_those_of_the_type() -> None:
     ],
 )
 def test_a_private_public_url_is_known_by_its_text(url: str, *, hidden: bool) -> None:
-    assert from_env({"BELFRY_PUBLIC_URL": url}).is_hidden is hidden
+    assert from_env({"BELFRY_PUBLIC_URL": url}).has_private_public_url is hidden
 
 
 def test_a_far_provider_has_a_credential_and_is_not_on_this_machine() -> None:
@@ -272,7 +272,7 @@ def test_a_far_provider_has_a_credential_and_is_not_on_this_machine() -> None:
         {"USEAPI_TOKEN": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
     ).accounts
 
-    assert [name for name, account in accounts.items() if account.is_far] == ["useapi"]
+    assert [name for name, account in accounts.items() if account.is_remote] == ["useapi"]
 
 
 def test_keys_are_kept_beside_a_sqlite_database_unless_they_are_set() -> None:

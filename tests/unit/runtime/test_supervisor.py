@@ -6,7 +6,7 @@ from operator import ge
 import pytest
 from structlog.testing import capture_logs
 
-from service.runtime.tasks import Loops
+from service.runtime.tasks import Supervisor
 from tests.support.service_harness import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ class Worker:
 
 
 async def test_loops_are_stopped_together_so_that_their_grace_does_not_add_up() -> None:
-    loops, together = Loops(), asyncio.Barrier(2)
+    loops, together = Supervisor(), asyncio.Barrier(2)
     working = {"first": asyncio.Event(), "second": asyncio.Event()}
 
     async def run(name: str) -> None:
@@ -54,7 +54,7 @@ async def test_a_loop_that_died_is_named_until_it_has_run_again_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.runtime.tasks.PAUSE_SECONDS", 0.05)
-    loops, worker = Loops(), Worker("courier", [], deaths=1)
+    loops, worker = Supervisor(), Worker("courier", [], deaths=1)
 
     with capture_logs() as logs:
         loops.start("courier", worker.run)
@@ -67,7 +67,7 @@ async def test_a_loop_that_died_is_named_until_it_has_run_again_for_a_while(
     assert [(line["event"], line["loop"]) for line in logs] == [("loop.died", "courier")]
 
 
-async def is_well(loops: Loops) -> bool:
+async def is_well(loops: Supervisor) -> bool:
     return not loops.dead
 
 
@@ -76,7 +76,7 @@ async def test_a_loop_that_dies_again_and_again_stays_dead_and_pauses_longer(
 ) -> None:
     monkeypatch.setattr("service.runtime.tasks.PAUSE_SECONDS", 0.02)
     monkeypatch.setattr("service.runtime.tasks.MAX_PAUSE_SECONDS", 0.08)
-    loops, starts, over = Loops(), list[tuple[float, bool]](), asyncio.Event()
+    loops, starts, over = Supervisor(), list[tuple[float, bool]](), asyncio.Event()
 
     async def run() -> None:
         starts.append((asyncio.get_running_loop().time(), "courier" in loops.dead))
@@ -100,8 +100,8 @@ async def test_a_loop_that_ran_for_long_begins_with_the_first_pause(
 ) -> None:
     monkeypatch.setattr("service.runtime.tasks.PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("service.runtime.tasks.MAX_PAUSE_SECONDS", 3600.0)
-    monkeypatch.setattr("service.runtime.tasks.SOUND_SECONDS", 0.0)
-    loops, worker = Loops(), Worker("courier", [], deaths=30)
+    monkeypatch.setattr("service.runtime.tasks.HEALTHY_SECONDS", 0.0)
+    loops, worker = Supervisor(), Worker("courier", [], deaths=30)
 
     with capture_logs():
         loops.start("courier", worker.run)
@@ -113,7 +113,7 @@ async def test_a_loop_that_ran_for_long_begins_with_the_first_pause(
 
 
 async def test_a_loop_that_died_harms_no_other() -> None:
-    loops = Loops()
+    loops = Supervisor()
     broken, sound = Worker("broken", [], deaths=9), Worker("sound", [])
 
     with capture_logs():
@@ -127,4 +127,4 @@ async def test_a_loop_that_died_harms_no_other() -> None:
 
 
 async def test_nothing_started_is_nothing_to_stop() -> None:
-    await Loops().stop()
+    await Supervisor().stop()

@@ -3,13 +3,13 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from service.runtime.tasks import Hands
+from service.runtime.tasks import TaskSet
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_what_is_under_way_is_awaited() -> None:
-    hands, go, done = Hands(), asyncio.Event(), []
+    hands, go, done = TaskSet(), asyncio.Event(), []
 
     async def work() -> None:
         await go.wait()
@@ -24,7 +24,7 @@ async def test_what_is_under_way_is_awaited() -> None:
 
 
 async def test_what_follows_from_what_is_under_way_is_awaited_too() -> None:
-    hands, done = Hands(), []
+    hands, done = TaskSet(), []
 
     async def last() -> None:
         await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def test_what_follows_from_what_is_under_way_is_awaited_too() -> None:
 
 
 async def test_what_takes_too_long_is_cancelled() -> None:
-    hands = Hands()
+    hands = TaskSet()
     forever = hands.spawn(asyncio.Event().wait())
 
     await hands.finish(0)
@@ -50,18 +50,18 @@ async def test_what_takes_too_long_is_cancelled() -> None:
 
 
 async def test_there_may_be_nothing_to_finish() -> None:
-    await Hands().finish(5)
+    await TaskSet().finish(5)
 
 
 async def test_a_task_gives_its_result() -> None:
     async def work() -> int:
         return 7
 
-    assert await Hands().spawn(work()) == 7
+    assert await TaskSet().spawn(work()) == 7
 
 
 async def test_a_task_that_fails_is_logged_and_harms_no_other() -> None:
-    hands = Hands()
+    hands = TaskSet()
 
     async def fail() -> None:
         raise ValueError("oops")
@@ -79,7 +79,7 @@ async def test_a_task_that_fails_is_logged_and_harms_no_other() -> None:
 
 
 async def test_a_task_that_is_cancelled_is_no_failure() -> None:
-    hands = Hands()
+    hands = TaskSet()
 
     with capture_logs() as logs:
         hands.spawn(asyncio.Event().wait()).cancel()

@@ -3,8 +3,8 @@ import pytest
 from service.domain.jobs.job import Status
 from service.domain.primitives.timestamps import SECOND
 from service.providers.useapi.catalog import FRAMES
-from service.transactions.change_set import Changes
-from service.transactions.deadlines import ENOUGH, KEPT, Durations
+from service.transactions.change_set import ChangeSet
+from service.transactions.deadlines import ENOUGH, KEPT, DeadlineEstimator
 from tests.support.factories import NOON, a_job
 
 FRAMES_CREATE = FRAMES.operation
@@ -12,10 +12,10 @@ DEFAULT = FRAMES_CREATE.deadline_seconds
 
 
 def learnt(*seconds: int, status: Status = Status.SUCCEEDED) -> int:
-    durations = Durations()
+    durations = DeadlineEstimator()
     for took in seconds:
         job = a_job(status=status, submitted_at=NOON, finished_at=NOON + took * SECOND)
-        durations.committed(Changes(jobs={job.id: job}))
+        durations.on_commit(ChangeSet(jobs={job.id: job}))
     return durations.deadline_seconds("useapi", FRAMES_CREATE)
 
 
@@ -43,7 +43,7 @@ def test_only_success_teaches() -> None:
 
 
 def test_each_operation_has_its_own() -> None:
-    durations = Durations()
+    durations = DeadlineEstimator()
     for _ in range(ENOUGH):
         job = a_job(
             operation="gen4.create",
@@ -51,6 +51,6 @@ def test_each_operation_has_its_own() -> None:
             submitted_at=NOON,
             finished_at=NOON + 200 * SECOND,
         )
-        durations.committed(Changes(jobs={job.id: job}))
+        durations.on_commit(ChangeSet(jobs={job.id: job}))
 
     assert durations.deadline_seconds("useapi", FRAMES_CREATE) == DEFAULT

@@ -6,14 +6,14 @@ import pytest
 from service.domain.primitives.errors import Invalid
 from service.domain.security.webhook_signature import secret_bytes
 from service.providers import registry
-from service.runtime.secret_box import Vault
+from service.runtime.secret_box import SecretBox
 from service.runtime.settings import from_env
-from service.transactions.deadlines import Durations
-from service.transactions.job_request import Desk, Order, idempotency
+from service.transactions.deadlines import DeadlineEstimator
+from service.transactions.job_request import JobFactory, JobRequest, idempotency
 from service.transactions.store_protocols import NewJob
 from tests.support.factories import NOON, Chance
 
-VAULT = Vault(["key-" * 8])
+VAULT = SecretBox(["key-" * 8])
 ENVIRON = {
     "USEAPI_TOKEN": "t",
     "RUNWARE_API_KEY": "t",
@@ -24,30 +24,34 @@ IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
 UPPER_UUID = "F0A5574F-D653-47F1-AB42-E2C1631F1A47"
 
 
-def a_desk(**environ: str) -> Desk:
-    return Desk(
-        registry(), from_env({**ENVIRON, **environ}), VAULT, Chance(), Durations().deadline_seconds
+def a_desk(**environ: str) -> JobFactory:
+    return JobFactory(
+        registry(),
+        from_env({**ENVIRON, **environ}),
+        VAULT,
+        Chance(),
+        DeadlineEstimator().deadline_seconds,
     )
 
 
-def frames(**changes: Any) -> Order:
+def frames(**changes: Any) -> JobRequest:
     given = {"text_prompt": "a lighthouse", **changes.pop("input", {})}
-    return Order(provider="useapi", operation="frames.create", input=given, **changes)
+    return JobRequest(provider="useapi", operation="frames.create", input=given, **changes)
 
 
-def caption(**given: Any) -> Order:
+def caption(**given: Any) -> JobRequest:
     asked = {"inputImage": IMAGE, "model": "runware:150@2", **given}
-    return Order(provider="runware", operation="imageCaption", input=asked)
+    return JobRequest(provider="runware", operation="imageCaption", input=asked)
 
 
-def take(*orders: Order) -> list[NewJob]:
-    return a_desk().take("acme", orders, NOON)
+def take(*orders: JobRequest) -> list[NewJob]:
+    return a_desk().create("acme", orders, NOON)
 
 
-def faults(*orders: Order) -> dict[str, str]:
+def errors(*orders: JobRequest) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         take(*orders)
-    return {fault.path: fault.message for fault in caught.value.faults}
+    return {fault.path: fault.message for fault in caught.value.errors}
 
 
 def test_an_order_becomes_a_queued_job() -> None:
@@ -59,7 +63,7 @@ def test_an_order_becomes_a_queued_job() -> None:
     assert (job.reply_ref, job.tags, job.metadata) == ("mine", ("sea", "sky"), {"n": 1})
     assert job.deadline_seconds == 3600
     assert UUID(job.ref).version == 4
-    assert (new.input, new.reply) == (b'{"text_prompt":"a lighthouse"}', None)
+    assert (new.input, new.reply_subscription) == (b'{"text_prompt":"a lighthouse"}', None)
 
 
 def test_jobs_of_one_request_share_a_batch_and_sort_in_its_order() -> None:
@@ -80,7 +84,7 @@ def test_every_fault_of_an_order_is_named_at_once() -> None:
         deadline_seconds=0,
     )
 
-    assert faults(order).keys() == {
+    assert errors(order).keys() == {
         "input.text_prompt",
         "input.style",
         "input.diversity",
@@ -94,11 +98,11 @@ def test_every_fault_of_an_order_is_named_at_once() -> None:
 
 
 def test_too_many_tags_are_refused() -> None:
-    assert faults(frames(tags=["t"] * 21)) == {"tags": "may have at most 20 entries"}
+    assert errors(frames(tags=["t"] * 21)) == {"tags": "may have at most 20 entries"}
 
 
 def test_of_far_too_many_entries_few_faults_are_told() -> None:
-    told = faults(frames(tags=[""] * 99_000, reply_event_types=["x"] * 99_000))
+    told = errors(frames(tags=[""] * 99_000, reply_event_types=["x"] * 99_000))
 
     assert told.pop("reply_event_types") == "may have at most 100 entries"
     assert told.keys() == {"tags", *(f"tags[{n}]" for n in range(20))}
@@ -106,15 +110,15 @@ def test_of_far_too_many_entries_few_faults_are_told() -> None:
 
 @pytest.mark.parametrize("seconds", [-1, 0, 7 * 86_400 + 1])
 def test_a_deadline_is_within_a_week(seconds: int) -> None:
-    assert list(faults(frames(deadline_seconds=seconds))) == ["deadline_seconds"]
+    assert list(errors(frames(deadline_seconds=seconds))) == ["deadline_seconds"]
 
 
 def test_the_faults_of_an_array_say_which_order_they_are_of() -> None:
-    found = faults(
+    found = errors(
         frames(),
         frames(input={"style": "vapor"}),
-        Order(provider="nobody", operation="x", input={}),
-        Order(provider="useapi", operation="frames.destroy", input={}),
+        JobRequest(provider="nobody", operation="x", input={}),
+        JobRequest(provider="useapi", operation="frames.destroy", input={}),
     )
 
     assert list(found) == ["[1].input.style", "[2].provider", "[3].operation"]
@@ -123,9 +127,9 @@ def test_the_faults_of_an_array_say_which_order_they_are_of() -> None:
 
 
 def test_a_provider_without_a_credential_takes_no_orders() -> None:
-    order = Order(provider="runway_ai", operation="generate-image", input={"prompt": "sea"})
+    order = JobRequest(provider="runway_ai", operation="generate-image", input={"prompt": "sea"})
 
-    assert "credential is missing" in faults(order)["provider"]
+    assert "credential is missing" in errors(order)["provider"]
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:9", "http://localhost:9"])
@@ -133,18 +137,18 @@ def test_only_an_emulated_provider_can_call_back_without_a_public_url(base_url: 
     beside_us = a_desk(BELFRY_PUBLIC_URL="", USEAPI_BASE_URL=base_url)
     far_away = a_desk(BELFRY_PUBLIC_URL="")
 
-    assert len(beside_us.take("acme", [frames()], NOON)) == 1
+    assert len(beside_us.create("acme", [frames()], NOON)) == 1
     with pytest.raises(Invalid) as caught:
-        far_away.take("acme", [frames()], NOON)
-    assert "BELFRY_PUBLIC_URL" in caught.value.faults[0].message
+        far_away.create("acme", [frames()], NOON)
+    assert "BELFRY_PUBLIC_URL" in caught.value.errors[0].message
 
 
 def test_what_is_answered_at_once_needs_no_public_url() -> None:
-    describe = Order(
+    describe = JobRequest(
         provider="useapi", operation="frames.describe", input={"image_assetId": "user:1-asset:2"}
     )
 
-    (new,) = a_desk(BELFRY_PUBLIC_URL="").take("acme", [describe], NOON)
+    (new,) = a_desk(BELFRY_PUBLIC_URL="").create("acme", [describe], NOON)
 
     assert new.job.operation == "frames.describe"
 
@@ -152,9 +156,13 @@ def test_what_is_answered_at_once_needs_no_public_url() -> None:
 def test_a_reply_url_becomes_a_subscription_of_the_job() -> None:
     (new,) = take(frames(reply_url=HOOK, reply_event_types=["job.*"]))
 
-    assert new.reply is not None
-    assert (new.reply.kind, new.reply.url, new.reply.tenant) == ("per_job", HOOK, "acme")
-    assert len(secret_bytes(VAULT.open(new.reply.secret))) == 32
+    assert new.reply_subscription is not None
+    assert (
+        new.reply_subscription.kind,
+        new.reply_subscription.url,
+        new.reply_subscription.tenant,
+    ) == ("per_job", HOOK, "acme")
+    assert len(secret_bytes(VAULT.open(new.reply_subscription.secret))) == 32
     assert new.job.reply_event_types == ("job.*",)
 
 
@@ -169,16 +177,16 @@ def test_a_reply_is_told_the_ends_unless_it_asks_for_more() -> None:
 def test_the_reply_url_and_ref_of_useapi_are_ours_to_answer() -> None:
     (new,) = take(frames(input={"replyUrl": HOOK, "replyRef": "mine"}))
 
-    assert new.reply is not None
-    assert (new.reply.url, new.job.reply_ref) == (HOOK, "mine")
+    assert new.reply_subscription is not None
+    assert (new.reply_subscription.url, new.job.reply_ref) == (HOOK, "mine")
     assert new.input == b'{"text_prompt":"a lighthouse"}'
 
 
 def test_the_webhook_url_and_uuid_of_runware_are_ours_to_answer() -> None:
     (new,) = take(caption(taskUUID=UPPER_UUID, webhookURL=HOOK, deliveryMethod="sync"))
 
-    assert new.reply is not None
-    assert new.reply.url == HOOK
+    assert new.reply_subscription is not None
+    assert new.reply_subscription.url == HOOK
     assert (new.task_uuid, new.job.reply_ref) == (UPPER_UUID.lower(), UPPER_UUID)
     assert new.job.ref != UPPER_UUID.lower()
     assert b"webhookURL" not in new.input
@@ -190,25 +198,25 @@ def test_what_stands_beside_the_input_goes_before_what_stands_in_it() -> None:
 
     (new,) = take(frames(input=inside, reply_url=HOOK, reply_ref="outside"))
 
-    assert new.reply is not None
-    assert (new.reply.url, new.job.reply_ref) == (HOOK, "outside")
+    assert new.reply_subscription is not None
+    assert (new.reply_subscription.url, new.job.reply_ref) == (HOOK, "outside")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "https://user@receiver.example/"])
 def test_no_reply_goes_where_strangers_may_not_send_us(url: str) -> None:
-    assert list(faults(frames(reply_url=url))) == ["reply_url"]
+    assert list(errors(frames(reply_url=url))) == ["reply_url"]
 
 
 def test_the_operator_may_allow_a_private_receiver() -> None:
-    desk = a_desk(BELFRY_ALLOW_TARGETS="127.0.0.0/8")
+    job_factory = a_desk(BELFRY_ALLOW_TARGETS="127.0.0.0/8")
 
-    (new,) = desk.take("acme", [frames(reply_url="http://127.0.0.1:9/hook")], NOON)
+    (new,) = job_factory.create("acme", [frames(reply_url="http://127.0.0.1:9/hook")], NOON)
 
-    assert new.reply is not None
+    assert new.reply_subscription is not None
 
 
 def test_one_uuid_stands_once_in_a_request() -> None:
-    found = faults(caption(taskUUID=UPPER_UUID), caption(taskUUID=UPPER_UUID.lower()))
+    found = errors(caption(taskUUID=UPPER_UUID), caption(taskUUID=UPPER_UUID.lower()))
 
     assert found == {"[1].input.taskUUID": "stands twice in this request"}
 
@@ -253,4 +261,4 @@ def test_a_key_is_short_and_printable(name: str) -> None:
     with pytest.raises(Invalid) as caught:
         idempotency(name, {})
 
-    assert [fault.path for fault in caught.value.faults] == ["Idempotency-Key"]
+    assert [fault.path for fault in caught.value.errors] == ["Idempotency-Key"]

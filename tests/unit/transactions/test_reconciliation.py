@@ -3,43 +3,56 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from service.domain.jobs.job import Job, Reason, Report, Status
-from service.domain.jobs.results import Code, JobError, Output, Stage
-from service.domain.jobs.state_machine import doubted
+from service.domain.jobs.job import Job, ReconcileReason, Report, Status
+from service.domain.jobs.results import ErrorCode, ErrorStage, JobError, Output
+from service.domain.jobs.state_machine import schedule_reconcile
 from service.domain.primitives.timestamps import SECOND
-from service.providers.protocol import Answer, Busy, Doubt, Finding, Gone, Reply, Unknown
+from service.providers.protocol import (
+    Answer,
+    Inconclusive,
+    LookupResult,
+    LostAnswerPolicy,
+    Reply,
+    RetryLater,
+    TaskNotFound,
+)
 from service.transactions.change_set import Snapshot
 from service.transactions.reconciliation import (
     LONGEST_EXTENSION,
-    MAX_READS,
+    MAX_LOOKUPS,
     NOT_ASKED,
     postponed,
-    settle,
+    reconcile,
 )
-from service.transactions.submit_outcome import ANSWER_GRACE, MAX_LOST, Answered, take_answer
-from service.transactions.unit_of_work import Moves
+from service.transactions.submit_outcome import (
+    ANSWER_GRACE,
+    MAX_UNANSWERED,
+    SubmitResult,
+    take_answer,
+)
+from service.transactions.unit_of_work import UnitOfWork
 from tests.support.factories import CHANCE, NOBODY, NOON, a_job, a_report
 
 OVER = NOON + 3600 * SECOND
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
 FAILED = a_report(
-    status=Status.FAILED, error=JobError(code=Code.PROVIDER_ERROR, message="it broke")
+    status=Status.FAILED, error=JobError(code=ErrorCode.PROVIDER_ERROR, message="it broke")
 )
 RUNNING = a_report(status=Status.RUNNING)
-GONE = Gone(message="Job has expired")
-SILENT = Unknown(message="nothing")
+GONE = TaskNotFound(message="Job has expired")
+SILENT = Inconclusive(message="nothing")
 
 
 def overdue(**changes: Any) -> Job:
     return a_job(**{"status": Status.SUBMITTED, "deadline_at": OVER, **changes})
 
 
-def in_doubt(reason: Reason, **changes: Any) -> Job:
-    return doubted(overdue(**changes), reason, NOON)
+def in_doubt(reason: ReconcileReason, **changes: Any) -> Job:
+    return schedule_reconcile(overdue(**changes), reason, NOON)
 
 
-def settled(job: Job, finding: Finding, at: int = OVER) -> Job:
-    steps = settle(job, finding, at).steps
+def settled(job: Job, finding: LookupResult, at: int = OVER) -> Job:
+    steps = reconcile(job, finding, at).steps
     return steps[-1] if steps else job
 
 
@@ -55,21 +68,25 @@ def settled(job: Job, finding: Finding, at: int = OVER) -> Job:
         (overdue(extended=True), [RUNNING], Status.EXPIRED),
         (overdue(status=Status.SUBMITTING), SILENT, Status.EXPIRED),
         (a_job(), NOT_ASKED, Status.EXPIRED),
-        (in_doubt(Reason.MISMATCHED), [DONE], Status.SUCCEEDED),
-        (in_doubt(Reason.MISMATCHED), SILENT, Status.SUBMITTED),
-        (in_doubt(Reason.UNREADABLE), [RUNNING], Status.RUNNING),
-        (in_doubt(Reason.UNREADABLE), GONE, Status.SUBMITTED),
-        (in_doubt(Reason.NO_OUTPUT), [DONE], Status.SUCCEEDED),
-        (in_doubt(Reason.NO_OUTPUT), [RUNNING], Status.RUNNING),
-        (in_doubt(Reason.NO_OUTPUT), SILENT, Status.FAILED),
-        (in_doubt(Reason.NO_OUTPUT), GONE, Status.FAILED),
-        (in_doubt(Reason.ANSWER_LOST, status=Status.SUBMITTING), SILENT, Status.SUBMITTING),
-        (in_doubt(Reason.SECOND_END, status=Status.FAILED), [DONE], Status.FAILED),
-        (in_doubt(Reason.SECOND_END, status=Status.SUCCEEDED), [FAILED], Status.SUCCEEDED),
+        (in_doubt(ReconcileReason.MISMATCHED), [DONE], Status.SUCCEEDED),
+        (in_doubt(ReconcileReason.MISMATCHED), SILENT, Status.SUBMITTED),
+        (in_doubt(ReconcileReason.UNREADABLE), [RUNNING], Status.RUNNING),
+        (in_doubt(ReconcileReason.UNREADABLE), GONE, Status.SUBMITTED),
+        (in_doubt(ReconcileReason.NO_OUTPUT), [DONE], Status.SUCCEEDED),
+        (in_doubt(ReconcileReason.NO_OUTPUT), [RUNNING], Status.RUNNING),
+        (in_doubt(ReconcileReason.NO_OUTPUT), SILENT, Status.FAILED),
+        (in_doubt(ReconcileReason.NO_OUTPUT), GONE, Status.FAILED),
+        (
+            in_doubt(ReconcileReason.ANSWER_LOST, status=Status.SUBMITTING),
+            SILENT,
+            Status.SUBMITTING,
+        ),
+        (in_doubt(ReconcileReason.SECOND_END, status=Status.FAILED), [DONE], Status.FAILED),
+        (in_doubt(ReconcileReason.SECOND_END, status=Status.SUCCEEDED), [FAILED], Status.SUCCEEDED),
     ],
 )
 def test_what_was_found_and_why_it_was_asked_decide(
-    job: Job, finding: Finding, status: Status
+    job: Job, finding: LookupResult, status: Status
 ) -> None:
     after = settled(job, finding)
 
@@ -98,9 +115,9 @@ def test_what_is_in_at_the_deadline_is_kept_and_said() -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(Status.SUBMITTING, Code.SUBMIT_UNKNOWN), (Status.SUBMITTED, Code.TIMED_OUT)],
+    [(Status.SUBMITTING, ErrorCode.SUBMIT_UNKNOWN), (Status.SUBMITTED, ErrorCode.TIMED_OUT)],
 )
-def test_an_expiry_says_whether_the_job_ever_arrived(status: Status, code: Code) -> None:
+def test_an_expiry_says_whether_the_job_ever_arrived(status: Status, code: ErrorCode) -> None:
     error = settled(overdue(status=status), SILENT).error
 
     assert error is not None
@@ -114,12 +131,12 @@ def test_a_read_that_was_not_answered_is_made_again_later_each_time() -> None:
         pauses.append((job.check_at or 0) - OVER)
 
     assert pauses == [30 * SECOND, 120 * SECOND]
-    assert len(pauses) == MAX_READS - 1
+    assert len(pauses) == MAX_LOOKUPS - 1
 
 
 @pytest.mark.parametrize("finding", [[DONE], GONE, SILENT])
-def test_a_settlement_is_said_in_words(finding: Finding) -> None:
-    words = settle(overdue(), finding, OVER).words
+def test_a_settlement_is_said_in_words(finding: LookupResult) -> None:
+    words = reconcile(overdue(), finding, OVER).explanation
 
     assert words.endswith(("the job is now succeeded.", "the job is now expired."))
 
@@ -127,12 +144,14 @@ def test_a_settlement_is_said_in_words(finding: Finding) -> None:
 # Answers to the submit
 
 
-def taken(job: Job, answer: Answer, in_doubt: Doubt = Doubt.AWAIT, status: int = 200) -> Moves:
-    moves = Moves(Snapshot(jobs={job.ref: job}, standing={}), NOON, CHANCE.new_id, NOBODY)
+def taken(
+    job: Job, answer: Answer, in_doubt: LostAnswerPolicy = LostAnswerPolicy.AWAIT, status: int = 200
+) -> UnitOfWork:
+    uow = UnitOfWork(Snapshot(jobs={job.ref: job}, permanent={}), NOON, CHANCE.new_id, NOBODY)
     reply = Reply(status=status, headers={}, body=b"")
-    given = Answered(sent=job, answer=answer, reply=reply, in_doubt=in_doubt, jitter=0.5)
-    take_answer(moves, given)
-    return moves
+    given = SubmitResult(sent=job, answer=answer, reply=reply, on_lost_answer=in_doubt, jitter=0.5)
+    take_answer(uow, given)
+    return uow
 
 
 def sent(**changes: Any) -> Job:
@@ -145,16 +164,16 @@ def test_a_lost_answer_is_waited_for_before_the_provider_is_asked() -> None:
     after = taken(job, SILENT).changes.jobs[job.id]
 
     assert (after.status, after.due_at) == (Status.SUBMITTING, None)
-    assert (after.doubt, after.check_at) == (Reason.ANSWER_LOST, NOON + ANSWER_GRACE)
+    assert (after.doubt, after.check_at) == (ReconcileReason.ANSWER_LOST, NOON + ANSWER_GRACE)
 
 
 def test_what_costs_nothing_to_repeat_is_repeated_so_many_times() -> None:
     job, pauses = sent(), []
-    for _ in range(MAX_LOST):
-        after = taken(job, SILENT, Doubt.RESEND).changes.jobs[job.id]
+    for _ in range(MAX_UNANSWERED):
+        after = taken(job, SILENT, LostAnswerPolicy.RESEND).changes.jobs[job.id]
         pauses.append((after.due_at or 0) - NOON)
         job = replace(after, status=Status.SUBMITTING)
-    last = taken(job, SILENT, Doubt.RESEND).changes.jobs[job.id]
+    last = taken(job, SILENT, LostAnswerPolicy.RESEND).changes.jobs[job.id]
 
     assert pauses == [2 * SECOND, 4 * SECOND, 8 * SECOND, 16 * SECOND, 32 * SECOND]
     assert last.status is Status.FAILED
@@ -163,52 +182,58 @@ def test_what_costs_nothing_to_repeat_is_repeated_so_many_times() -> None:
 def test_a_paid_request_is_never_repeated_by_us() -> None:
     job = sent()
 
-    after = taken(job, SILENT, Doubt.FAIL).changes.jobs[job.id]
+    after = taken(job, SILENT, LostAnswerPolicy.FAIL).changes.jobs[job.id]
 
     assert after.error is not None
-    assert (after.status, after.error.code) == (Status.FAILED, Code.SUBMIT_UNKNOWN)
+    assert (after.status, after.error.code) == (Status.FAILED, ErrorCode.SUBMIT_UNKNOWN)
     assert after.error.retryable
 
 
 def test_busy_puts_it_back_and_leaves_the_account_alone() -> None:
     job = sent()
 
-    changes = taken(job, Busy(message="busy", retry_after_seconds=7)).changes
+    changes = taken(job, RetryLater(message="busy", retry_after_seconds=7)).changes
 
     assert changes.jobs[job.id].status is Status.QUEUED
     assert changes.holds[job.account].until == NOON + 7 * SECOND
 
 
-@pytest.mark.parametrize("answer", [SILENT, Busy(message="late")])
+@pytest.mark.parametrize("answer", [SILENT, RetryLater(message="late")])
 def test_an_answer_to_an_earlier_sending_decides_nothing(answer: Answer) -> None:
     job = sent(tries=2)
-    moves = Moves(Snapshot(jobs={job.ref: job}, standing={}), NOON, CHANCE.new_id, NOBODY)
+    uow = UnitOfWork(Snapshot(jobs={job.ref: job}, permanent={}), NOON, CHANCE.new_id, NOBODY)
     earlier = replace(job, tries=1)
 
     take_answer(
-        moves,
-        Answered(sent=earlier, answer=answer, reply=None, in_doubt=Doubt.RESEND, jitter=0),
+        uow,
+        SubmitResult(
+            sent=earlier,
+            answer=answer,
+            reply=None,
+            on_lost_answer=LostAnswerPolicy.RESEND,
+            jitter=0,
+        ),
     )
 
-    assert moves.changes.jobs == {}
+    assert uow.changes.jobs == {}
 
 
-def refusal(code: Code) -> Report:
-    error = JobError(code=code, message="no", stage=Stage.SUBMIT)
+def refusal(code: ErrorCode) -> Report:
+    error = JobError(code=code, message="no", stage=ErrorStage.SUBMIT)
     return a_report(status=Status.FAILED, error=error)
 
 
 @pytest.mark.parametrize(
     ("code", "status", "after"),
     [
-        (Code.UNAUTHORIZED, 401, Status.QUEUED),
-        (Code.INSUFFICIENT_CREDITS, 402, Status.QUEUED),
-        (Code.INSUFFICIENT_CREDITS, 412, Status.QUEUED),
-        (Code.UNAUTHORIZED, 403, Status.FAILED),
-        (Code.INVALID_INPUT, 400, Status.FAILED),
+        (ErrorCode.UNAUTHORIZED, 401, Status.QUEUED),
+        (ErrorCode.INSUFFICIENT_CREDITS, 402, Status.QUEUED),
+        (ErrorCode.INSUFFICIENT_CREDITS, 412, Status.QUEUED),
+        (ErrorCode.UNAUTHORIZED, 403, Status.FAILED),
+        (ErrorCode.INVALID_INPUT, 400, Status.FAILED),
     ],
 )
-def test_a_refusal_of_the_account_burns_no_job(code: Code, status: int, after: Status) -> None:
+def test_a_refusal_of_the_account_burns_no_job(code: ErrorCode, status: int, after: Status) -> None:
     job = sent()
 
     changes = taken(job, refusal(code), status=status).changes

@@ -2,15 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transactions.slots import Queue, admit
+from service.transactions.slots import AccountQueue, admit
 from tests.support.factories import a_job
 
 LIMITS = {"useapi": 3, "runware": 100}
 
 
-def a_queue(*max_jobs: int | None, used: int = 0, slots: int | None = None) -> Queue:
+def a_queue(*max_jobs: int | None, used: int = 0, slots: int | None = None) -> AccountQueue:
     jobs = [a_job(max_jobs=most) for most in max_jobs]
-    return Queue(account="useapi", used=used, slots=slots, jobs=jobs)
+    return AccountQueue(account="useapi", used=used, slots=slots, jobs=jobs)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,9 @@ def a_queue(*max_jobs: int | None, used: int = 0, slots: int | None = None) -> Q
         "a job cannot raise the limit",
     ],
 )
-def test_an_account_is_given_as_many_jobs_as_it_has_slots(queue: Queue, admitted: int) -> None:
+def test_an_account_is_given_as_many_jobs_as_it_has_slots(
+    queue: AccountQueue, admitted: int
+) -> None:
     assert admit([queue], LIMITS) == list(queue.jobs)[:admitted]
 
 

@@ -9,9 +9,9 @@ from service.domain.deliveries.send_queue import SendQueues
 from service.domain.jobs.job import Job, Status
 from service.domain.primitives.errors import NotFound
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import Changes, Snapshot
+from service.transactions.change_set import ChangeSet, Snapshot
 from service.transactions.store_protocols import Idempotency, Page
-from service.transactions.unit_of_work import Mover, Moves, Placement
+from service.transactions.unit_of_work import PlacementPolicy, Transactions, UnitOfWork
 from store import open_store
 from tests.support.factories import (
     NOBODY,
@@ -34,7 +34,7 @@ def a_snapshot(
     owed: Mapping[tuple[str, str], int] | None = None,
 ) -> Snapshot:
     by_ref = {job.ref: job for job in jobs}
-    return Snapshot(jobs=by_ref, standing={"acme": standing}, owed=owed or {})
+    return Snapshot(jobs=by_ref, permanent={"acme": standing}, pending=owed or {})
 
 
 def sending() -> SendQueues:
@@ -44,8 +44,8 @@ def sending() -> SendQueues:
     return queues
 
 
-def the_moves(snapshot: Snapshot, placement: Placement = NOBODY) -> Moves:
-    return Moves(snapshot, NOON, Chance().new_id, placement)
+def the_moves(snapshot: Snapshot, placement: PlacementPolicy = NOBODY) -> UnitOfWork:
+    return UnitOfWork(snapshot, NOON, Chance().new_id, placement)
 
 
 def to(status: Status) -> Callable[[Job], Job]:
@@ -54,67 +54,67 @@ def to(status: Status) -> Callable[[Job], Job]:
 
 def test_a_move_brings_the_job_its_event_and_what_is_owed() -> None:
     job = a_job(status=Status.SUBMITTED, sequence=2)
-    moves = the_moves(a_snapshot(job))
+    uow = the_moves(a_snapshot(job))
 
-    after = moves.move(job, to(Status.RUNNING)(job))
+    after = uow.transition(job, to(Status.RUNNING)(job))
 
-    (event,), (parcel,) = moves.changes.events, moves.changes.parcels
-    assert moves.changes.jobs == {job.id: after}
+    (event,), (task,) = uow.changes.events, uow.changes.delivery_tasks
+    assert uow.changes.jobs == {job.id: after}
     assert (after.sequence, event.sequence, event.type) == (3, 3, "job.running")
-    assert (parcel.delivery.event_id, parcel.subscription) == (event.id, HOOK)
-    assert parcel.payload == event.payload
+    assert (task.delivery.event_id, task.subscription) == (event.id, HOOK)
+    assert task.payload == event.payload
 
 
 def test_a_move_that_is_only_ours_is_told_to_nobody() -> None:
     job = a_job(sequence=1)
-    moves = the_moves(a_snapshot(job))
+    uow = the_moves(a_snapshot(job))
 
-    after = moves.move(job, to(Status.SUBMITTING)(job))
+    after = uow.transition(job, to(Status.SUBMITTING)(job))
 
-    assert (after.sequence, moves.changes.jobs) == (1, {job.id: after})
-    assert (moves.changes.events, moves.changes.parcels) == ([], [])
+    assert (after.sequence, uow.changes.jobs) == (1, {job.id: after})
+    assert (uow.changes.events, uow.changes.delivery_tasks) == ([], [])
 
 
 def test_a_job_may_move_more_than_once_in_one_transaction() -> None:
     job = a_job(status=Status.SUBMITTED, sequence=1)
-    moves = the_moves(a_snapshot(job))
+    uow = the_moves(a_snapshot(job))
 
-    running = moves.move(job, to(Status.RUNNING)(job))
-    moves.move(running, to(Status.SUCCEEDED)(running))
+    running = uow.transition(job, to(Status.RUNNING)(job))
+    uow.transition(running, to(Status.SUCCEEDED)(running))
 
-    assert [event.type for event in moves.changes.events] == ["job.running", "job.succeeded"]
-    assert [event.sequence for event in moves.changes.events] == [2, 3]
-    assert [parcel.behind for parcel in moves.changes.parcels] == [0, 2]
-    assert moves.changes.jobs[job.id].status is Status.SUCCEEDED
+    assert [event.type for event in uow.changes.events] == ["job.running", "job.succeeded"]
+    assert [event.sequence for event in uow.changes.events] == [2, 3]
+    assert [task.earlier_pending for task in uow.changes.delivery_tasks] == [0, 2]
+    assert uow.changes.jobs[job.id].status is Status.SUCCEEDED
 
 
 def test_a_job_is_seen_as_it_stands_after_its_moves() -> None:
     job = a_job(status=Status.SUBMITTED)
-    moves = the_moves(a_snapshot(job))
+    uow = the_moves(a_snapshot(job))
 
-    after = moves.move(job, to(Status.RUNNING)(job))
+    after = uow.transition(job, to(Status.RUNNING)(job))
 
-    assert moves.job(job.ref) == after
-    assert moves.job("another ref") is None
+    assert uow.job(job.ref) == after
+    assert uow.job("another ref") is None
 
 
 def test_an_event_behind_one_that_is_owed_says_so() -> None:
     job, other = a_job(status=Status.SUBMITTED), a_subscription()
-    moves = the_moves(a_snapshot(job, standing=(HOOK, other), owed={(job.id, HOOK.id): 7}))
+    uow = the_moves(a_snapshot(job, standing=(HOOK, other), owed={(job.id, HOOK.id): 7}))
 
-    moves.move(job, to(Status.RUNNING)(job))
+    uow.transition(job, to(Status.RUNNING)(job))
 
-    assert [parcel.behind for parcel in moves.changes.parcels] == [7, 0]
+    assert [task.earlier_pending for task in uow.changes.delivery_tasks] == [7, 0]
 
 
 def test_events_that_are_committed_together_are_taken_together() -> None:
     job = a_job(status=Status.SUBMITTED)
-    moves = the_moves(a_snapshot(job), sending())
+    uow = the_moves(a_snapshot(job), sending())
 
-    running = moves.move(job, to(Status.RUNNING)(job))
-    moves.move(running, to(Status.SUCCEEDED)(running))
+    running = uow.transition(job, to(Status.RUNNING)(job))
+    uow.transition(running, to(Status.SUCCEEDED)(running))
 
-    first, second = (parcel.delivery for parcel in moves.changes.parcels)
+    first, second = (task.delivery for task in uow.changes.delivery_tasks)
     assert (first.claims, first.due_at) == (1, NOON + LEASE)
     assert (second.claims, second.due_at) == (1, NOON + LEASE)
 
@@ -122,23 +122,23 @@ def test_events_that_are_committed_together_are_taken_together() -> None:
 def test_an_event_is_left_while_an_earlier_one_lies_in_the_store() -> None:
     job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
     queues.put([a_parcel(HOOK, job_id=job.id, sequence=1)])
-    moves = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
+    uow = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
 
-    moves.move(job, to(Status.RUNNING)(job))
+    uow.transition(job, to(Status.RUNNING)(job))
 
-    (parcel,) = moves.changes.parcels
-    assert (parcel.behind, parcel.delivery.claims) == (2, 0)
+    (task,) = uow.changes.delivery_tasks
+    assert (task.earlier_pending, task.delivery.claims) == (2, 0)
 
 
 def test_an_event_joins_the_chain_that_holds_the_one_before_it() -> None:
     job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
     queues.put([a_parcel(HOOK, job_id=job.id, sequence=2)])
-    moves = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
+    uow = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
 
-    moves.move(job, to(Status.RUNNING)(job))
+    uow.transition(job, to(Status.RUNNING)(job))
 
-    (parcel,) = moves.changes.parcels
-    assert (parcel.behind, parcel.delivery.claims) == (2, 1)
+    (task,) = uow.changes.delivery_tasks
+    assert (task.earlier_pending, task.delivery.claims) == (2, 1)
 
 
 def test_progress_that_waits_in_this_process_is_superseded_with_the_newer_event() -> None:
@@ -147,11 +147,11 @@ def test_progress_that_waits_in_this_process_is_superseded_with_the_newer_event(
     waiting = a_parcel(HOOK, job_id=job.id, sequence=2, type="job.progress", behind=1)
     queues.put([under_way, waiting])
     queues.start()
-    moves = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
+    uow = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
 
-    moves.move(job, to(Status.RUNNING)(job))
+    uow.transition(job, to(Status.RUNNING)(job))
 
-    assert [one.id for one in moves.changes.superseded] == [waiting.delivery.id]
+    assert [one.id for one in uow.changes.superseded] == [waiting.delivery.id]
 
 
 def test_a_receiver_of_every_event_loses_none() -> None:
@@ -162,44 +162,44 @@ def test_a_receiver_of_every_event_loses_none() -> None:
     )
     queues.put([first, second])
     owed = {(job.id, every.id): 2}
-    moves = the_moves(a_snapshot(job, standing=(every,), owed=owed), queues)
+    uow = the_moves(a_snapshot(job, standing=(every,), owed=owed), queues)
 
-    moves.move(job, to(Status.RUNNING)(job))
+    uow.transition(job, to(Status.RUNNING)(job))
 
-    assert (moves.changes.superseding, moves.changes.superseded) == ([], [])
+    assert (uow.changes.supersede_ranges, uow.changes.superseded) == ([], [])
 
 
 def test_a_reply_url_is_owed_what_its_job_asks_for() -> None:
     reply = a_subscription(kind="per_job", event_types=())
     job = a_job(status=Status.SUBMITTED, reply_to=reply.id, reply_event_types=("job.succeeded",))
-    snapshot = replace(a_snapshot(job, standing=()), replies={reply.id: reply})
-    moves = the_moves(snapshot)
+    snapshot = replace(a_snapshot(job, standing=()), per_job={reply.id: reply})
+    uow = the_moves(snapshot)
 
-    running = moves.move(job, to(Status.RUNNING)(job))
-    moves.move(running, to(Status.SUCCEEDED)(running))
+    running = uow.transition(job, to(Status.RUNNING)(job))
+    uow.transition(running, to(Status.SUCCEEDED)(running))
 
-    assert [parcel.delivery.type for parcel in moves.changes.parcels] == ["job.succeeded"]
+    assert [task.delivery.type for task in uow.changes.delivery_tasks] == ["job.succeeded"]
 
 
 def test_another_tenants_subscription_is_owed_nothing() -> None:
     job = a_job(status=Status.SUBMITTED, tenant="other")
-    moves = the_moves(a_snapshot(job))
+    uow = the_moves(a_snapshot(job))
 
-    moves.move(job, to(Status.RUNNING)(job))
+    uow.transition(job, to(Status.RUNNING)(job))
 
-    assert len(moves.changes.events) == 1
-    assert moves.changes.parcels == []
+    assert len(uow.changes.events) == 1
+    assert uow.changes.delivery_tasks == []
 
 
 async def test_a_mover_tells_its_listeners_what_is_on_disk(database_url: str) -> None:
     store = await open_store(database_url, NOON)
-    told: list[Changes] = []
-    mover = Mover(store, Clock(), Chance().new_id, NOBODY)
-    mover.listeners.append(told.append)
+    told: list[ChangeSet] = []
+    transactions = Transactions(store, Clock(), Chance().new_id, NOBODY)
+    transactions.on_commit.append(told.append)
     new = a_new_job()
 
-    (job,), fresh = await mover.add([new], None)
-    await mover.change([job.ref], lambda moves: _move(moves, job.ref, to(Status.SUBMITTED)))
+    (job,), fresh = await transactions.add([new], None)
+    await transactions.change([job.ref], lambda uow: _move(uow, job.ref, to(Status.SUBMITTED)))
     events = await store.events("acme", {}, Page(limit=9))
     await store.close()
 
@@ -217,13 +217,13 @@ async def test_a_mover_tells_its_listeners_what_is_on_disk(database_url: str) ->
 
 async def test_a_request_that_is_repeated_is_told_to_nobody_again(database_url: str) -> None:
     store = await open_store(database_url, NOON)
-    told: list[Changes] = []
-    mover = Mover(store, Clock(), Chance().new_id, NOBODY)
-    mover.listeners.append(told.append)
+    told: list[ChangeSet] = []
+    transactions = Transactions(store, Clock(), Chance().new_id, NOBODY)
+    transactions.on_commit.append(told.append)
     key = Idempotency(name="k1", digest="d1")
 
-    first, fresh = await mover.add([a_new_job()], key)
-    again, fresh_again = await mover.add([a_new_job()], key)
+    first, fresh = await transactions.add([a_new_job()], key)
+    again, fresh_again = await transactions.add([a_new_job()], key)
     await store.close()
 
     assert again == first
@@ -232,17 +232,17 @@ async def test_a_request_that_is_repeated_is_told_to_nobody_again(database_url: 
 
 async def test_a_change_that_fails_is_told_to_nobody(database_url: str) -> None:
     store = await open_store(database_url, NOON)
-    told: list[Changes] = []
-    mover = Mover(store, Clock(), Chance().new_id, NOBODY)
-    (job,), _ = await mover.add([a_new_job()], None)
-    mover.listeners.append(told.append)
+    told: list[ChangeSet] = []
+    transactions = Transactions(store, Clock(), Chance().new_id, NOBODY)
+    (job,), _ = await transactions.add([a_new_job()], None)
+    transactions.on_commit.append(told.append)
 
-    def fail(moves: Moves) -> None:
-        _move(moves, job.ref, to(Status.SUBMITTED))
+    def fail(uow: UnitOfWork) -> None:
+        _move(uow, job.ref, to(Status.SUBMITTED))
         raise NotFound("as a bug would")
 
     with pytest.raises(NotFound):
-        await mover.change([job.ref], fail)
+        await transactions.change([job.ref], fail)
     stored = await store.job("acme", job.id)
     await store.close()
 
@@ -250,7 +250,7 @@ async def test_a_change_that_fails_is_told_to_nobody(database_url: str) -> None:
     assert stored == job
 
 
-def _move(moves: Moves, ref: str, change: Callable[[Job], Job]) -> None:
-    job = moves.job(ref)
+def _move(uow: UnitOfWork, ref: str, change: Callable[[Job], Job]) -> None:
+    job = uow.job(ref)
     assert job is not None
-    moves.move(job, change(job))
+    uow.transition(job, change(job))
