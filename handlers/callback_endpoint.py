@@ -54,7 +54,7 @@ def _authentic(context: AppContext, provider: str, ref: str, request: Request) -
         and _REF.fullmatch(ref) is not None
         and len(tokens) == 1
         and 0 < len(tokens[0]) <= _MAX_TOKEN
-        and context.tokens.verify(provider, ref, tokens[0])
+        and context.signer.verify(provider, ref, tokens[0])
     )
 
 

@@ -36,10 +36,10 @@ async def ready(request: Request) -> Response:
     problem = await context.readiness.problem()
     if problem is None:
         try:
-            accounts = _refusals(await context.store.paused())
+            accounts = _refusals(await context.store.jobs.paused_accounts())
         except Unavailable as exc:
             problem = str(exc)
-    dead = ", ".join(sorted(context.loops.dead))
+    dead = ", ".join(sorted(context.supervisor.dead))
     answer = Readiness(
         ready=problem is None and not dead,
         store=problem or "ok",
@@ -61,7 +61,7 @@ async def metrics(request: Request) -> Response:
     """What is counted, and what is owed just now; of the latter nothing while the store is away."""
     context = cast("AppContext", request.app.state.context)
     try:
-        owed = await context.store.owed()
+        owed = await context.store.deliveries.backlog()
         waited = 0 if owed.oldest is None else (context.clock() - owed.oldest) / SECOND
         OWED_AGE.set(max(0, waited))
         for state in get_args(State):

@@ -1,10 +1,9 @@
-"""Where everything is put together: the one place, with the CLI, that knows all three words."""
+"""The composition root: builds the parts of one service and runs them."""
 
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 
 from starlette.applications import Starlette
 
@@ -36,24 +35,22 @@ from service.runtime.wakeups import Wakeups
 from service.transactions.change_set import ChangeSet
 from service.transactions.deadlines import DeadlineEstimator
 from service.transactions.job_request import JobFactory
-from service.transactions.receiver_health import update_health
 from service.transactions.store_protocols import ChangeTopic, Store
-from service.transactions.unit_of_work import Transactions
+from service.transactions.unit_of_work import OnCommit, Transactions
 from service.workers.callback_intake import CallbackIntake
 from service.workers.change_listener import ChangeListener
-from service.workers.dispatcher import Dispatcher
+from service.workers.dispatcher import Dispatcher, DispatchInbox
 from service.workers.pruner import Pruner
-from service.workers.reconciler import Reconciler
+from service.workers.reconciler import CheckWakeup, Reconciler
 from service.workers.recovery_worker import RecoveryWorker
-from service.workers.submitter import Submitter
-from service.workers.sweeper import Sweeper
+from service.workers.submitter import Submitter, SubmitWakeup
 from store import open_store
 
 
 def create_app(context: AppContext) -> Starlette:
-    """Make the application of a running service."""
-    doors = health_routes() if context.settings.role is Role.WORKER else routes()
-    app = Starlette(routes=doors, exception_handlers=EXCEPTION_HANDLERS)
+    """Create the application of a running service."""
+    served = health_routes() if context.settings.role is Role.WORKER else routes()
+    app = Starlette(routes=served, exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     app.state.context = context
     return app
@@ -61,128 +58,110 @@ def create_app(context: AppContext) -> Starlette:
 
 @asynccontextmanager
 async def running(settings: Settings, wakeups: Wakeups) -> AsyncIterator[AppContext]:
-    """Run one service and close in the reverse order what was opened; StartError if it cannot."""
+    """Run one service, and close what was opened in reverse order; StartError if it cannot start.
+
+    Build order: store and clients, what commits wake (inboxes and wake-ups), transactions with
+    their commit hooks, and last the workers, which use all of these.
+    """
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_url, now())
         stack.push_async_callback(store.close)
-        await _first_key(settings, store)
-        sockets = file_shares(settings.max_posts).webhook_sockets
-        webhook_client = WebhookClient(now, settings.allow_targets, sockets)
+        await _create_first_key(settings, store)
+        shares = file_shares(settings.max_posts)
+        webhook_client = WebhookClient(now, settings.allow_targets, shares.webhook_sockets)
         stack.push_async_callback(webhook_client.close)
-        channels = _channels(settings, stack)
-        context, submitter = _build(settings, wakeups, store, webhook_client, channels)
-        stack.push_async_callback(context.loops.stop)
-        for name, run in _loops(context, channels, submitter).items():
-            context.loops.start(name, run)
+        channels = _open_channels(settings, stack)
+        providers = {name: channel.provider for name, channel in channels.items()}
+        secret_box, signer = SecretBox(settings.secret_keys), CallbackSigner(settings.secret_keys)
+        ids = SystemIdSource()
+
+        inbox = DispatchInbox(SendQueues(shares.posts, alone=settings.is_sqlite))
+        submit_wakeup, check_wakeup = SubmitWakeup(), CheckWakeup()
+        deadlines = DeadlineEstimator()
+        on_commit: tuple[OnCommit, ...] = (
+            deadlines.on_commit,  # learns durations
+            inbox.on_commit,  # queues deliveries for the dispatcher
+            submit_wakeup.on_commit,
+            check_wakeup.on_commit,
+            _wake_streams(wakeups),
+            _count_events,
+        )
+        transactions = Transactions(store, now, ids.new_id, inbox.queues, on_commit)
+
+        dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
+        context = AppContext(
+            settings=settings,
+            store=store,
+            providers=providers,
+            job_factory=JobFactory(
+                providers, settings, secret_box, ids, deadlines.deadline_seconds
+            ),
+            transactions=transactions,
+            intake=CallbackIntake(transactions, providers, reconcile=settings.reconcile),
+            inbox=inbox,
+            dispatcher=dispatcher,
+            recovery_worker=RecoveryWorker(store, now, ids.new_id, inbox.wake),
+            wakeups=wakeups,
+            streams=OpenStreams(wakeups, settings.max_streams),
+            supervisor=Supervisor(),
+            readiness=WriteCheck(store.check),
+            signer=signer,
+            secret_box=secret_box,
+            clock=now,
+            ids=ids,
+        )
+        loops: dict[str, Run] = {}
+        if settings.role is not Role.WEB:
+            loops |= {
+                "dispatcher": dispatcher.run,
+                "submitter": Submitter(store, transactions, submit_wakeup, channels, signer).run,
+                "reconciler": Reconciler(
+                    store, transactions, check_wakeup, channels, lookups=settings.reconcile
+                ).run,
+                "recovery": context.recovery_worker.run,
+                "pruner": Pruner(store, now, settings.retention_days).run,
+            }
+        if settings.role is not Role.WORKER:
+            loops["intake"] = context.intake.run
+        if not settings.is_sqlite:
+            on_topic = {
+                ChangeTopic.DELIVERIES: inbox.wake,
+                ChangeTopic.JOBS: submit_wakeup.set,
+                ChangeTopic.SUBSCRIPTIONS: inbox.release_queued,
+            }
+            listener = ChangeListener(store, wakeups, context.streams, on_topic)
+            loops["change listener"] = listener.run
+
+        stack.push_async_callback(context.supervisor.stop)
+        for name, run in loops.items():
+            context.supervisor.start(name, run)
         yield context
 
 
-def _build(
-    settings: Settings,
-    wakeups: Wakeups,
-    store: Store,
-    webhook_client: WebhookClient,
-    channels: dict[str, ProviderChannel],
-) -> tuple[AppContext, Submitter]:
-    """Put the parts together; what runs of them is started once all of them are there."""
-    secret_box, tokens = SecretBox(settings.secret_keys), CallbackSigner(settings.secret_keys)
-    ids, providers = (
-        SystemIdSource(),
-        {name: channel.provider for name, channel in channels.items()},
-    )
-    queues = SendQueues(file_shares(settings.max_posts).posts, alone=settings.is_sqlite)
-    dispatcher = Dispatcher(store, webhook_client, secret_box, now, queues)
-    transactions = Transactions(store, now, ids.new_id, queues)
-    dispatcher.settle = partial(transactions.settle, judge=update_health)
-    submitter, durations = Submitter(store, transactions, channels, tokens), DeadlineEstimator()
-    transactions.on_commit += [
-        durations.on_commit,
-        dispatcher.on_commit,
-        submitter.on_commit,
-        _wake(wakeups),
-        _count,
-    ]
-    context = AppContext(
-        settings=settings,
-        store=store,
-        providers=providers,
-        job_factory=JobFactory(providers, settings, secret_box, ids, durations.deadline_seconds),
-        transactions=transactions,
-        intake=CallbackIntake(transactions, providers, reconcile=settings.reconcile),
-        dispatcher=dispatcher,
-        recovery=RecoveryWorker(store, now, ids.new_id, dispatcher.wake),
-        wakeups=wakeups,
-        streams=OpenStreams(wakeups, settings.max_streams),
-        loops=Supervisor(),
-        readiness=WriteCheck(store.check),
-        tokens=tokens,
-        secret_box=secret_box,
-        clock=now,
-        ids=ids,
-    )
-    return context, submitter
-
-
-def _loops(
-    context: AppContext, channels: dict[str, ProviderChannel], submitter: Submitter
-) -> dict[str, Run]:
-    """What runs beside the requests in a process of this role."""
-    settings = context.settings
-    loops: dict[str, Run] = {}
-    if settings.role is not Role.WEB:
-        loops |= _work(context, channels, submitter)
-    if settings.role is not Role.WORKER:
-        loops["intake"] = context.intake.run
-    if not settings.is_sqlite:
-        concerned = {
-            ChangeTopic.DELIVERIES: context.dispatcher.wake,
-            ChangeTopic.JOBS: submitter.wake,
-            ChangeTopic.SUBSCRIPTIONS: context.dispatcher.release_queued,
-        }
-        loops["ears"] = ChangeListener(
-            context.store, context.wakeups, context.streams, concerned
-        ).run
-    return loops
-
-
-def _work(
-    context: AppContext, channels: dict[str, ProviderChannel], submitter: Submitter
-) -> Mapping[str, Run]:
-    settings, store, transactions = context.settings, context.store, context.transactions
-    sweeper = Sweeper(store, Reconciler(transactions, channels, enabled=settings.reconcile), now)
-    transactions.on_commit.append(_check(sweeper))
-    return {
-        "retention": Pruner(store, now, settings.retention_days).run,
-        "recovery": context.recovery.run,
-        "courier": context.dispatcher.run,
-        "submitter": submitter.run,
-        "sweeper": sweeper.run,
-    }
-
-
-async def _first_key(settings: Settings, store: Store) -> None:
-    """Make the first admin key and print it, once: nobody could ever come in without it."""
-    if settings.admin_key is not None or await store.has_keys():
+async def _create_first_key(settings: Settings, store: Store) -> None:
+    """Create the first admin key and print it once: there is no other way to get one."""
+    if settings.admin_key is not None or not await store.api_keys.is_empty():
         return
-    shown = new_key(SystemIdSource().random_bytes(RANDOM_BYTES))
+    ids = SystemIdSource()
+    plain = new_key(ids.random_bytes(RANDOM_BYTES))
     key = ApiKey(
-        id=SystemIdSource().new_id("key", now()),
-        hash=key_hash(shown),
+        id=ids.new_id("key", now()),
+        hash=key_hash(plain),
         tenant=DEFAULT_TENANT,
         name="first admin key",
         scopes=(Scope.ADMIN,),
         created_at=now(),
     )
-    await store.put_key(key)
-    print(f"Your admin key, shown only this once: {shown}", file=sys.stderr)  # noqa: T201
+    await store.api_keys.put(key)
+    print(f"Your admin key, shown only this once: {plain}", file=sys.stderr)  # noqa: T201
 
 
-def _channels(settings: Settings, stack: AsyncExitStack) -> dict[str, ProviderChannel]:
-    """Open a small pool to each provider; they share one TLS context, which is dear to make."""
-    context, channels = ssl.create_default_context(), {}
+def _open_channels(settings: Settings, stack: AsyncExitStack) -> Mapping[str, ProviderChannel]:
+    """A client per provider; they share one TLS context, because creating it is slow."""
+    tls, channels = ssl.create_default_context(), {}
     for name, provider in registry().items():
         account = settings.accounts[name]
-        client = ProviderClient(account, context)
+        client = ProviderClient(account, tls)
         stack.push_async_callback(client.close)
         channels[name] = ProviderChannel(
             provider=provider,
@@ -193,23 +172,15 @@ def _channels(settings: Settings, stack: AsyncExitStack) -> dict[str, ProviderCh
     return channels
 
 
-def _check(sweeper: Sweeper) -> Callable[[ChangeSet], None]:
-    def told(changes: ChangeSet) -> None:
-        if any(job.doubt for job in changes.jobs.values()):
-            sweeper.wake()
-
-    return told
-
-
-def _wake(wakeups: Wakeups) -> Callable[[ChangeSet], None]:
-    def told(changes: ChangeSet) -> None:
+def _wake_streams(wakeups: Wakeups) -> OnCommit:
+    def on_commit(changes: ChangeSet) -> None:
         if changes.events:
             wakeups.wake_tenants({event.tenant for event in changes.events})
         wakeups.jobs_ended(job.id for job in changes.jobs.values() if job.ended)
 
-    return told
+    return on_commit
 
 
-def _count(changes: ChangeSet) -> None:
+def _count_events(changes: ChangeSet) -> None:
     for event in changes.events:
         EVENTS.labels(event.type).inc()

@@ -1,4 +1,4 @@
-"""What the doors work with: the parts of one running service."""
+"""What the handlers are given: the parts of one running service."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from service.transactions.job_request import JobFactory
 from service.transactions.store_protocols import Store
 from service.transactions.unit_of_work import Transactions
 from service.workers.callback_intake import CallbackIntake
-from service.workers.dispatcher import Dispatcher
+from service.workers.dispatcher import Dispatcher, DispatchInbox
 from service.workers.recovery_worker import RecoveryWorker
 
 
@@ -30,14 +30,15 @@ class AppContext(msgspec.Struct, frozen=True, kw_only=True):
     job_factory: JobFactory
     transactions: Transactions
     intake: CallbackIntake
+    inbox: DispatchInbox
     dispatcher: Dispatcher
-    recovery: RecoveryWorker
+    recovery_worker: RecoveryWorker
     wakeups: Wakeups
     streams: OpenStreams
     heartbeat_seconds: float = HEARTBEAT_SECONDS
-    loops: Supervisor
+    supervisor: Supervisor
     readiness: WriteCheck
-    tokens: CallbackSigner
+    signer: CallbackSigner
     secret_box: SecretBox
     clock: Clock
     ids: IdSource

@@ -15,7 +15,7 @@ async def open_store(database_url: str, at: int) -> Store:
 
     store = SqlStore(await _open(database_url))
     try:
-        await store.void_leases(at)
+        await store.expire_leases(at)
     except Unavailable as exc:
         await store.close()
         raise StartError(f"BELFRY_DATABASE_URL: {exc}") from exc

@@ -44,7 +44,7 @@ def _copy_all(old: sqlite3.Connection, new: psycopg.Connection, told: Told) -> N
         for (name,) in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         if name not in _KEPT_APART
     ]
-    new.execute("DELETE FROM revisions")
+    new.execute("DELETE FROM versions")
     for table in tables:
         if _count(new, table):
             raise StartError(f"TO: its table {table} is not empty; name a new database")

@@ -1,33 +1,42 @@
-"""Between rows and values: what a job, an event, … is in columns."""
+"""Converts between rows of the database and the service's values."""
 
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import asdict
 
 from service.domain.callbacks import Callback
 from service.domain.deliveries.circuit_breaker import ReceiverHealth
-from service.domain.deliveries.delivery import Delivery, DeliveryStatus, DeliveryTask
+from service.domain.deliveries.delivery import Delivery
+from service.domain.deliveries.recovery import Recovery
 from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
 from service.domain.events import Event
 from service.domain.jobs.job import Job
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import AccountHold, RawResponse
+from service.transactions.change_set import AccountHold
 from store.engine.session import Row
 
 T = TypeVar("T")
 Values = dict[str, Any]
 
 _encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.decode
 _job: Final = msgspec.json.Decoder(Job).decode
 _subscription: Final = msgspec.json.Decoder(Subscription).decode
+_recovery: Final = msgspec.json.Decoder(Recovery).decode
 
 
-def job_of(row: Row) -> Job:
+def decode(row: Row, kind: type[T], **replaced: object) -> T:
+    """Build a *kind* from the columns of its fields' names; 0 and 1 become booleans."""
+    return msgspec.convert(dict(row) | replaced, kind, strict=False)
+
+
+def decode_job(row: Row) -> Job:
     return _job(row["doc"])
 
 
-def job_row(job: Job) -> Values:
+def encode_job(job: Job) -> Values:
     return {
         "id": job.id,
         "tenant": job.tenant,
@@ -38,17 +47,17 @@ def job_row(job: Job) -> Values:
         "reply_ref": job.reply_ref,
         "provider_task_id": job.provider_task_id,
         "due_at": job.due_at,
-        "check_at": job.check_at,
+        "next_check_at": job.next_check_at,
         "version": job.version,
         "doc": _encode(job).decode(),
     }
 
 
-def subscription_of(row: Row) -> Subscription:
+def decode_subscription(row: Row) -> Subscription:
     return _subscription(row["doc"])
 
 
-def subscription_row(subscription: Subscription) -> Values:
+def encode_subscription(subscription: Subscription) -> Values:
     return {
         "id": subscription.id,
         "tenant": subscription.tenant,
@@ -56,45 +65,38 @@ def subscription_row(subscription: Subscription) -> Values:
         "url": subscription.url,
         "enabled": int(subscription.enabled),
         "paused": int(subscription.paused),
-        "is_open": int(subscription.is_open),
+        "deliverable": int(subscription.deliverable),
         "rate": subscription.rate_limit or 0,
         "doc": _encode(subscription).decode(),
     }
 
 
-def event_of(row: Row) -> Event:
-    return Event(**{**row, "tags": tuple(msgspec.json.decode(row["tags"]))})
+def decode_event(row: Row) -> Event:
+    return decode(row, Event, tags=_decode(row["tags"]))
 
 
-def event_row(event: Event) -> Values:
-    return {**msgspec.structs.asdict(event), "tags": _encode(event.tags).decode()}
+def encode_event(event: Event) -> Values:
+    return {**asdict(event), "tags": _encode(event.tags).decode()}
 
 
-def callback_of(row: Row) -> Callback:
-    return msgspec.convert({"body": b"", **row}, Callback)
+def decode_callback(row: Row) -> Callback:
+    """Lists are read without bodies."""
+    return msgspec.convert({"body": b"", **dict(row)}, Callback)
 
 
-def callback_row(callback: Callback) -> Values:
-    return {**msgspec.structs.asdict(callback), "verdict": callback.verdict.value}
+def encode_callback(callback: Callback) -> Values:
+    return {**asdict(callback), "verdict": callback.verdict.value}
 
 
-def verdict_row(callback: Callback) -> Values:
-    return {"id": callback.id, "verdict": callback.verdict.value, "doubt": callback.doubt}
+def encode_hold(account: str, hold: AccountHold) -> Values:
+    return {**asdict(hold), "account": account, "strict": int(hold.strict)}
 
 
-def hold_row(account: str, hold: AccountHold) -> Values:
-    return {**msgspec.structs.asdict(hold), "account": account, "strict": int(hold.strict)}
+def decode_delivery(row: Row) -> Delivery:
+    return decode(row, Delivery)
 
 
-def delivery_of(row: Row) -> Delivery:
-    return Delivery(**{**row, "status": DeliveryStatus(row["status"])})
-
-
-def parcel_row(task: DeliveryTask) -> Values:
-    return delivery_row(task.delivery)
-
-
-def delivery_row(delivery: Delivery) -> Values:
+def encode_delivery(delivery: Delivery) -> Values:
     return {
         "id": delivery.id,
         "tenant": delivery.tenant,
@@ -105,20 +107,16 @@ def delivery_row(delivery: Delivery) -> Values:
         "type": delivery.type,
         "created_at": delivery.created_at,
         "due_at": delivery.due_at,
-        "claims": delivery.claims,
-        "leased": int(delivery.claims > 0),
+        "lease_version": delivery.lease_version,
+        "leased": int(delivery.lease_version > 0),
     }
 
 
-def superseded_row(delivery: Delivery) -> Values:
-    return {"id": delivery.id, "claims": delivery.claims, "at": delivery.settled_at}
-
-
-def settlement_row(settlement: DeliveryUpdate) -> Values:
-    delivery = settlement.delivery
+def encode_update(update: DeliveryUpdate) -> Values:
+    delivery = update.delivery
     return {
         "id": delivery.id,
-        "claims": delivery.claims,
+        "lease_version": delivery.lease_version,
         "status": delivery.status.value,
         "due_at": delivery.due_at,
         "tries": delivery.tries,
@@ -126,12 +124,12 @@ def settlement_row(settlement: DeliveryUpdate) -> Values:
     }
 
 
-def attempt_row(settlement: DeliveryUpdate) -> Values:
-    """A claim makes one attempt, so the count of claims numbers them."""
-    result = settlement.result
+def encode_attempt(update: DeliveryUpdate) -> Values:
+    """A lease allows one attempt, so the attempt is numbered by the lease."""
+    result = update.result
     return {
-        "delivery_id": settlement.delivery.id,
-        "number": settlement.delivery.claims,
+        "delivery_id": update.delivery.id,
+        "number": update.delivery.lease_version,
         "at": result.at,
         "status_code": result.status_code,
         "duration_ms": result.duration_ms,
@@ -145,27 +143,35 @@ def attempt_row(settlement: DeliveryUpdate) -> Values:
     }
 
 
-def attempt_of(row: Row) -> tuple[int, AttemptResult]:
-    values = dict(row)
-    headers = msgspec.json.decode(values.pop("headers") or "{}", type=dict[str, str])
-    return values.pop("number"), AttemptResult(**values, headers=headers)
+def decode_attempt(row: Row) -> tuple[int, AttemptResult]:
+    return row["number"], decode(row, AttemptResult, headers=_decode(row["headers"]))
 
 
-def health_of(row: Row) -> ReceiverHealth:
-    return ReceiverHealth(**{**row, "warned": bool(row["warned"])})
+def decode_health(row: Row) -> ReceiverHealth:
+    return decode(row, ReceiverHealth)
 
 
-def health_row(health: ReceiverHealth) -> Values:
-    return {**msgspec.structs.asdict(health), "warned": int(health.warned)}
+def encode_health(health: ReceiverHealth) -> Values:
+    return {**asdict(health), "warned": int(health.warned)}
 
 
-def answer_row(answer: RawResponse) -> Values:
-    return msgspec.structs.asdict(answer)
+def decode_recovery(row: Row) -> Recovery:
+    return _recovery(row["doc"])
 
 
-def key_of(row: Row) -> ApiKey:
-    return ApiKey(**{**row, "scopes": tuple(msgspec.json.decode(row["scopes"]))})
+def encode_recovery(recovery: Recovery, due_at: int) -> Values:
+    return {
+        "id": recovery.id,
+        "tenant": recovery.tenant,
+        "status": recovery.status,
+        "due_at": due_at,
+        "doc": _encode(recovery).decode(),
+    }
 
 
-def key_row(key: ApiKey) -> Values:
-    return {**msgspec.structs.asdict(key), "scopes": _encode(key.scopes).decode()}
+def decode_key(row: Row) -> ApiKey:
+    return decode(row, ApiKey, scopes=_decode(row["scopes"]))
+
+
+def encode_key(key: ApiKey) -> Values:
+    return {**asdict(key), "scopes": _encode(key.scopes).decode()}

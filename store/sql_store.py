@@ -1,63 +1,138 @@
-"""The store: one method, one transaction, over either database."""
+"""The store: repositories and transactions over either database."""
 
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
+from msgspec.structs import replace
+
+from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.primitives.errors import Unavailable
-from service.transactions.store_protocols import ChangeTopic, Heard
+from service.transactions.change_set import ChangeSet, JobInsertion, OpenTransaction, Snapshot
+from service.transactions.store_protocols import ChangeTopic, Idempotency, NewJob
 from store.engine.session import Database
 from store.repositories.api_keys import ApiKeyRepository
+from store.repositories.callbacks import CallbackRepository
 from store.repositories.deliveries import DeliveryRepository
-from store.repositories.event_log import EventLogRepository
+from store.repositories.events import EventRepository
+from store.repositories.job_insertion import (
+    claim_key,
+    claim_task_uuids,
+    insert_jobs,
+    with_reply_subscription,
+)
 from store.repositories.jobs import JobRepository
 from store.repositories.recoveries import RecoveryRepository
+from store.repositories.repository import Shared, notify
 from store.repositories.retention import RetentionRepository
+from store.repositories.subscriptions import SubscriptionRepository
+from store.transaction import (
+    read_jobs,
+    read_receivers,
+    read_reply_subscriptions,
+    topics_of,
+    write_attempts,
+    write_changes,
+    write_events,
+)
 
 
-class SqlStore(
-    JobRepository,
-    EventLogRepository,
-    DeliveryRepository,
-    RecoveryRepository,
-    RetentionRepository,
-    ApiKeyRepository,
-):
-    """All of it; each part is one file of its own."""
+class SqlStore:
+    """Implements `service.transactions.store_protocols.Store`."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
+        self._database, self._shared = database, Shared(database)
+        self.jobs = JobRepository(self._shared)
+        self.callbacks = CallbackRepository(self._shared)
+        self.events = EventRepository(self._shared)
+        self.subscriptions = SubscriptionRepository(self._shared)
+        self.deliveries = DeliveryRepository(self._shared)
+        self.recoveries = RecoveryRepository(self._shared)
+        self.retention = RetentionRepository(self._shared)
+        self.api_keys = ApiKeyRepository(self._shared)
 
-    async def broken(self) -> None:
-        """Return when the database can no longer be trusted, so that the process must end."""
-        await self._database.broken.wait()
+    @asynccontextmanager
+    async def transaction(
+        self, refs: Sequence[str], *, accounts: bool = False
+    ) -> AsyncIterator[OpenTransaction]:
+        async with self._database.writing() as session:
+            snapshot = await read_jobs(session, self._shared.subscriptions, refs)
+            if accounts:
+                await session.queue("lock_accounts")
+                paused = await session.fetch("accounts_paused")
+                names = frozenset(row["account"] for row in paused)
+                snapshot = replace(snapshot, paused_accounts=names)
+            opened = OpenTransaction(snapshot=snapshot, changes=ChangeSet())
+            yield opened
+            await write_changes(session, opened.changes)
+            await notify(session, self._shared.origin, topics_of(opened.changes))
+
+    @asynccontextmanager
+    async def insert_jobs(
+        self, new: Sequence[NewJob], key: Idempotency | None
+    ) -> AsyncIterator[JobInsertion]:
+        async with self._database.writing() as session:
+            changes = ChangeSet()
+            if key is not None and (first := await claim_key(session, key, new)) is not None:
+                empty = Snapshot(jobs={}, permanent={})
+                yield JobInsertion(snapshot=empty, changes=changes, jobs=first, replayed=True)
+                return
+            await claim_task_uuids(session, new)
+            await session.queue("share_subscriptions")
+            jobs = [await with_reply_subscription(session, one) for one in new]
+            version = (await session.fetch("subscriptions_version"))[0]["version"]
+            snapshot = Snapshot(
+                jobs={job.ref: job for job in jobs},
+                permanent=await self._shared.subscriptions.at(session, version),
+                per_job=await read_reply_subscriptions(session, jobs),
+            )
+            yield JobInsertion(snapshot=snapshot, changes=changes, jobs=jobs)
+            await insert_jobs(session, [changes.jobs.get(job.id, job) for job in jobs], new)
+            await write_events(session, changes)
+            await notify(session, self._shared.origin, topics_of(changes))
+
+    @asynccontextmanager
+    async def record_attempts(
+        self, updates: Sequence[DeliveryUpdate]
+    ) -> AsyncIterator[OpenTransaction]:
+        async with self._database.writing() as session:
+            snapshot = await read_receivers(session, self._shared.subscriptions, updates)
+            opened = OpenTransaction(snapshot=snapshot, changes=ChangeSet())
+            yield opened
+            await write_attempts(session, updates, opened.changes)
+            await notify(session, self._shared.origin, topics_of(opened.changes))
 
     async def check(self) -> None:
-        """Prove that the database can be written."""
         async with self._database.writing() as session:
-            await session.queue("touch")
+            await session.queue("check_writable")
 
-    async def void_leases(self, at: int) -> None:
-        """Take over what a process left behind, if no other process can be at work on it."""
+    async def broken(self) -> None:
+        await self._database.broken.wait()
+
+    async def expire_leases(self, at: int) -> None:
+        """End the leases of an earlier process, if no other process can use the database."""
         if self._database.shared:
             return
         async with self._database.writing() as session:
-            await session.queue("void_delivery_leases", at=at)
-            await session.queue("void_job_leases", at=at)
-            await session.queue("void_check_leases")
+            await session.queue("expire_delivery_leases", at=at)
+            await session.queue("expire_job_leases", at=at)
+            await session.queue("expire_check_leases")
 
-    async def follow(self, heard: Heard) -> None:
-        """Hints of our own are left out; an empty one follows a gap, in which all may be lost."""
+    async def follow(self, on_change: Callable[[frozenset[ChangeTopic]], None]) -> None:
+        """This process's own messages are left out; after a gap all topics are reported."""
 
-        def told(hint: str) -> None:
-            origin, *words = hint.split()
-            if origin != self._origin:
-                heard(frozenset(map(ChangeTopic, words)))
+        def on_message(message: str) -> None:
+            origin, *topics = message.split()
+            if origin != self._shared.origin:
+                on_change(frozenset(map(ChangeTopic, topics)))
 
-        await self._database.listen(told)
+        await self._database.listen(on_message)
 
     async def close(self) -> None:
-        """Give up the lanes of this process, so that nobody waits for them, and let go."""
+        """Release the receivers of this process, so that others need not wait, and close."""
         if self._database.shared:
             with suppress(Unavailable):
                 async with self._database.writing() as session:
-                    await session.queue("leave_lanes", owner=self._origin, at=0, kept=[])
+                    await session.queue(
+                        "release_receiver_leases", owner=self._shared.origin, at=0, kept=[]
+                    )
         await self._database.close()

@@ -1,136 +1,188 @@
-"""Reading what a change needs and writing what it decided: the hot path of the store."""
+"""Reads what a transaction needs and writes its change set: the hot path of the store."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import asdict
 
 from service.domain.callbacks import Verdict
-from service.domain.deliveries.delivery import HELD
-from service.domain.jobs.job import Job
+from service.domain.deliveries.retry_policy import DeliveryUpdate
+from service.domain.jobs.job import Job, Status
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import ChangeSet, Snapshot
-from store.engine.session import Session
+from service.transactions.store_protocols import ChangeTopic
+from store.engine.session import Session, Values
 from store.rows import (
-    answer_row,
-    callback_row,
-    event_row,
-    health_row,
-    hold_row,
-    job_of,
-    job_row,
-    parcel_row,
-    subscription_of,
-    subscription_row,
-    superseded_row,
-    verdict_row,
+    decode_health,
+    decode_job,
+    decode_subscription,
+    encode_attempt,
+    encode_callback,
+    encode_delivery,
+    encode_event,
+    encode_health,
+    encode_hold,
+    encode_job,
+    encode_subscription,
+    encode_update,
 )
 
 
 class SubscriptionCache:
-    """The standing subscriptions by tenant, read again only when their revision has changed."""
+    """The permanent subscriptions by tenant, read again when their version has changed."""
 
     def __init__(self) -> None:
-        self._revision = 0
+        self._version = 0
         self._by_tenant: dict[str, list[Subscription]] = {}
 
-    async def at(self, session: Session, revision: int) -> Mapping[str, Sequence[Subscription]]:
-        if revision == self._revision:
+    async def at(self, session: Session, version: int) -> Mapping[str, Sequence[Subscription]]:
+        if version == self._version:
             return self._by_tenant
         found: dict[str, list[Subscription]] = {}
-        for row in await session.fetch("standing"):
-            subscription = subscription_of(row)
+        for row in await session.fetch("permanent_subscriptions"):
+            subscription = decode_subscription(row)
             found.setdefault(subscription.tenant, []).append(subscription)
-        if revision > self._revision:  # another transaction of ours may have read a later one
-            self._revision, self._by_tenant = revision, found
+        if version > self._version:  # a transaction at the same time may have read a later one
+            self._version, self._by_tenant = version, found
         return found
 
 
-async def snapshot(session: Session, standing: SubscriptionCache, refs: Sequence[str]) -> Snapshot:
+async def read_jobs(session: Session, cache: SubscriptionCache, refs: Sequence[str]) -> Snapshot:
+    """Lock and read the jobs of *refs*, and the subscriptions their events may go to."""
     await session.queue("share_subscriptions")
-    asked = list(refs)
-    await session.queue("lock_jobs", refs=asked)
-    rows = await session.fetch("jobs_by_ref", refs=asked)
-    jobs = {row["ref"]: job_of(row) for row in rows}
-    owed = [job_of(row).id for row in rows if row["owed"]]
+    await session.queue("lock_jobs", refs=list(refs))
+    rows = await session.fetch("jobs_by_ref", refs=list(refs))
+    jobs = {row["ref"]: decode_job(row) for row in rows}
+    with_pending = [jobs[row["ref"]].id for row in rows if row["has_pending"]]
+    pairs = await session.fetch("pending_pairs", jobs=with_pending) if with_pending else []
     return Snapshot(
         jobs=jobs,
-        permanent=await standing.at(session, rows[0]["revision"]) if rows else {},
-        per_job=await replies(session, jobs.values()),
-        pending=await _owed(session, owed) if owed else {},
+        permanent=await cache.at(session, rows[0]["version"]) if rows else {},
+        per_job=await read_reply_subscriptions(session, jobs.values()),
+        pending={(row["job_id"], row["subscription_id"]): row["sequence"] for row in pairs},
     )
 
 
-async def replies(session: Session, jobs: Iterable[Job]) -> dict[str, Subscription]:
-    ids = sorted({job.reply_to for job in jobs if job.reply_to})
+async def read_reply_subscriptions(
+    session: Session, jobs: Iterable[Job]
+) -> dict[str, Subscription]:
+    ids = sorted({job.reply_subscription_id for job in jobs if job.reply_subscription_id})
     rows = await session.fetch("subscriptions_by_id", ids=ids) if ids else []
-    return {row["id"]: subscription_of(row) for row in rows}
+    return {row["id"]: decode_subscription(row) for row in rows}
 
 
-async def _owed(session: Session, jobs: Sequence[str]) -> dict[tuple[str, str], int]:
-    rows = await session.fetch("owed_pairs", jobs=jobs)
-    return {(row["job_id"], row["subscription_id"]): row["sequence"] for row in rows}
+async def read_receivers(
+    session: Session, cache: SubscriptionCache, updates: Sequence[DeliveryUpdate]
+) -> Snapshot:
+    """Read the receivers of attempts, and lock all subscriptions, if one failed now or before.
+
+    Their health is read again under the lock, because another process may have changed it.
+    """
+    ids = sorted({update.delivery.subscription_id for update in updates})
+    health = await session.fetch("receiver_health", ids=ids)
+    if not health and all(update.result.success for update in updates):
+        return Snapshot(jobs={}, permanent={})
+    await session.queue("lock_subscriptions")
+    found = await session.fetch_all(
+        subscriptions_version={}, subscriptions_by_id={"ids": ids}, receiver_health={"ids": ids}
+    )
+    version = found["subscriptions_version"][0]["version"]
+    return Snapshot(
+        jobs={},
+        permanent=await cache.at(session, version),
+        receivers={row["id"]: decode_subscription(row) for row in found["subscriptions_by_id"]},
+        health={row["subscription_id"]: decode_health(row) for row in found["receiver_health"]},
+    )
 
 
-async def write(session: Session, changes: ChangeSet) -> None:
-    """Write *changes*; many rows of a kind are one statement."""
+async def write_changes(session: Session, changes: ChangeSet) -> None:
+    """Write all of *changes*; many rows of a kind are one statement."""
     await _write_callbacks(session, changes)
-    await _many(session, "move_job", map(job_row, changes.jobs.values()))
-    await _many(session, "answer_submission", map(answer_row, changes.responses))
-    await _many(session, "add_submission", map(asdict, changes.submissions))
-    await _many(session, "rejudge_callback", map(verdict_row, changes.reassessed))
-    await _many(session, "settle_callbacks", map(asdict, changes.resolutions))
-    checked = (
-        {"id": one.job.id, "lease_until": one.lease_until} for one in changes.finished_checks
+    await _queue_many(session, "update_job", map(encode_job, changes.jobs.values()))
+    await _queue_many(session, "store_response", map(asdict, changes.responses))
+    await _queue_many(session, "add_submission", map(asdict, changes.submissions))
+    await _queue_many(session, "reassess_callback", map(encode_callback, changes.reassessed))
+    await _queue_many(session, "resolve_callbacks", map(asdict, changes.resolutions))
+    await _queue_many(
+        session,
+        "end_check",
+        ({"id": one.job.id, "lease_until": one.lease_until} for one in changes.finished_checks),
     )
-    await _many(session, "end_check", checked)
     await write_events(session, changes)
-    await _many(session, "hold_account", (hold_row(*each) for each in changes.holds.items()))
-    await _many(
-        session, "resume_account", ({"account": one} for one in sorted(changes.resumed_accounts))
-    )
+    holds = (encode_hold(account, hold) for account, hold in changes.holds.items())
+    await _queue_many(session, "hold_account", holds)
+    resumed = ({"account": account} for account in sorted(changes.resumed_accounts))
+    await _queue_many(session, "resume_account", resumed)
 
 
 async def write_events(session: Session, changes: ChangeSet) -> None:
+    """Write the events, their deliveries, and what these supersede."""
     if changes.events:
-        await session.queue("lock_log")
-        await _many(session, "add_event", map(event_row, changes.events))
-    if changes.supersede_ranges:
-        await _many(session, "supersede", map(asdict, changes.supersede_ranges))
-    await _many(session, "supersede_claimed", map(superseded_row, changes.superseded))
-    await _many(session, "add_delivery", map(parcel_row, changes.delivery_tasks))
-    await _many(session, "mark_backlog", ({"id": one} for one in sorted(_backlogs(changes))))
+        await session.queue("lock_event_log")
+        await _queue_many(session, "add_event", map(encode_event, changes.events))
+    await _queue_many(session, "supersede_range", map(asdict, changes.supersede_ranges))
+    superseded = (
+        {"id": one.id, "lease_version": one.lease_version, "at": one.settled_at}
+        for one in changes.superseded
+    )
+    await _queue_many(session, "supersede_leased", superseded)
+    deliveries = (encode_delivery(task.delivery) for task in changes.delivery_tasks)
+    await _queue_many(session, "add_delivery", deliveries)
+    # A subscription that is not deliverable gets its backlog checked when it becomes so, and one
+    # with a rate limit is always checked.
+    backlogs = {
+        task.subscription.id
+        for task in changes.delivery_tasks
+        if task.delivery.due_at is None
+        and task.subscription.deliverable
+        and not task.subscription.rate_limit
+    }
+    await _queue_many(session, "mark_backlog", ({"id": one} for one in sorted(backlogs)))
 
 
-def _backlogs(changes: ChangeSet) -> set[str]:
-    """Who has something parked; one that is not open has a backlog once it is, a rate never."""
-    parked = [p.subscription for p in changes.delivery_tasks if p.delivery.due_at >= HELD]
-    return {one.id for one in parked if one.is_open and not one.rate_limit}
-
-
-async def write_receivers(session: Session, changes: ChangeSet) -> None:
-    """Write how receivers fare; whether one is open concerns all who fan out."""
+async def write_attempts(
+    session: Session, updates: Sequence[DeliveryUpdate], changes: ChangeSet
+) -> None:
+    """Write attempts, the deliveries after them, and the health of their receivers."""
+    ordered = sorted(updates, key=lambda update: update.delivery.id)
+    await session.queue_many("update_delivery", map(encode_update, ordered))
+    await session.queue_many("add_attempt", map(encode_attempt, ordered))
     for subscription_id, health in sorted(changes.health.items()):
         if health is None:
-            await session.queue("delete_health", id=subscription_id)
+            await session.queue("delete_receiver_health", id=subscription_id)
         else:
-            await session.queue("put_health", **health_row(health))
+            await session.queue("put_receiver_health", **encode_health(health))
     for subscription in changes.subscriptions.values():
-        await session.queue("put_subscription", **subscription_row(subscription))
+        await session.queue("put_subscription", **encode_subscription(subscription))
     if changes.subscriptions:
-        await session.queue("revise")
+        await session.queue("bump_subscriptions_version")
+    await write_events(session, changes)
+
+
+def topics_of(changes: ChangeSet) -> set[ChangeTopic]:
+    """What *changes* give other processes to do."""
+    topics = set()
+    if changes.events:
+        topics.add(ChangeTopic.EVENTS)
+    if any(task.is_queued for task in changes.delivery_tasks):
+        topics.add(ChangeTopic.DELIVERIES)
+    if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
+        topics.add(ChangeTopic.JOBS)
+    if changes.subscriptions:
+        topics.add(ChangeTopic.SUBSCRIPTIONS)
+    return topics
 
 
 async def _write_callbacks(session: Session, changes: ChangeSet) -> None:
-    """Only a callback that moved nothing can be a repetition, so only those are asked about."""
-    moved = [c for c in changes.callbacks if c.verdict is Verdict.ACCEPTED]
-    await _many(session, "add_callback", map(callback_row, moved))
+    """Write callbacks; only one that moved nothing can repeat an earlier one."""
+    moved = [one for one in changes.callbacks if one.verdict is Verdict.ACCEPTED]
+    await _queue_many(session, "upsert_callback", map(encode_callback, moved))
     for callback in changes.callbacks:
         if callback.verdict is not Verdict.ACCEPTED:
-            rows = await session.fetch("take_callback", **callback_row(callback))
+            rows = await session.fetch("insert_or_count_callback", **encode_callback(callback))
             if rows[0]["repeats"]:
                 changes.repeated_callbacks.add(callback.id)
 
 
-async def _many(session: Session, query: str, rows: Iterable[Mapping[str, object]]) -> None:
+async def _queue_many(session: Session, query: str, rows: Iterable[Values]) -> None:
     if batch := list(rows):
         await session.queue_many(query, batch)

@@ -11,7 +11,12 @@ import structlog
 from tests.support.databases import fresh_database, postgres_server, sqlite_file
 from tests.support.disk_faults import Disk
 from tests.support.receivers import Receiver, receiving
-from tests.support.service_harness import Bench, Service, bench_of, running_service
+from tests.support.service_harness import (
+    SandboxedService,
+    Service,
+    running_service,
+    sandboxed_service,
+)
 from tests.support.watchdog import LIMIT_SECONDS, LONG, WatchedLoop
 
 
@@ -84,10 +89,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def bench(database_url: str) -> AsyncIterator[Bench]:
+async def sandboxed(database_url: str) -> AsyncIterator[SandboxedService]:
     """A service with the sandbox providers, both on real sockets."""
-    async with bench_of(database_url) as bench:
-        yield bench
+    async with sandboxed_service(database_url) as sandboxed:
+        yield sandboxed
 
 
 @pytest.fixture
@@ -98,7 +103,7 @@ async def service(database_url: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture(scope="module")
-async def steady(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Service]:
+async def shared_service(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Service]:
     """One service for all tests of a file that only knock: they leave nothing behind."""
     assert anyio_backend[0] == "asyncio"
     with sqlite_file() as url:

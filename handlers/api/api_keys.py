@@ -32,13 +32,13 @@ async def create(request: ApiRequest[NoQuery]) -> ApiKeyView:
         scopes=tuple(dict.fromkeys(given.scopes)),
         created_at=at,
     )
-    await context.store.put_key(key)
+    await context.store.api_keys.put(key)
     return api_key_view(key, shown)
 
 
 async def listing(request: ApiRequest[PageQuery]) -> ListResponse[ApiKeyView]:
     """List all keys, without the keys themselves."""
-    keys = await request.context.store.keys(request.query.page())
+    keys = await request.context.store.api_keys.find(request.query.page())
     return paginate(
         [api_key_view(key) for key in keys], request.query.limit, [key.id for key in keys]
     )
@@ -47,7 +47,7 @@ async def listing(request: ApiRequest[PageQuery]) -> ListResponse[ApiKeyView]:
 async def delete(request: ApiRequest[NoQuery]) -> None:
     """Revoke a key at once; streams that were opened with it end."""
     key_id = request.id("key")
-    await request.context.store.delete_key(key_id)
+    await request.context.store.api_keys.delete(key_id)
     request.context.streams.revoke(key_id)
 
 

@@ -18,14 +18,14 @@ class CallbacksQuery(PageQuery, frozen=True, kw_only=True):
 
 async def show(request: ApiRequest[NoQuery]) -> CallbackView:
     """Look at one callback as it came in, with secrets redacted."""
-    callback = await request.context.store.callback(request.tenant, request.id("cb"))
+    callback = await request.context.store.callbacks.get(request.tenant, request.id("cb"))
     return await _shown(callback)
 
 
 async def replay(request: ApiRequest[NoQuery]) -> CallbackView:
     """Process a stored callback again, as if it came now: after an adapter was mended."""
     context = request.context
-    callback = await context.store.callback(request.tenant, request.id("cb"))
+    callback = await context.store.callbacks.get(request.tenant, request.id("cb"))
     return await _shown(await context.intake.replay(callback))
 
 
@@ -37,5 +37,7 @@ async def _shown(callback: Callback) -> CallbackView:
 async def listing(request: ApiRequest[CallbacksQuery]) -> ListResponse[CallbackView]:
     """List the callbacks of your jobs."""
     query = request.query
-    found = await request.context.store.callbacks(request.tenant, query.filters(), query.page())
+    found = await request.context.store.callbacks.find(
+        request.tenant, query.filters(), query.page()
+    )
     return paginate([callback_view(one) for one in found], query.limit, [one.id for one in found])

@@ -19,13 +19,15 @@ class DeliveriesQuery(PageQuery, frozen=True, kw_only=True):
 async def listing(request: ApiRequest[DeliveriesQuery]) -> ListResponse[DeliveryView]:
     """List deliveries, newest first."""
     query = request.query
-    found = await request.context.store.deliveries(request.tenant, query.filters(), query.page())
+    found = await request.context.store.deliveries.find(
+        request.tenant, query.filters(), query.page()
+    )
     return paginate([delivery_view(one) for one in found], query.limit, [one.id for one in found])
 
 
 async def dead_letters(request: ApiRequest[NoQuery]) -> ListResponse[DeadLettersView]:
     """Count what was given up, by subscription, with the reason of the last."""
-    found = await request.context.store.dead_letters(request.tenant)
+    found = await request.context.store.deliveries.dead_letters(request.tenant)
     return ListResponse(
         data=[
             DeadLettersView(
@@ -42,13 +44,17 @@ async def dead_letters(request: ApiRequest[NoQuery]) -> ListResponse[DeadLetters
 
 async def show(request: ApiRequest[NoQuery]) -> DeliveryView:
     """Look at one delivery with every attempt."""
-    delivery, attempts = await request.context.store.delivery(request.tenant, request.id("dlv"))
+    delivery, attempts = await request.context.store.deliveries.get(
+        request.tenant, request.id("dlv")
+    )
     return delivery_view(delivery, attempts)
 
 
 async def retry(request: ApiRequest[NoQuery]) -> DeliveryView:
     """Send it again now, whatever became of it; the `webhook-id` stays the same."""
     context = request.context
-    delivery = await context.store.redeliver(request.tenant, request.id("dlv"), context.clock())
-    context.dispatcher.wake()
+    delivery = await context.store.deliveries.redeliver(
+        request.tenant, request.id("dlv"), context.clock()
+    )
+    context.inbox.wake()
     return delivery_view(delivery)

@@ -38,7 +38,7 @@ class EventsQuery(LogQuery, frozen=True, kw_only=True):
 
 async def show(request: ApiRequest[NoQuery]) -> Reply[LoggedEvent]:
     """Look at one event: the very bytes its subscribers get."""
-    event = await request.context.store.event(request.tenant, request.id("evt"))
+    event = await request.context.store.events.get(request.tenant, request.id("evt"))
     return Reply(msgspec.Raw(event.payload))
 
 
@@ -49,7 +49,7 @@ async def listing(request: ApiRequest[EventsQuery]) -> ListResponse[JobEvent]:
     if query.event_types is not None:
         patterns = event_patterns(query.event_types)
         wanted["event_types"] = [kind for kind in EVENT_TYPES if matches_type(patterns, kind)]
-    found = await request.context.store.events(request.tenant, wanted, query.page())
+    found = await request.context.store.events.find(request.tenant, wanted, query.page())
     return _listed(found, query.limit)
 
 
@@ -63,44 +63,44 @@ def event_patterns(given: str) -> tuple[str, ...]:
 
 async def list_of_job(request: ApiRequest[LogQuery]) -> ListResponse[JobEvent]:
     """List the events of one job, newest first."""
-    job = await request.context.store.job(request.tenant, request.id("job"))
+    job = await request.context.store.jobs.get(request.tenant, request.id("job"))
     page = request.query.page()
-    found = await request.context.store.events(request.tenant, {"job": job.id}, page)
+    found = await request.context.store.events.find(request.tenant, {"job": job.id}, page)
     return _listed(found, request.query.limit)
 
 
 async def resend(request: ApiRequest[NoQuery]) -> DeliveryView:
     """Send one event again, to one subscription or URL; the `webhook-id` stays the same."""
     context, at = request.context, request.context.clock()
-    event = await context.store.event(request.tenant, request.id("evt"))
+    event = await context.store.events.get(request.tenant, request.id("evt"))
     given = await request.body(EventResend)
     to = await _receiver(request, given, at)
     if not to.enabled or to.paused:
         raise Conflict(f"Its subscription is {to.state}: nothing was sent.")
     delivery_id = context.ids.new_id("dlv", at)
-    delivery = await context.store.resend(request.tenant, event.id, to, delivery_id, at)
-    context.dispatcher.wake()
+    delivery = await context.store.deliveries.resend(request.tenant, event.id, to, delivery_id, at)
+    context.inbox.wake()
     return delivery_view(delivery)
 
 
 async def _receiver(request: ApiRequest[NoQuery], given: EventResend, at: int) -> Subscription:
     context = request.context
     if given.subscription is not None and given.url is None:
-        return await context.store.subscription(request.tenant, given.subscription)
+        return await context.store.subscriptions.get(request.tenant, given.subscription)
     if given.url is None or given.subscription is not None:
         raise Invalid([FieldError("subscription", "name either a subscription or a url")])
     if error := url_error(given.url, context.settings.allow_targets):
         raise Invalid([FieldError("url", error)])
     reply = context.job_factory.reply_subscription(given.url, request.tenant, at)
-    return await context.store.reply_subscription(reply)
+    return await context.store.subscriptions.get_or_add_reply(reply)
 
 
 async def list_matches(request: ApiRequest[NoQuery]) -> ListResponse[SubscriptionMatch]:
     """Say which subscriptions an event is for as they are now, and why it is not for others."""
     store = request.context.store
-    event = await store.event(request.tenant, request.id("evt"))
+    event = await store.events.get(request.tenant, request.id("evt"))
     page = Page(limit=MOST_EXPLAINED)
-    standing = await store.subscriptions(request.tenant, {"kind": "permanent"}, page)
+    standing = await store.subscriptions.find(request.tenant, {"kind": "permanent"}, page)
     reasons = [(one.id, mismatch(one, event)) for one in standing]
     return ListResponse(
         data=[

@@ -13,15 +13,13 @@ from handlers.http.endpoint import ApiRequest, NoQuery, Reply
 from handlers.http.pagination import ListResponse, PageQuery, paginate
 from service.context import AppContext
 from service.domain.jobs.job import Job, Status
-from service.domain.jobs.state_machine import RETRYABLE, canceled, retried
 from service.domain.jobs.view import JobView, cancellation, render_job
-from service.domain.primitives.errors import Conflict, FieldError, Invalid
+from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.security.redaction import redacted_json
 from service.runtime.tasks import LARGE, in_thread_if_large
-from service.transactions.change_set import Submission
+from service.transactions.job_commands import cancel_job, retry_job
 from service.transactions.job_request import MAX_JOBS, JobRequest, idempotency
 from service.transactions.store_protocols import Idempotency, NewJob
-from service.transactions.unit_of_work import UnitOfWork
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +40,7 @@ async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[J
     context, headers = request.context, request.request.headers
     size = int(headers.get("content-length", LARGE))
     new, key = await in_thread_if_large(size, _taken, request, given)
-    jobs, fresh = await context.transactions.add(new, key)
+    jobs, fresh = await context.transactions.add_jobs(new, key)
     inputs = {one.job.id: one.input for one in new} if fresh else await _inputs(context, jobs)
     told = {} if fresh else {"idempotent-replayed": "true"}
     if (seconds := preferred_wait(request)) is not None:
@@ -73,12 +71,12 @@ def _orders(given: Any) -> list[JobRequest]:
 async def show(request: ApiRequest[JobQuery]) -> Reply[JobView]:
     """Look at one job, or wait for its end; `expand=raw` adds the provider's own last body."""
     context, headers = request.context, dict[str, str]()
-    job = await context.store.job(request.tenant, request.id("job"))
+    job = await context.store.jobs.get(request.tenant, request.id("job"))
     if (seconds := preferred_wait(request)) is not None and not job.ended:
         (job,) = await until_ended(request, [job], seconds)
         headers["preference-applied"] = f"wait={seconds}"
     if request.query.expand == "raw":
-        body = await context.store.last_body(job.id)
+        body = await context.store.jobs.last_body(job.id)
         raw = await _redacted(body)
         return Reply(replace(await _whole(context, job), raw=raw), headers=headers)
     headers["etag"] = entity_tag(job)
@@ -89,54 +87,37 @@ async def show(request: ApiRequest[JobQuery]) -> Reply[JobView]:
 
 async def cancel(request: ApiRequest[NoQuery]) -> JobView:
     """Stop waiting for a job; `cancellation` says whether its provider was told."""
-    job = await request.context.store.job(request.tenant, request.id("job"))
+    job = await request.context.store.jobs.get(request.tenant, request.id("job"))
 
-    def act(uow: UnitOfWork) -> None:
-        now = uow.job(job.ref)
-        if now is None or now.ref != job.ref:
-            raise Conflict("The job has just been submitted again; look at it once more.")
-        if now.ended and now.status is not Status.CANCELED:
-            raise Conflict(f"The job has ended: it is {now.status}.")
-        if not now.ended:
-            uow.transition(now, canceled(now, uow.at))
-
-    changes = await request.context.transactions.change([job.ref], act)
-    after = changes.jobs.get(job.id) or await request.context.store.job(request.tenant, job.id)
-    return replace(await _whole(request.context, after), cancellation=cancellation(job))
+    context = request.context
+    after = await cancel_job(context.transactions, job)
+    after = after or await context.store.jobs.get(request.tenant, job.id)
+    return replace(await _whole(context, after), cancellation=cancellation(job))
 
 
 async def retry(request: ApiRequest[NoQuery]) -> JobView:
     """Submit a failed, expired or canceled job again, under a new ref."""
     context = request.context
-    job = await context.store.job(request.tenant, request.id("job"))
-    ref = context.ids.new_ref()
-
-    def act(uow: UnitOfWork) -> None:
-        now = uow.job(job.ref)
-        if now is None or now.ref != job.ref or now.status not in RETRYABLE:
-            raise Conflict("Only a job that failed, expired or was canceled can be tried again.")
-        uow.transition(now, retried(now, ref, uow.at))
-        uow.changes.submissions.append(Submission(ref=ref, job_id=now.id, created_at=uow.at))
-
-    changes = await context.transactions.change([job.ref], act)
-    return await _whole(context, changes.jobs[job.id])
+    job = await context.store.jobs.get(request.tenant, request.id("job"))
+    retried = await retry_job(context.transactions, job, context.ids.new_ref())
+    return await _whole(context, retried)
 
 
 async def listing(request: ApiRequest[JobsQuery]) -> ListResponse[JobView]:
     """List jobs; `ref` finds them by submission ref, task id or your own reference."""
     query = request.query
-    jobs = await request.context.store.jobs(request.tenant, query.filters(), query.page())
+    jobs = await request.context.store.jobs.find(request.tenant, query.filters(), query.page())
     inputs = await _inputs(request.context, jobs)
     views = [await _shown(job, inputs.get(job.id)) for job in jobs]
     return paginate(views, query.limit, [job.id for job in jobs])
 
 
 async def _inputs(context: AppContext, jobs: Sequence[Job]) -> dict[str, bytes]:
-    return await context.store.inputs([job.id for job in jobs])
+    return await context.store.jobs.inputs([job.id for job in jobs])
 
 
 async def _whole(context: AppContext, job: Job) -> JobView:
-    return await _shown(job, (await context.store.inputs([job.id])).get(job.id))
+    return await _shown(job, (await context.store.jobs.inputs([job.id])).get(job.id))
 
 
 async def _shown(job: Job, given: bytes | None) -> JobView:

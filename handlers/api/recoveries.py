@@ -8,17 +8,21 @@ from handlers.schemas.recoveries import RecoveryView, recovery_view
 async def listing(request: ApiRequest[PageQuery]) -> ListResponse[RecoveryView]:
     """List recoveries, newest first."""
     query = request.query
-    found = await request.context.store.recoveries(request.tenant, query.page())
+    found = await request.context.store.recoveries.find(request.tenant, query.page())
     return paginate([recovery_view(one) for one in found], query.limit, [one.id for one in found])
 
 
 async def show(request: ApiRequest[NoQuery]) -> RecoveryView:
     """Look at how far a recovery is."""
-    return recovery_view(await request.context.store.recovery(request.tenant, request.id("rec")))
+    return recovery_view(
+        await request.context.store.recoveries.get(request.tenant, request.id("rec"))
+    )
 
 
 async def cancel(request: ApiRequest[NoQuery]) -> RecoveryView:
     """Stop a recovery; what it has owed already will be sent."""
     context = request.context
     at = context.clock()
-    return recovery_view(await context.store.cancel_recovery(request.tenant, request.id("rec"), at))
+    return recovery_view(
+        await context.store.recoveries.cancel(request.tenant, request.id("rec"), at)
+    )

@@ -58,7 +58,7 @@ async def stream_all(request: ApiRequest[StreamQuery]) -> StreamingResponse:
 
 async def stream_job(request: ApiRequest[JobStreamQuery]) -> StreamingResponse:
     """Follow one job from its first event until its end, then close."""
-    job = await request.context.store.job(request.tenant, request.id("job"))
+    job = await request.context.store.jobs.get(request.tenant, request.id("job"))
     after = _asked(request, request.query.after)
     return _streamed(request, after or 0, None, job)
 
@@ -77,7 +77,7 @@ def _asked(
 
 async def _start(request: ApiRequest[StreamQuery], after: int | None) -> int:
     asked = _asked(request, after)
-    return await request.context.store.last_seq() if asked is None else asked
+    return await request.context.store.events.last_seq() if asked is None else asked
 
 
 class _EventStream(StreamingResponse):
@@ -123,7 +123,7 @@ async def _follow(
     ticket, comment, beat_at = None, b": open\n\n", clock()
     while not (wakeups.closed or stream.revoked):
         if clock() >= beat_at:
-            if stream.key_id is not None and not await context.store.key_exists(stream.key_id):
+            if stream.key_id is not None and not await context.store.api_keys.exists(stream.key_id):
                 return
             yield comment
             comment, beat_at = b": still here\n\n", clock() + context.heartbeat_seconds
@@ -162,7 +162,7 @@ class _LogReader:
 
     async def read_page(self) -> bool:
         """Read the next page; False when there is nothing new."""
-        events = await self._store.events_after(self._tenant, self._seq, PAGE_EVENTS, self._job_id)
+        events = await self._store.events.after(self._tenant, self._seq, PAGE_EVENTS, self._job_id)
         for event in events:
             self._seq = event.seq
             self.ended = self._job_id is not None and event.type in _LAST

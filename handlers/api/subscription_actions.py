@@ -28,10 +28,10 @@ async def resume(request: ApiRequest[NoQuery]) -> SubscriptionView:
 
 async def _changed(request: ApiRequest[NoQuery], *, paused: bool) -> SubscriptionView:
     at = request.context.clock()
-    changed = await request.context.store.change_subscription(
+    changed = await request.context.store.subscriptions.change(
         request.tenant, request.id("sub"), lambda s: replace(s, paused=paused, updated_at=at)
     )
-    request.context.dispatcher.release_queued(changed.id)
+    request.context.inbox.release_queued(changed.id)
     return await render_subscription(request.context, changed)
 
 
@@ -50,15 +50,15 @@ async def rotate_secret(request: ApiRequest[NoQuery]) -> RotatedSecret:
             updated_at=at,
         )
 
-    changed = await context.store.change_subscription(request.tenant, request.id("sub"), rotated)
-    context.dispatcher.release_queued(changed.id)
+    changed = await context.store.subscriptions.change(request.tenant, request.id("sub"), rotated)
+    context.inbox.release_queued(changed.id)
     return RotatedSecret(secret, rfc3339(until))
 
 
 async def test(request: ApiRequest[NoQuery]) -> AttemptView:
     """Send `webhook.test` now, whatever the state, and answer with what came back."""
     context, at = request.context, request.context.clock()
-    to = await context.store.subscription(request.tenant, request.id("sub"))
+    to = await context.store.subscriptions.get(request.tenant, request.id("sub"))
     event_id = context.ids.new_id("evt", at)
     event = system_event("webhook.test", to.tenant, WebhookTestData(id=to.id), event_id, at)
     delivery = new_delivery(event, to, context.ids.new_id("dlv", at))
@@ -69,7 +69,7 @@ async def test(request: ApiRequest[NoQuery]) -> AttemptView:
 async def recover(request: ApiRequest[NoQuery]) -> RecoveryView:
     """Send again everything since a time that was given up, waits for a retry, or was missed."""
     context, at = request.context, request.context.clock()
-    to = await context.store.subscription(request.tenant, request.id("sub"))
+    to = await context.store.subscriptions.get(request.tenant, request.id("sub"))
     given = await request.body(RecoveryCreate)
     since = _since(given, at)
     recovery = Recovery(
@@ -82,8 +82,8 @@ async def recover(request: ApiRequest[NoQuery]) -> RecoveryView:
         event_types=tuple(given.event_types or ("*",)),
         only=tuple(given.only or ALL_SCOPES),
     )
-    begun = await context.store.add_recovery(recovery)
-    context.recovery.wake()
+    begun = await context.store.recoveries.add(recovery)
+    context.recovery_worker.wake()
     return recovery_view(begun)
 
 

@@ -58,27 +58,29 @@ async def create(request: ApiRequest[NoQuery]) -> SubscriptionView:
         created_at=at,
         updated_at=at,
     )
-    await context.store.put_subscription(subscription)
+    await context.store.subscriptions.put(subscription)
     return subscription_view(subscription, secret=secret)
 
 
 async def show(request: ApiRequest[NoQuery]) -> SubscriptionView:
     """Look at one subscription."""
-    subscription = await request.context.store.subscription(request.tenant, request.id("sub"))
+    subscription = await request.context.store.subscriptions.get(request.tenant, request.id("sub"))
     return await render_subscription(request.context, subscription)
 
 
 async def secret(request: ApiRequest[NoQuery]) -> SubscriptionSecret:
     """Show the secret that signs what a subscription is sent."""
-    subscription = await request.context.store.subscription(request.tenant, request.id("sub"))
+    subscription = await request.context.store.subscriptions.get(request.tenant, request.id("sub"))
     return SubscriptionSecret(request.context.secret_box.open(subscription.secret))
 
 
 async def listing(request: ApiRequest[SubscriptionsQuery]) -> ListResponse[SubscriptionView]:
     """List subscriptions; those of kind `per_job` belong to the reply URLs of jobs."""
     query = request.query
-    found = await request.context.store.subscriptions(request.tenant, query.filters(), query.page())
-    health = await request.context.store.health([one.id for one in found])
+    found = await request.context.store.subscriptions.find(
+        request.tenant, query.filters(), query.page()
+    )
+    health = await request.context.store.subscriptions.health([one.id for one in found])
     views = [subscription_view(one, health.get(one.id)) for one in found]
     return paginate(views, query.limit, [one.id for one in found])
 
@@ -90,24 +92,24 @@ async def change(request: ApiRequest[NoQuery]) -> SubscriptionView:
     _check(request.context, given)
     if given.headers:
         given = replace(given, headers=_sealed(request.context, given.headers, at))
-    changed = await request.context.store.change_subscription(
+    changed = await request.context.store.subscriptions.change(
         request.tenant, request.id("sub"), lambda before: _changed(before, given, at)
     )
-    request.context.dispatcher.release_queued(changed.id)
+    request.context.inbox.release_queued(changed.id)
     return await render_subscription(request.context, changed)
 
 
 async def render_subscription(context: AppContext, subscription: Subscription) -> SubscriptionView:
     """Show a subscription with how its receiver fares."""
-    health = await context.store.health([subscription.id])
+    health = await context.store.subscriptions.health([subscription.id])
     return subscription_view(subscription, health.get(subscription.id))
 
 
 async def delete(request: ApiRequest[NoQuery]) -> None:
     """Delete a subscription; what it was still owed is canceled."""
     context = request.context
-    await context.store.delete_subscription(request.tenant, request.id("sub"), context.clock())
-    context.dispatcher.release_queued(request.id("sub"))
+    await context.store.subscriptions.delete(request.tenant, request.id("sub"), context.clock())
+    context.inbox.release_queued(request.id("sub"))
 
 
 def _changed(before: Subscription, given: SubscriptionUpdate, at: int) -> Subscription:

@@ -28,7 +28,7 @@ async def caller_of(request: Request, context: AppContext) -> Principal:
     admin = context.settings.admin_key
     if admin is not None and constant_time_equal(given, admin):
         return _ADMIN
-    key = await context.store.key_by_hash(key_hash(given)) if is_well_formed(given) else None
+    key = await context.store.api_keys.by_hash(key_hash(given)) if is_well_formed(given) else None
     if key is None:
         raise Unauthorized("This key is not valid.")
     return Principal(tenant=key.tenant, scopes=key.scopes, key_id=key.id)

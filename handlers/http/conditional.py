@@ -36,7 +36,7 @@ async def until_ended(request: ApiRequest[Any], jobs: Sequence[Job], seconds: in
 
 
 async def _as_they_stand(request: ApiRequest[Any], jobs: Sequence[Job]) -> list[Job]:
-    found = await request.context.store.jobs_by_id(request.tenant, [job.id for job in jobs])
+    found = await request.context.store.jobs.get_many(request.tenant, [job.id for job in jobs])
     return [found.get(job.id, job) for job in jobs]
 
 

@@ -38,7 +38,7 @@ def callback_view(
         verdict=callback.verdict,
         repeats=callback.repeats,
         received_at=rfc3339(callback.received_at),
-        quarantine=callback.doubt,
+        quarantine=callback.reconcile_reason,
         settled_at=rfc3339_or_none(callback.settled_at),
         settlement=callback.settlement,
         body=body,

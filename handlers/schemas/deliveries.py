@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from service.domain.deliveries.delivery import HELD, Delivery, DeliveryStatus
+from service.domain.deliveries.delivery import Delivery, DeliveryStatus
 from service.domain.deliveries.retry_policy import AttemptResult
 from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
@@ -56,7 +56,7 @@ def delivery_view(
         status=delivery.status,
         tries=delivery.tries,
         created_at=rfc3339(delivery.created_at),
-        due_at=rfc3339(delivery.due_at) if pending and delivery.due_at < HELD else None,
+        due_at=rfc3339_or_none(delivery.due_at) if pending else None,
         settled_at=rfc3339_or_none(delivery.settled_at),
         attempts=msgspec.UNSET
         if attempts is msgspec.UNSET

@@ -38,7 +38,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     received_at: int
     repeats: int = 0
-    doubt: ReconcileReason | None = None
+    reconcile_reason: ReconcileReason | None = None
     settled_at: int | None = None
     settlement: str | None = None
 
@@ -81,7 +81,7 @@ def assess(
     """
 
     def asking(reason: ReconcileReason | None) -> ReconcileReason | None:
-        wanted = reason and job.ref == ref and job.asked < MAX_RECONCILES
+        wanted = reason and job.ref == ref and job.reconcile_count < MAX_RECONCILES
         return reason if wanted and may_ask(job) else None
 
     if reports is None:

@@ -118,10 +118,10 @@ def event_type_of(before: Job | None, after: Job) -> str | None:
     if after.status is not before.status:
         silent = after.status in (Status.SUBMITTING, Status.QUEUED) and not before.ended
         return None if silent else f"job.{after.status}"
-    further = (after.progress, after.progress_text, after.seen) != (
+    further = (after.progress, after.progress_text, after.received_parts) != (
         before.progress,
         before.progress_text,
-        before.seen,
+        before.received_parts,
     )
     return "job.progress" if further and not after.ended else None
 

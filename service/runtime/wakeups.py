@@ -11,6 +11,10 @@ class WakeupEvent:
     def __init__(self) -> None:
         self._given = asyncio.Event()
 
+    @property
+    def is_set(self) -> bool:
+        return self._given.is_set()
+
     def set(self) -> None:
         self._given.set()
 

@@ -1,6 +1,6 @@
-"""What a transaction reads (`Snapshot`) and what it writes (`Changes`)."""
+"""What a transaction reads (`Snapshot`) and what it writes (`ChangeSet`)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from service.domain.subscriptions.subscription import Subscription
 
 
 class RawResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's answer to a submission, raw."""
+    """A provider's response to a submission, as received."""
 
     ref: str
     at: int
@@ -22,9 +22,10 @@ class RawResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountHold(msgspec.Struct, frozen=True, kw_only=True):
-    """An account is left alone *until* then; unless *strict*, only until one of its jobs ends.
+    """No job of the account is sent before *until*; unless *strict*, a freed slot ends the hold.
 
-    *paused_for* says why its provider refuses it: then one job at a time is tried after that.
+    *paused_for* is the provider's reason for refusing the account. A paused account gets one job
+    at a time after *until*, to find out whether it works again.
     """
 
     until: int
@@ -34,7 +35,7 @@ class AccountHold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One try at handing a job to its provider."""
+    """One attempt to submit a job; *ref* is its UUIDv4."""
 
     ref: str
     job_id: str
@@ -42,7 +43,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallbackResolution(msgspec.Struct, frozen=True, kw_only=True):
-    """How the callbacks of a job that contradicted it were settled, in words."""
+    """What a lookup at the provider said about the callbacks that contradicted a job."""
 
     job_id: str
     at: int
@@ -50,14 +51,14 @@ class CallbackResolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckLease(msgspec.Struct, frozen=True, kw_only=True):
-    """A job whose provider is being asked about it; nobody else asks until then."""
+    """A job that one process checks until *lease_until*."""
 
     job: Job
     lease_until: int
 
 
 class SupersedeRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subscription was owed of a job before *sequence* and has not been sent is outdated."""
+    """Unsent progress of a job for a subscription, before *sequence*, is obsolete."""
 
     job_id: str
     subscription_id: str
@@ -66,10 +67,13 @@ class SupersedeRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeSet(msgspec.Struct, kw_only=True):
-    """What one transaction writes; *jobs* by id, as they stand at its end.
+    """What one transaction writes.
 
-    *superseding* ends what lies in the store, *superseded* what waits in this process under a
-    lease. *repeated* is filled by the store: the ids of callbacks whose bytes were there already.
+    *jobs* by id, as they are at its end. *health* and *subscriptions* by subscription id; health
+    None means that the receiver works. *supersede_ranges* are for deliveries in the store,
+    *superseded* are deliveries queued in this process. *overflowed* are subscriptions whose queue
+    in this process was full. *repeated_callbacks* is filled by the store: ids of callbacks whose
+    bytes were stored before.
     """
 
     jobs: dict[str, Job] = {}
@@ -85,19 +89,19 @@ class ChangeSet(msgspec.Struct, kw_only=True):
     finished_checks: list[CheckLease] = []
     supersede_ranges: list[SupersedeRange] = []
     superseded: list[Delivery] = []
+    overflowed: set[str] = set()
     health: dict[str, ReceiverHealth | None] = {}
     subscriptions: dict[str, Subscription] = {}
     repeated_callbacks: set[str] = set()
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transaction has read: *jobs* by submission ref, locked until it ends.
+    """What a transaction has read.
 
-    *standing* are the standing subscriptions by tenant, *replies* those of the jobs' own reply
-    URLs by id. *owed* has, for each (job, subscription) pair that is still owed an event, the
-    highest sequence of these.
-    *paused* are the accounts that are refused, where these were asked for; *receivers* the
-    subscriptions that were sent to, and *health* says which of them fail.
+    *jobs* by submission ref, locked until it ends. *permanent* subscriptions by tenant, *per_job*
+    subscriptions (reply URLs) by id. *pending*: for each (job, subscription) with a pending
+    delivery, the highest sequence of these. *paused_accounts* only where they were asked for.
+    *receivers* and *health*, by subscription id, only after attempts.
     """
 
     jobs: Mapping[str, Job]
@@ -109,5 +113,18 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     health: Mapping[str, ReceiverHealth] = {}
 
 
-Decide = Callable[[Snapshot], ChangeSet]
-"""Turns what was read into what is written; it runs inside the transaction, so no I/O in it."""
+class OpenTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction of the store: *changes* are written and committed when its block ends."""
+
+    snapshot: Snapshot
+    changes: ChangeSet
+
+
+class JobInsertion(OpenTransaction, frozen=True, kw_only=True):
+    """A transaction that inserts *jobs*, or found that its idempotency key was used.
+
+    *jobs* are the new jobs, or with *replayed* those that the key's first request created.
+    """
+
+    jobs: Sequence[Job]
+    replayed: bool = False

@@ -165,7 +165,7 @@ class JobFactory:
             max_jobs=prepared.max_jobs,
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
             reply_event_types=tuple(wanted),
-            parts=prepared.expected_parts,
+            expected_parts=prepared.expected_parts,
             metadata=request.metadata or {},
             tags=tuple(dict.fromkeys(request.tags or ())),
         )

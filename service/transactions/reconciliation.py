@@ -26,15 +26,20 @@ class ReconcileResult(msgspec.Struct, frozen=True):
 
 
 def reason_of(job: Job) -> ReconcileReason:
-    return job.doubt or ReconcileReason.OVERDUE
+    return job.reconcile_reason or ReconcileReason.OVERDUE
 
 
 def postponed(job: Job, at: int) -> Job | None:
     """Have an unanswered read made again, later each time; None when it was tried often enough."""
-    if job.reads + 1 >= MAX_LOOKUPS:
+    if job.failed_lookups + 1 >= MAX_LOOKUPS:
         return None
-    pause = RETRY_PAUSE * 4**job.reads
-    return replace(job, doubt=reason_of(job), doubt_at=at + pause, reads=job.reads + 1)
+    pause = RETRY_PAUSE * 4**job.failed_lookups
+    return replace(
+        job,
+        reconcile_reason=reason_of(job),
+        reconcile_at=at + pause,
+        failed_lookups=job.failed_lookups + 1,
+    )
 
 
 def reconcile(job: Job, found: LookupResult, at: int) -> ReconcileResult:
@@ -54,11 +59,11 @@ def reconcile(job: Job, found: LookupResult, at: int) -> ReconcileResult:
 def _decided(job: Job, found: LookupResult, at: int) -> Job:
     """Decide for a job of which no end is known."""
     known = not isinstance(found, TaskNotFound | Inconclusive)
-    if job.doubt is ReconcileReason.NO_OUTPUT and not known:
+    if job.reconcile_reason is ReconcileReason.NO_OUTPUT and not known:
         return ended(job, Status.FAILED, _NO_OUTPUT, at)
-    if job.doubt is not None:
+    if job.reconcile_reason is not None:
         return reconciled(job)
-    if known and not job.extended and job.status is not Status.QUEUED:
+    if known and not job.deadline_extended and job.status is not Status.QUEUED:
         return _extended(job, at)
     return ended(job, Status.EXPIRED, _overdue(job, known=known), at)
 
@@ -66,7 +71,7 @@ def _decided(job: Job, found: LookupResult, at: int) -> Job:
 def _extended(job: Job, at: int) -> Job:
     """It is still at work: the deadline moves once, by half as much again, an hour at most."""
     more = min(job.deadline_seconds * SECOND // 2, LONGEST_EXTENSION)
-    return replace(job, extended=True, deadline_at=at + more, version=job.version + 1)
+    return replace(job, deadline_extended=True, deadline_at=at + more, version=job.version + 1)
 
 
 _NO_OUTPUT: Final = JobError(
@@ -102,7 +107,11 @@ def _why(job: Job, *, known: bool) -> str:
 
 
 def _parts(job: Job) -> str:
-    return f" {len(job.seen)} of {job.parts} results are in." if job.seen else ""
+    return (
+        f" {len(job.received_parts)} of {job.expected_parts} results are in."
+        if job.received_parts
+        else ""
+    )
 
 
 def _words(found: LookupResult, before: Job, after: Job) -> str:

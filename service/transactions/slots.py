@@ -1,4 +1,4 @@
-"""Who may be sent now: slots per provider account, first come, first served. No I/O in here."""
+"""Which jobs may be sent now: slots per provider account, first come, first served."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,10 @@ from service.domain.jobs.job import Job
 
 
 class AccountQueue(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits at one account: its next jobs, oldest first, and the slots in use.
+    """What waits at one account: its next jobs, oldest first, and its used slots.
 
-    *slots* is how many a busy provider still leaves us; None when it has not complained. While it
-    is *paused* one job at a time is tried; *sending* are those whose answer is awaited.
+    *slots* is how many a busy provider leaves us; None if it has not complained. While the account
+    is *paused*, one job at a time is tried. *sending* are the jobs whose response is awaited.
     """
 
     account: str
@@ -20,6 +20,14 @@ class AccountQueue(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     slots: int | None
     jobs: Sequence[Job]
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """The *jobs* that are sent now; whether jobs were *waiting*; the accounts that are *paused*."""
+
+    jobs: Sequence[Job]
+    waiting: bool
+    paused: frozenset[str]
 
 
 def admit(queues: Sequence[AccountQueue], limits: Mapping[str, int]) -> list[Job]:

@@ -39,7 +39,7 @@ class SubmitResult(msgspec.Struct, frozen=True, kw_only=True):
     jitter: float
 
 
-def is_refused(answer: Answer, reply: Reply | None) -> bool:
+def is_account_refused(answer: Answer, reply: Reply | None) -> bool:
     """Tell a refusal of our account, which says nothing of the job, from one of the job."""
     error = answer.error if isinstance(answer, Report) else None
     of_account = (
@@ -48,14 +48,14 @@ def is_refused(answer: Answer, reply: Reply | None) -> bool:
     return of_account and reply is not None and reply.status != HTTPStatus.FORBIDDEN
 
 
-def take_answer(uow: UnitOfWork, given: SubmitResult) -> None:
+def apply_answer(uow: UnitOfWork, given: SubmitResult) -> None:
     """Move the job as it stands now; only what is known counts if it was sent again since."""
     job, answer = uow.job(given.sent.ref), given.answer
     if job is None or job.ref != given.sent.ref:
         return
     still_ours = job.status is Status.SUBMITTING and job.tries == given.sent.tries
     if isinstance(answer, Report):
-        if not is_refused(answer, given.reply):
+        if not is_account_refused(answer, given.reply):
             _take_report(uow, job, answer)
         elif still_ours:
             _pause_account(uow, job, answer)
@@ -105,9 +105,9 @@ def _unanswered(job: Job, unknown: Inconclusive, in_doubt: LostAnswerPolicy, at:
     if in_doubt is LostAnswerPolicy.AWAIT:
         waiting = replace(job, due_at=None, version=job.version + 1)
         return schedule_reconcile(waiting, ReconcileReason.ANSWER_LOST, at + ANSWER_GRACE)
-    if in_doubt is LostAnswerPolicy.RESEND and job.lost < MAX_UNANSWERED:
-        again = at + SECOND * 2 ** (job.lost + 1)
-        return replace(requeued(job), due_at=again, lost=job.lost + 1)
+    if in_doubt is LostAnswerPolicy.RESEND and job.unanswered_submits < MAX_UNANSWERED:
+        again = at + SECOND * 2 ** (job.unanswered_submits + 1)
+        return replace(requeued(job), due_at=again, unanswered_submits=job.unanswered_submits + 1)
     error = JobError(
         code=ErrorCode.SUBMIT_UNKNOWN,
         message=f"It is not known whether the provider took the job: {unknown.message}.",

@@ -1,12 +1,12 @@
-"""The one path by which a job changes: its move, the event of it, and the deliveries owed."""
+"""One transaction: its transitions, the events they cause, and the deliveries of these events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from service.domain.deliveries.delivery import (
-    HELD,
     LEASE,
     Delivery,
     DeliveryTask,
@@ -20,93 +20,117 @@ from service.domain.jobs.job import Job
 from service.domain.primitives.ids import IdFactory
 from service.domain.subscriptions.subscription import Subscription, is_subscribed
 from service.runtime.clock import Clock
-from service.transactions.change_set import ChangeSet, Snapshot, SupersedeRange
+from service.transactions.change_set import (
+    ChangeSet,
+    OpenTransaction,
+    Snapshot,
+    SupersedeRange,
+)
 from service.transactions.store_protocols import Idempotency, NewJob, Store
+
+OnCommit = Callable[[ChangeSet], None]
+"""Told after each commit what was committed. It only changes memory and sets wake-ups."""
 
 
 class PlacementPolicy(Protocol):
-    """Says who is to carry a delivery that is being committed (`SendQueues`)."""
+    """Decides who sends a delivery that is being committed; implemented by `SendQueues`."""
 
-    def place(self, subscription: Subscription, job_id: str | None, behind: int) -> Placement:
-        """*behind*: the newest earlier event of the job that is owed and not being taken here."""
+    def place(
+        self, subscription: Subscription, job_id: str | None, earlier_pending: int
+    ) -> Placement:
+        """Decide without changing anything.
 
-    def waiting_progress(self, subscription_id: str, job_id: str) -> list[Delivery]: ...
+        *earlier_pending* is the sequence of the newest earlier event of the job that is pending
+        and not placed here by the same transaction; 0 if there is none.
+        """
+
+    def waiting_progress(self, subscription_id: str, job_id: str) -> list[Delivery]:
+        """The job's progress deliveries that are queued in this process and not sent yet."""
 
 
 class UnitOfWork:
-    """Collects what one transaction changes; a job may move more than once in it."""
+    """Collects what one transaction changes; a job may have several transitions in it."""
 
     def __init__(
-        self, snapshot: Snapshot, at: int, mint: IdFactory, placement: PlacementPolicy
+        self,
+        opened: OpenTransaction,
+        at: int,
+        new_id: IdFactory,
+        placement: PlacementPolicy,
     ) -> None:
-        self.changes, self.at = ChangeSet(), at
-        self._snapshot, self._mint, self._placement = snapshot, mint, placement
-        self._owed = dict(snapshot.pending)
-        self._taken: dict[tuple[str, str], int] = {}
+        self.changes, self.at = opened.changes, at
+        self.snapshot: Snapshot = opened.snapshot
+        self._new_id, self._placement = new_id, placement
+        self._pending = dict(opened.snapshot.pending)
+        self._placed_here: dict[tuple[str, str], int] = {}
 
     def new_id(self, prefix: str) -> str:
-        return self._mint(prefix, self.at)
+        return self._new_id(prefix, self.at)
 
     def job(self, ref: str) -> Job | None:
-        """The job of submission *ref* as it stands now, moves of this transaction included."""
-        job = self._snapshot.jobs.get(ref)
+        """The job of submission *ref*, with the transitions of this transaction."""
+        job = self.snapshot.jobs.get(ref)
         return None if job is None else self.changes.jobs.get(job.id, job)
 
     def transition(self, before: Job | None, after: Job) -> Job:
-        """Record the move from *before* (None: new) to *after*, and tell those who asked."""
+        """Record the transition from *before* (None: new job) to *after*, and its event."""
         kind = event_type_of(before, after)
         if kind is not None:
             after = replace(after, sequence=after.sequence + 1)
             event = job_event(before, after, kind, self.new_id("evt"), self.at)
-            self.changes.events.append(event)
-            self._fan_out(event, after)
+            permanent = self.snapshot.permanent.get(after.tenant, ())
+            per_job = self.snapshot.per_job.get(after.reply_subscription_id or "")
+            self._add_event(event, recipients(event, after, permanent, per_job))
         self.changes.jobs[after.id] = after
         return after
 
     def transition_step(self, before: Job, after: Job) -> Job:
-        """Record one of several steps, which were worked out before any was recorded."""
+        """Record one of several steps that were computed before any of them was recorded."""
         return self.transition(before, replace(after, sequence=before.sequence))
 
     def save_silently(self, job: Job) -> None:
-        """Record what only we need to know of *job*."""
+        """Record a change that subscribers are not told about."""
         self.changes.jobs[job.id] = job
 
     def emit_system_event(self, kind: str, tenant: str, data: SystemData) -> None:
-        """Tell a tenant something that is about no job."""
+        """Record an event about no job."""
         event = system_event(kind, tenant, data, self.new_id("evt"), self.at)
-        self.changes.events.append(event)
-        for subscription in self._snapshot.permanent.get(tenant, ()):
-            if is_subscribed(subscription, event):
-                self.changes.delivery_tasks.append(self._delivery_task(event, subscription))
+        permanent = self.snapshot.permanent.get(tenant, ())
+        self._add_event(event, [one for one in permanent if is_subscribed(one, event)])
 
     def is_paused(self, account: str) -> bool:
-        return account in self._snapshot.paused_accounts
+        return account in self.snapshot.paused_accounts
 
-    def _fan_out(self, event: Event, job: Job) -> None:
-        standing = self._snapshot.permanent.get(job.tenant, ())
-        reply = self._snapshot.per_job.get(job.reply_to) if job.reply_to else None
-        for subscription in recipients(event, job, standing, reply):
-            self.changes.delivery_tasks.append(self._delivery_task(event, subscription))
+    def _add_event(self, event: Event, receivers: Sequence[Subscription]) -> None:
+        self.changes.events.append(event)
+        for subscription in receivers:
+            self.changes.delivery_tasks.append(self._deliver(event, subscription))
 
-    def _delivery_task(self, event: Event, subscription: Subscription) -> DeliveryTask:
-        """Owe *event* to *subscription*; it is not taken where it would overtake another."""
+    def _deliver(self, event: Event, subscription: Subscription) -> DeliveryTask:
+        """Create the delivery of *event*, and decide who sends it.
+
+        It is not placed here if that would overtake an earlier event that is pending elsewhere.
+        """
         pair = (event.job_id or event.id, subscription.id)
-        behind = self._owed.get(pair, 0)
-        self._owed[pair] = event.sequence
-        if behind and subscription.delivery == "latest":
-            self._supersede(event, *pair)
-        ahead = 0 if self._taken.get(pair) == behind else behind
-        hand = self._placement.place(subscription, event.job_id, ahead)
+        earlier = self._pending.get(pair, 0)
+        self._pending[pair] = event.sequence
+        if earlier and subscription.delivery == "latest":
+            self._supersede_progress(event, *pair)
+        elsewhere = 0 if self._placed_here.get(pair) == earlier else earlier
+        placement = self._placement.place(subscription, event.job_id, elsewhere)
         delivery = new_delivery(event, subscription, self.new_id("dlv"))
-        if hand is Placement.LOCAL:
-            self._taken[pair] = event.sequence
-            delivery = replace(delivery, claims=1, due_at=self.at + LEASE)
-        elif hand is Placement.PARKED:
-            delivery = replace(delivery, due_at=HELD)
-        return DeliveryTask(delivery, subscription, event.payload, behind)
+        match placement:
+            case Placement.LOCAL:
+                self._placed_here[pair] = event.sequence
+                delivery = replace(delivery, lease_version=1, due_at=self.at + LEASE)
+            case Placement.PARKED | Placement.OVERFLOW:
+                delivery = replace(delivery, due_at=None)
+        if placement is Placement.OVERFLOW:
+            self.changes.overflowed.add(subscription.id)
+        return DeliveryTask(delivery, subscription, event.payload, earlier)
 
-    def _supersede(self, event: Event, job_id: str, subscription_id: str) -> None:
-        """End the progress events of the job that are not sent yet: *event* says more."""
+    def _supersede_progress(self, event: Event, job_id: str, subscription_id: str) -> None:
+        """End the progress deliveries of the job that are not sent yet: *event* is newer."""
         self.changes.supersede_ranges.append(
             SupersedeRange(
                 job_id=job_id,
@@ -120,58 +144,56 @@ class UnitOfWork:
 
 
 class Transactions:
-    """Changes jobs in the store, and tells those at work what was committed."""
+    """Opens transactions, and calls the hooks *on_commit* in their order after each commit.
+
+    A block of `begin`, `add_jobs` and `record_attempts` awaits nothing. If it raises, nothing of it
+    is written, and no hook is called. Every method raises Unavailable if the store cannot commit.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, mint: IdFactory, placement: PlacementPolicy
-    ) -> None:
-        self._store, self.clock, self._mint, self._placement = store, clock, mint, placement
-        self.on_commit: list[Callable[[ChangeSet], None]] = []
-
-    async def add(self, new: Sequence[NewJob], key: Idempotency | None) -> tuple[list[Job], bool]:
-        """Store new jobs; False when *key* was there and these are the jobs it made before."""
-
-        def decide(snapshot: Snapshot) -> ChangeSet:
-            uow = UnitOfWork(snapshot, self.clock(), self._mint, self._placement)
-            for job in snapshot.jobs.values():
-                uow.transition(None, job)
-            return uow.changes
-
-        jobs, changes = await self._store.add_jobs(new, key, decide)
-        if changes is not None:
-            self._tell(changes)
-        return jobs, changes is not None
-
-    async def change(
-        self, refs: Sequence[str], act: Callable[[UnitOfWork], None], *, accounts: bool = False
-    ) -> ChangeSet:
-        """Let *act* move the jobs of *refs* inside one transaction."""
-
-        def decide(snapshot: Snapshot) -> ChangeSet:
-            uow = UnitOfWork(snapshot, self.clock(), self._mint, self._placement)
-            act(uow)
-            return uow.changes
-
-        changes = await self._store.change(refs, decide, accounts=accounts)
-        self._tell(changes)
-        return changes
-
-    async def settle(
         self,
-        updates: Sequence[DeliveryUpdate],
-        judge: Callable[[UnitOfWork, Snapshot, Sequence[DeliveryUpdate]], None],
-    ) -> ChangeSet:
-        """Write what became of attempts, and what *judge* says of their receivers."""
+        store: Store,
+        clock: Clock,
+        new_id: IdFactory,
+        placement: PlacementPolicy,
+        on_commit: tuple[OnCommit, ...],
+    ) -> None:
+        self._store, self.clock, self._new_id = store, clock, new_id
+        self._placement, self._on_commit = placement, on_commit
 
-        def decide(snapshot: Snapshot) -> ChangeSet:
-            uow = UnitOfWork(snapshot, self.clock(), self._mint, self._placement)
-            judge(uow, snapshot, updates)
-            return uow.changes
+    @asynccontextmanager
+    async def begin(
+        self, refs: Sequence[str], *, accounts: bool = False
+    ) -> AsyncIterator[UnitOfWork]:
+        """Change the jobs of the submissions *refs*; *accounts* also reads and locks accounts."""
+        async with self._store.transaction(refs, accounts=accounts) as opened:
+            uow = self._unit_of_work(opened)
+            yield uow
+        self._committed(uow.changes)
 
-        changes = await self._store.settle(updates, decide)
-        self._tell(changes)
-        return changes
+    async def add_jobs(
+        self, new: Sequence[NewJob], key: Idempotency | None
+    ) -> tuple[Sequence[Job], bool]:
+        """Insert jobs; False if *key* was used before and these are the jobs it created then."""
+        async with self._store.insert_jobs(new, key) as opened:
+            if opened.replayed:
+                return opened.jobs, False
+            uow = self._unit_of_work(opened)
+            jobs = [uow.transition(None, job) for job in opened.jobs]
+        self._committed(uow.changes)
+        return jobs, True
 
-    def _tell(self, changes: ChangeSet) -> None:
-        for listener in self.on_commit:
-            listener(changes)
+    @asynccontextmanager
+    async def record_attempts(self, updates: Sequence[DeliveryUpdate]) -> AsyncIterator[UnitOfWork]:
+        """Write *updates*, and what the block makes of the health of their receivers."""
+        async with self._store.record_attempts(updates) as opened:
+            uow = self._unit_of_work(opened)
+            yield uow
+        self._committed(uow.changes)
+
+    def _unit_of_work(self, opened: OpenTransaction) -> UnitOfWork:
+        return UnitOfWork(opened, self.clock(), self._new_id, self._placement)
+
+    def _committed(self, changes: ChangeSet) -> None:
+        for hook in self._on_commit:
+            hook(changes)

@@ -1,4 +1,4 @@
-"""Ears for the other processes on the same database; what they say are hints, never the data."""
+"""The change listener: wakes this process for what other processes commit (PostgreSQL)."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,78 +9,76 @@ from service.runtime.open_streams import OpenStreams
 from service.runtime.wakeups import WakeupEvent, Wakeups
 from service.transactions.store_protocols import ChangeTopic, Store
 
-LOOK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 1.0
+"""How often the log is looked at, because notifications may be lost."""
 
 
 class ChangeListener:
-    """Wakes who is concerned; looks at the log once a second, because a hint may be lost."""
+    """Calls *on_topic* for each notification, and wakes streams and waiting requests.
+
+    Notifications only say that something changed; the data is read from the store.
+    """
 
     def __init__(
         self,
         store: Store,
         wakeups: Wakeups,
         streams: OpenStreams,
-        concerned: Mapping[ChangeTopic, Callable[[], None]],
+        on_topic: Mapping[ChangeTopic, Callable[[], None]],
     ) -> None:
-        self._store, self._wakeups, self._streams, self._concerned = (
-            store,
-            wakeups,
-            streams,
-            concerned,
-        )
-        self._committed, self._ended = WakeupEvent(), asyncio.Event()
+        self._store, self._wakeups = store, wakeups
+        self._streams, self._on_topic = streams, on_topic
+        self._new_events, self._jobs_ended = WakeupEvent(), asyncio.Event()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as ears:
-            ears.create_task(self._store.follow(self._heard))
-            ears.create_task(self._watch())
-            ears.create_task(self._ring())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._store.follow(self._on_change))
+            group.create_task(self._wake_streams())
+            group.create_task(self._report_ended_jobs())
 
-    def _heard(self, topics: frozenset[ChangeTopic]) -> None:
-        for topic in topics & self._concerned.keys():
-            self._concerned[topic]()
+    def _on_change(self, topics: frozenset[ChangeTopic]) -> None:
+        for topic in topics & self._on_topic.keys():
+            self._on_topic[topic]()
         if ChangeTopic.EVENTS in topics:
-            self._committed.set()
-            self._ended.set()
+            self._new_events.set()
+            self._jobs_ended.set()
 
-    async def _watch(self) -> None:
-        """One look for all streams of this process; couriers and submitters look by themselves."""
-        known: int | None = None
+    async def _wake_streams(self) -> None:
+        """Read the log once for all streams of this process."""
+        last_seq: int | None = None
         while True:
-            self._committed.clear()
+            self._new_events.clear()
             try:
-                known = await self._look(known)
+                last_seq = await self._wake_tenants_after(last_seq)
             except Unavailable:
-                known = None
-            await self._committed.wait(LOOK_SECONDS)
+                last_seq = None
+            await self._new_events.wait(POLL_SECONDS)
 
-    async def _look(self, known: int | None) -> int | None:
-        """Wake the tenants with events after *known*, or all of them; the seq that is known then.
+    async def _wake_tenants_after(self, last_seq: int | None) -> int | None:
+        """Wake the tenants with events after *last_seq* (None: all); returns the new last one.
 
-        It is None while nobody here follows or waits: then the log is not read at all.
+        Returns None, and reads nothing, while no stream is open and no request waits for a job.
         """
         if not self._streams.tenants and not self._wakeups.awaited_jobs:
             return None
-        if known is None:
-            known = await self._store.last_seq()
+        if last_seq is None:
+            last_seq = await self._store.events.last_seq()
             self._wakeups.wake_tenants(self._streams.tenants)
-            self._ended.set()
-        elif found := await self._store.tenants_after(known):
-            known = max(found.values())
+            self._jobs_ended.set()
+        elif found := await self._store.events.tenants_after(last_seq):
+            last_seq = max(found.values())
             self._wakeups.wake_tenants(found)
-            self._ended.set()
-        return known
+            self._jobs_ended.set()
+        return last_seq
 
-    async def _ring(self) -> None:
-        """Ring for jobs that another process has ended: one query for all who wait here."""
+    async def _report_ended_jobs(self) -> None:
+        """Report jobs that another process has ended: one query for all waiting requests."""
         while True:
-            await self._ended.wait()
-            self._ended.clear()
-            if self._wakeups.awaited_jobs:
+            await self._jobs_ended.wait()
+            self._jobs_ended.clear()
+            if awaited := list(self._wakeups.awaited_jobs):
                 try:
-                    self._wakeups.jobs_ended(
-                        await self._store.ended_among(list(self._wakeups.awaited_jobs))
-                    )
+                    self._wakeups.jobs_ended(await self._store.jobs.ended(awaited))
                 except Unavailable:
-                    await asyncio.sleep(LOOK_SECONDS)
-                    self._ended.set()
+                    await asyncio.sleep(POLL_SECONDS)
+                    self._jobs_ended.set()

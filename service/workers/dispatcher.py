@@ -1,8 +1,8 @@
-"""Events out: signs, POSTs, settles; each receiver has a lane of its own."""
+"""The dispatcher: sends deliveries as signed webhooks and records their attempts."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -22,148 +22,194 @@ from service.domain.primitives.timestamps import SECOND
 from service.domain.security.webhook_signature import secret_bytes, webhook_signature
 from service.domain.subscriptions.subscription import signing_secrets
 from service.runtime.clients.webhook_client import WebhookClient
-from service.runtime.clock import Clock
 from service.runtime.group_commit import GroupCommitter
 from service.runtime.observability.metrics import ATTEMPT_TIME, ATTEMPTS
 from service.runtime.secret_box import SecretBox
 from service.runtime.tasks import GRACE_SECONDS, TaskSet
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import ChangeSet
+from service.transactions.receiver_health import update_health
 from service.transactions.store_protocols import ClaimRequest, Store
+from service.transactions.unit_of_work import Transactions
 
-CLAIM: Final = 200
+CLAIM_LIMIT: Final = 200
+"""Deliveries that one claim leases at most."""
 GROUP: Final = 256
+"""Attempts that share one transaction at most."""
 IDLE_SECONDS: Final = 1.0
-"""The longest pause between two looks at the store: a wake-up is only a hint."""
+"""The longest pause between two claims: wake-ups of other processes may be lost."""
 _MARGIN: Final = (ATTEMPT_SECONDS + 5) * SECOND
-Settle = Callable[[Sequence[DeliveryUpdate]], Awaitable[ChangeSet]]
 log = structlog.get_logger()
 
 
-async def _settled_by_nobody(_: Sequence[DeliveryUpdate]) -> ChangeSet:
-    raise Unavailable("Nobody settles yet.")
+class DispatchInbox:
+    """What this process has to send, without I/O: its queues, and what must be returned.
+
+    Transactions call its hook `on_commit`; the dispatcher waits for its events.
+    """
+
+    def __init__(self, queues: SendQueues) -> None:
+        self.queues, self._pacer = queues, SendPacer()
+        self.tasks_ready = asyncio.Event()
+        self.claim_wakeup = WakeupEvent()
+        self._released: list[DeliveryTask] = []
+        self._changed_during_claim: set[str | None] = set()
+
+    def on_commit(self, changes: ChangeSet) -> None:
+        """Queue what was placed in this process; it is on disk, and leased by this process."""
+        self.queues.drop(changes.superseded)
+        local = [task for task in changes.delivery_tasks if task.delivery.lease_version]
+        if local:
+            self.put(local)
+        has_room = self.queues.mark_overflowed(changes.overflowed)
+        if has_room or any(task.is_queued for task in changes.delivery_tasks):
+            self.claim_wakeup.set()
+        for subscription_id in changes.subscriptions:
+            self.release_queued(subscription_id)
+
+    def wake(self) -> None:
+        """Claim soon: something in the store may have become due."""
+        self.claim_wakeup.set()
+
+    def claim_request(self, at: int, limit: int = CLAIM_LIMIT) -> ClaimRequest:
+        """Begin a claim, whose tasks go to `put_claimed`."""
+        self._changed_during_claim.clear()
+        return ClaimRequest(
+            at=at,
+            lease_until=at + LEASE,
+            limit=limit,
+            queued_for=list(self.queues.by_subscription),
+            full=self.queues.full,
+            next_sends=self._pacer.delayed(at),
+        )
+
+    def put(self, tasks: Sequence[DeliveryTask]) -> None:
+        """Queue leased tasks; those that would overtake an earlier event are released."""
+        self._released += self.queues.put(tasks)
+        self.tasks_ready.set()
+
+    def put_claimed(self, tasks: Sequence[DeliveryTask]) -> None:
+        """Queue claimed tasks, unless their subscription has changed since they were read."""
+        changed = self._changed_during_claim
+        stale = [task for task in tasks if {task.subscription.id, None} & changed]
+        self._released += stale
+        self.put([task for task in tasks if task not in stale] if stale else tasks)
+
+    def release_queued(self, subscription_id: str | None = None) -> None:
+        """Release what is not in flight, because a subscription (None: any) has changed."""
+        self._changed_during_claim.add(subscription_id)
+        self._released += self.queues.release(subscription_id)
+        self.tasks_ready.set()
+        self.claim_wakeup.set()
+
+    def take_released(self) -> list[DeliveryTask]:
+        """The tasks that must be returned to the store; they are not kept here any longer."""
+        released, self._released = self._released, []
+        return released
+
+    def send_time(self, task: DeliveryTask, at: int) -> int | None:
+        """When *task* may be sent; None if its lease could end during the attempt."""
+        send_at = self._pacer.next_send(task, at)
+        lease_until = task.delivery.due_at or 0
+        return send_at if lease_until - send_at >= _MARGIN else None
+
+    def done(self, queue: ReceiverQueue, task: DeliveryTask, *, settled: bool) -> None:
+        """End an attempt; if the delivery is not *settled*, its job's later tasks are released."""
+        self._released += self.queues.done(queue, task, settled=settled)
+        if queue.overflowed and not queue.full:
+            queue.overflowed = False
+            self.claim_wakeup.set()
 
 
 class Dispatcher:
-    """Carries what was just committed straight away, and claims the rest when it is due."""
+    """Sends the tasks of its inbox, and claims further ones from the store when they are due."""
 
     def __init__(
         self,
         store: Store,
-        webhook_client: WebhookClient,
+        transactions: Transactions,
+        inbox: DispatchInbox,
+        client: WebhookClient,
         secret_box: SecretBox,
-        clock: Clock,
-        queues: SendQueues,
     ) -> None:
-        self._store, self._client, self._clock = store, webhook_client, clock
-        self._queues = queues
-        self.settle: Settle = _settled_by_nobody
-        self._pacer = SendPacer()
+        self._store, self._transactions, self._clock = store, transactions, transactions.clock
+        self._inbox, self._queues, self._client = inbox, inbox.queues, client
         self._tasks = TaskSet()
-        self._updates = GroupCommitter(self._commit, GROUP)
-        self._wakeup = WakeupEvent()
+        self._updates = GroupCommitter(self._record, GROUP)
         self._open = lru_cache(maxsize=10_000)(secret_box.open)
         self._key = lru_cache(maxsize=10_000)(lambda sealed: secret_bytes(secret_box.open(sealed)))
 
-    def on_commit(self, changes: ChangeSet) -> None:
-        """Carry what was placed here (`SendQueues.place`); it is on disk, under our lease."""
-        self._queues.drop(changes.superseded)
-        taken = [task for task in changes.delivery_tasks if task.delivery.claims]
-        if taken:
-            self.enqueue(taken)
-        if any(task.is_queued for task in changes.delivery_tasks):
-            self.wake()
-
-    def enqueue(self, tasks: Sequence[DeliveryTask]) -> None:
-        """Carry parcels under their lease; what may not be sent yet goes back to the store."""
-        if refused := self._queues.put(tasks):
-            self._tasks.spawn(self._release(refused))
-        self._start_workers()
-
-    def wake(self) -> None:
-        """Look at the store soon: something in it may have become due."""
-        self._wakeup.set()
-
-    def release_queued(self, subscription_id: str | None = None) -> None:
-        """Give back what is not under way: the subscription, or one of all, has changed."""
-        if left := self._queues.release(subscription_id):
-            self._tasks.spawn(self._release(left))
-        self.wake()
-
     async def run(self) -> None:
-        """Carry until cancelled; then finish what is under way, for a few seconds at most."""
-        self._queues.is_open = True
-        settling = asyncio.create_task(self._updates.run(), name="settlements")
+        """Send until cancelled; then finish the attempts in flight, for a few seconds at most."""
+        self._queues.accepts_work = True
+        helpers = [
+            asyncio.create_task(self._updates.run(), name="attempts"),
+            asyncio.create_task(self._start_ready(), name="start attempts"),
+        ]
         try:
             while True:
                 await self._claim()
         finally:
-            self._queues.is_open = False
-            await self._release(self._queues.release())
+            self._queues.accepts_work = False
+            helpers[1].cancel()
+            self._inbox.release_queued()
+            await self._release(self._inbox.take_released())
             await self._tasks.finish(GRACE_SECONDS)
             await self._release(self._queues.in_flight)
-            settling.cancel()
+            helpers[0].cancel()
 
     async def _claim(self) -> None:
-        """Claim what is due, then wait for a reason to look again."""
-        self._wakeup.clear()
+        """Claim what is due, then wait until more may be due."""
+        self._inbox.claim_wakeup.clear()
         try:
             at = self._clock()
-            claimed = await self._store.claim_deliveries(self._claim_request(at))
-            self.enqueue(claimed.tasks)
+            claimed = await self._store.deliveries.claim(self._inbox.claim_request(at))
+            self._inbox.put_claimed(claimed.tasks)
             pause = 0.0 if claimed.more else IDLE_SECONDS
-            if pause and (due := await self._store.next_delivery_due()) and due > at:
+            if pause and (due := await self._store.deliveries.next_due()) and due > at:
                 pause = min(pause, (due - self._clock()) / SECOND)
         except Unavailable as exc:
-            log.warning("courier.waiting", reason=str(exc))
+            log.warning("dispatcher.waiting", reason=str(exc))
             pause = IDLE_SECONDS
         if pause > 0:
-            await self._wakeup.wait(pause)
+            await self._inbox.claim_wakeup.wait(pause)
 
-    def _claim_request(self, at: int) -> ClaimRequest:
-        return ClaimRequest(
-            at=at,
-            lease_until=at + LEASE,
-            limit=CLAIM,
-            queued_for=list(self._queues.by_subscription),
-            full=self._queues.full,
-            next_sends=self._pacer.delayed(at),
-        )
+    async def _start_ready(self) -> None:
+        """Start attempts for the tasks of the inbox, and return what it released."""
+        while True:
+            await self._inbox.tasks_ready.wait()
+            self._inbox.tasks_ready.clear()
+            if released := self._inbox.take_released():
+                self._tasks.spawn(self._release(released))
+            self._start_workers()
 
     def _start_workers(self) -> None:
-        """Begin as many POSTs as there is work and room for."""
+        """Start workers up to the limits."""
         while (started := self._queues.start()) is not None:
-            self._tasks.spawn(self._send_in_turn(*started))
+            self._tasks.spawn(self._work(*started))
 
-    async def _send_in_turn(self, queue: ReceiverQueue, task: DeliveryTask) -> None:
-        """Carry *task*, then whatever is next, until there is none."""
-        structlog.contextvars.clear_contextvars()  # of the request that happened to start this
+    async def _work(self, queue: ReceiverQueue, task: DeliveryTask) -> None:
+        """Send *task*, then the next one, until none may start."""
+        structlog.contextvars.clear_contextvars()  # those of the request that caused the commit
         started: tuple[ReceiverQueue, DeliveryTask] | None = (queue, task)
         while started is not None:
             queue, task = started
-            settled = await self._attempt_safely(task)
-            left = self._queues.done(queue, task, settled=settled)
-            if queue.overflowed and not queue.full:
-                queue.overflowed = False
-                self.wake()
+            try:
+                settled = await self._attempt(task)
+            except Exception:
+                log.exception("delivery.failed", delivery=task.delivery.id)
+                settled = False  # the end of its lease brings it back
+            self._inbox.done(queue, task, settled=settled)
             started = self._queues.start()
             self._start_workers()
-            await self._release(left)
-
-    async def _attempt_safely(self, task: DeliveryTask) -> bool:
-        """Whatever goes wrong with one parcel, its lane goes on; the lease brings it back."""
-        try:
-            return await self._attempt(task)
-        except Exception:
-            log.exception("delivery.failed", delivery=task.delivery.id)
-            return False
+            await self._release(self._inbox.take_released())
 
     async def _attempt(self, task: DeliveryTask) -> bool:
-        """POST and settle; True when the delivery is over, so that the next may follow."""
-        delivery, turn = task.delivery, self._pacer.next_send(task, self._clock())
-        if delivery.due_at - turn < _MARGIN:
-            return False  # its lease ends too soon: whoever claims it next will send it
-        if (wait := turn - self._clock()) > 0:
+        """POST and record the attempt; True if the delivery is settled and the next may follow."""
+        delivery, send_at = task.delivery, self._inbox.send_time(task, self._clock())
+        if send_at is None:
+            return False  # another claim will send it
+        if (wait := send_at - self._clock()) > 0:
             await asyncio.sleep(wait / SECOND)
         result = await self.post(task)
         jitter = random.uniform(-1, 1)  # noqa: S311 - spread, not secret
@@ -174,10 +220,10 @@ class Dispatcher:
             log.warning("delivery.unsettled", delivery=delivery.id)
             return False
         _log(update)
-        over = update.delivery.status is not DeliveryStatus.PENDING
-        if not over or (task.claimed and is_intermediate(delivery.type)):
-            self.wake()
-        return over
+        settled = update.delivery.status is not DeliveryStatus.PENDING
+        if not settled or (task.claimed and is_intermediate(delivery.type)):
+            self._inbox.wake()
+        return settled
 
     async def post(self, task: DeliveryTask) -> AttemptResult:
         """Sign and POST once, whatever the state of the subscription."""
@@ -199,21 +245,20 @@ class Dispatcher:
         }
         return await self._client.post(subscription.url, task.payload, headers)
 
-    async def _commit(self, updates: Sequence[DeliveryUpdate]) -> Sequence[None]:
-        changes = await self.settle(updates)
-        for subscription_id in changes.subscriptions:
-            self.release_queued(subscription_id)
+    async def _record(self, updates: Sequence[DeliveryUpdate]) -> Sequence[None]:
+        async with self._transactions.record_attempts(updates) as uow:
+            update_health(uow, updates)
         return [None] * len(updates)
 
     async def _release(self, tasks: Sequence[DeliveryTask]) -> None:
-        """Give parcels back, a few at a time; if even that fails, their lease ends by itself."""
-        for start in range(0, len(tasks), CLAIM):
-            some = [task.delivery for task in tasks[start : start + CLAIM]]
+        """Return tasks to the store, some at a time; if that fails, their leases end by time."""
+        for start in range(0, len(tasks), CLAIM_LIMIT):
+            some = [task.delivery for task in tasks[start : start + CLAIM_LIMIT]]
             try:
-                await self._store.release(some, self._clock())
+                await self._store.deliveries.release(some, self._clock())
             except Unavailable:
                 log.warning("delivery.unreleased", count=len(some))
-            self.wake()
+            self._inbox.wake()
 
 
 def _log(update: DeliveryUpdate) -> None:

@@ -1,4 +1,4 @@
-"""Recoveries at work: step by step through the log, each durable, until the end or a cancel."""
+"""The recovery worker: processes running recoveries step by step."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,16 +18,19 @@ log = structlog.get_logger()
 
 
 class RecoveryWorker:
-    """Takes steps of whatever recovery is running; after a crash it goes on where it was."""
+    """Steps are durable: after a crash a recovery continues where it was.
+
+    *on_step* is called after each step, because deliveries have become pending.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, mint: IdFactory, recovered: Callable[[], None]
+        self, store: Store, clock: Clock, new_id: IdFactory, on_step: Callable[[], None]
     ) -> None:
-        self._store, self._clock, self._mint, self._recovered = store, clock, mint, recovered
+        self._store, self._clock, self._new_id, self._on_step = store, clock, new_id, on_step
         self._wakeup = WakeupEvent()
 
     def wake(self) -> None:
-        """Look soon: an recovery has been asked for."""
+        """Look soon: a recovery was created."""
         self._wakeup.set()
 
     async def run(self) -> None:
@@ -37,16 +40,16 @@ class RecoveryWorker:
                 await self._wakeup.wait(IDLE_SECONDS)
 
     async def _step(self) -> bool:
-        """Take one step; False when nothing is running."""
+        """Process one step; False if no recovery is running."""
         at = self._clock()
         try:
-            recovery = await self._store.recover_step(at, at + LEASE, self._mint)
+            recovery = await self._store.recoveries.step(at, at + LEASE, self._new_id)
         except Unavailable as exc:
             log.warning("recovery.waiting", reason=str(exc))
             return False
         if recovery is None:
             return False
-        self._recovered()
+        self._on_step()
         if recovery.status == "done":
             log.info("recovery.done", recovery=recovery.id, sent_again=recovery.sent_again)
         return True

@@ -1,80 +1,114 @@
-"""The words in which the two databases differ, and the files of SQL read with them."""
+"""The SQL in which the two databases differ, and the query files written with it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from service.domain.deliveries.delivery import HELD
-
 _BLOCK: Final = re.compile(r"^-- (\w+) --\n(?:--.*\n)+", re.MULTILINE)
-LOCKS: Final = (
-    *("lock_jobs", "lock_log", "lock_claims", "lock_lanes"),
-    *("lock_subscriptions", "share_subscriptions"),
-)
-"""Queries that only hold off other processes."""
-SHARED_TERMS: Final = {
-    "held": str(HELD),
-    "revision": "(SELECT value FROM revisions WHERE name = 'subscriptions')",
-}
-"""What both say alike. A partial index is taken only where its own words are in the query."""
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
-_LIST: Final = re.compile(r"\{(\w+):(\w+)\}")
+_MACRO: Final = re.compile(r"\{(\w+):(\w+)\}")
+_OPTIONAL: Final = re.compile(r"^ *\{\?(\w+)\}", re.MULTILINE)
 _COMMENT: Final = re.compile("--.*")
+LOCKS: Final = (
+    "lock_jobs",
+    "lock_event_log",
+    "lock_accounts",
+    "lock_receiver_leases",
+    "lock_subscriptions",
+    "share_subscriptions",
+)
+"""Queries whose only effect is to block other processes."""
+SHARED_TERMS: Final = {
+    "subscriptions_version": "(SELECT value FROM versions WHERE name = 'subscriptions')",
+}
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """*words* replace `{word}`, *lists* `{word:parameter}`, *parameter* each `:parameter`.
+    """How one database writes the SQL of `queries/` and `migrations/`.
 
-    *unneeded* are the queries, all of them locks and hints, that this database does without.
+    `{term}` becomes `terms[term]`; `{macro:argument}` becomes `macros[macro]`, in which `\\1` is
+    the argument; `:parameter` becomes *parameter*. *noop_queries* are not needed on this database.
     """
 
     terms: Mapping[str, str]
-    lists: Mapping[str, str]
+    macros: Mapping[str, str]
     parameter: str = r":\1"
     noop_queries: frozenset[str] = frozenset()
 
     def translate(self, text: str) -> str:
-        for word, sql in self.terms.items():
-            text = text.replace("{" + word + "}", sql)
-        text = _LIST.sub(lambda use: self.lists.get(use[1], use[0]).replace(r"\1", use[2]), text)
+        for term, sql in self.terms.items():
+            text = text.replace("{" + term + "}", sql)
+        text = _MACRO.sub(lambda use: self.macros.get(use[1], use[0]).replace(r"\1", use[2]), text)
         return _PARAMETER.sub(self.parameter, text)
 
 
+class Query(NamedTuple):
+    """A statement whose lines that begin with `{?name}` count only if the value *name* is given."""
+
+    text: str
+    optional: frozenset[str]
+
+    def given(self, names: frozenset[str]) -> str:
+        """The statement with the optional lines of *names*."""
+        kept = []
+        for line in self.text.split("\n"):
+            condition = _OPTIONAL.match(line)
+            if condition is None:
+                kept.append(line)
+            elif condition[1] in names:
+                kept.append(line[condition.end() :])
+        return "\n".join(kept)
+
+
 class Queries:
-    """The statements of `queries.sql` in the words of one database, by name."""
+    """The statements of `queries/*.sql` in one dialect, by name."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._texts = read_queries(dialect)
-        self._filtered = cache(self._fill)
+        self._noop = dialect.noop_queries
+        self._queries = read_queries(dialect)
+        self._given = cache(self._given_lines)
 
-    def needed(self, name: str) -> bool:
-        return name not in self._dialect.noop_queries
+    def is_noop(self, name: str) -> bool:
+        return name in self._noop
 
-    def text(self, name: str, where: str = "") -> str:
-        """The statement *name*, its `{where}` filled with *where*."""
-        return self._filtered(name, where) if where else self._texts[name].replace("{where}", "")
+    def text(self, name: str, values: Mapping[str, object]) -> str:
+        """The statement *name* for these *values*."""
+        query = self._queries[name]
+        if not query.optional:
+            return query.text
+        return self._given(name, query.optional.intersection(values))
 
-    def _fill(self, name: str, where: str) -> str:
-        return self._texts[name].replace("{where}", self._dialect.translate(where))
-
-
-def read_queries(dialect: Dialect) -> dict[str, str]:
-    """Read `queries.sql` into statements by name, in the words of *dialect*."""
-    parts = _BLOCK.split(files("store").joinpath("queries.sql").read_text("utf-8"))
-    names, texts = parts[1::2], parts[2::2]
-    return {name: dialect.translate(text).strip() for name, text in zip(names, texts, strict=True)}
+    def _given_lines(self, name: str, names: frozenset[str]) -> str:
+        return self._queries[name].given(names)
 
 
-def read_migrations(dialect: Dialect) -> list[tuple[str, list[str]]]:
-    """Read the numbered migrations, each as a list of statements, in their order."""
+def read_queries(dialect: Dialect) -> dict[str, Query]:
+    """Read all query files; a block is `-- name --`, comment lines, and one statement."""
+    queries: dict[str, Query] = {}
+    for file in sorted(files("store").joinpath("queries").iterdir(), key=lambda file: file.name):
+        parts = _BLOCK.split(file.read_text("utf-8"))
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            statement = dialect.translate(text).strip()
+            queries[name] = Query(statement, frozenset(_OPTIONAL.findall(statement)))
+    return queries
+
+
+class Migration(NamedTuple):
+    """One file of `migrations/`, as statements."""
+
+    name: str
+    statements: Sequence[str]
+
+
+def read_migrations(dialect: Dialect) -> list[Migration]:
+    """Read the numbered migrations in their order."""
     folder = files("store").joinpath("migrations")
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [(f.name, _statements(dialect.translate(f.read_text("utf-8")))) for f in found]
+    return [Migration(f.name, _statements(dialect.translate(f.read_text("utf-8")))) for f in found]
 
 
 def _statements(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -13,7 +13,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 from service.domain.primitives.errors import Invalid, StartError, Unavailable
 from service.transactions.store_protocols import ChangeTopic
 from store.engine.dialect import SHARED_TERMS, Dialect, Queries, read_migrations
-from store.engine.session import UNSTORABLE, QueryCall, Row
+from store.engine.migrate import migrate
+from store.engine.session import UNSTORABLE, Row, Values
 
 DIALECT: Final = Dialect(
     terms={
@@ -22,8 +23,11 @@ DIALECT: Final = Dialect(
         "blob": "BYTEA",
         "lock": "FOR UPDATE",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
+        "is_waiting": "",
+        # Keeps PostgreSQL from turning a subquery per row into a join that reads all pending rows.
+        "fence": " LIMIT 1 OFFSET 0",
     },
-    lists={"in": r"= ANY(:\1)", "not_in": r"<> ALL(:\1)"},
+    macros={"in": r"= ANY(:\1)", "not_in": r"<> ALL(:\1)", "noindex": r"\1"},
     parameter=r"%(\1)s",
 )
 MIN_VERSION: Final = 120_000
@@ -60,26 +64,28 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 
 class PostgresSession:
-    """One transaction on one connection; in a pipeline, `run` and `run_many` wait for nothing."""
+    """One transaction on one connection, in a pipeline: what is queued waits for nothing."""
 
     def __init__(self, connection: Connection, queries: Queries) -> None:
         self._connection, self._queries = connection, queries
 
-    async def fetch(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
-        cursor = await self._connection.execute(self._queries.text(query, where), values)
+    async def fetch(self, query: str, **values: object) -> Sequence[Row]:
+        cursor = await self._connection.execute(self._queries.text(query, values), values)
         return await cursor.fetchall()
 
-    async def fetch_all(self, *asked: QueryCall) -> Sequence[Sequence[Row]]:
-        texts = [(self._queries.text(query), values) for query, values in asked]
-        cursors = [await self._connection.execute(*each) for each in texts]
-        return [await cursor.fetchall() for cursor in cursors]
+    async def fetch_all(self, **queries: Values) -> dict[str, Sequence[Row]]:
+        cursors = {
+            query: await self._connection.execute(self._queries.text(query, values), values)
+            for query, values in queries.items()
+        }
+        return {query: await cursor.fetchall() for query, cursor in cursors.items()}
 
     async def queue(self, query: str, **values: object) -> None:
-        await self._connection.execute(self._queries.text(query), values)
+        await self._connection.execute(self._queries.text(query, values), values)
 
-    async def queue_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
+    async def queue_many(self, query: str, rows: Iterable[Values]) -> None:
         async with self._connection.cursor() as cursor:
-            await cursor.executemany(self._queries.text(query), rows)
+            await cursor.executemany(self._queries.text(query, {}), rows)
 
 
 class PostgresDatabase:
@@ -189,23 +195,15 @@ async def _refuse_unfit(connection: Connection) -> None:
 
 
 async def _migrate(connection: Connection) -> None:
-    """Apply what is new in one transaction, under a lock; refuse a schema from the future."""
-    known = dict(read_migrations(DIALECT))
+    """Bring the schema up to date in one transaction; other processes wait for it."""
+
+    async def execute(statement: str) -> list[dict[str, Any]]:
+        cursor = await connection.execute(statement)
+        return await cursor.fetchall() if cursor.description else []
+
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(7140000)")
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY)"
-        )
-        cursor = await connection.execute("SELECT name FROM migrations")
-        done = {row["name"] for row in await cursor.fetchall()}
-        if newer := sorted(done - known.keys()):
-            raise StartError(
-                f"BELFRY_DATABASE_URL: the database is newer than this Belfry ({newer[-1]})"
-            )
-        for name in sorted(known.keys() - done):
-            for statement in known[name]:
-                await connection.execute(statement)
-            await connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
+        await migrate(execute, read_migrations(DIALECT))
 
 
 def _refusal(exc: psycopg.ProgrammingError) -> str:

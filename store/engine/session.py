@@ -1,4 +1,4 @@
-"""What the store asks of a database: sessions that read or write in one transaction."""
+"""What the store asks of a database: sessions, each of them one transaction."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,43 +8,44 @@ from typing import Any, Final, Protocol
 from service.domain.primitives.errors import FieldError
 
 Row = Mapping[str, Any]
-QueryCall = tuple[str, Mapping[str, object]]
-"""A query, and the values of its parameters."""
+Values = Mapping[str, object]
+"""The parameters of a query; its optional lines count if their parameter is given."""
 UNSTORABLE: Final = FieldError("", "has a value that the database cannot store, probably too long")
-"""What is wrong with an input alone, and not with the database: to try again is of no use."""
+"""For errors that are caused by the input alone, so that trying again is useless."""
 
 
 class Session(Protocol):
-    """One transaction; queries go by their names in `queries.sql`, *where* fills `{where}`.
+    """One transaction; queries go by their names in `queries/`.
 
-    Only `rows` and `each` wait for the database; what `run` and `run_many` send may fail at the
-    next wait.
+    Only `fetch` and `fetch_all` wait for the database. What is queued may fail at the next wait.
     """
 
-    async def fetch(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]: ...
-    async def fetch_all(self, *asked: QueryCall) -> Sequence[Sequence[Row]]:
-        """Ask several things that do not depend on each other, in one way there and back."""
+    async def fetch(self, query: str, **values: object) -> Sequence[Row]: ...
+    async def fetch_all(self, **queries: Values) -> dict[str, Sequence[Row]]:
+        """Run independent queries in one round trip; the rows of each by its name."""
 
     async def queue(self, query: str, **values: object) -> None: ...
-    async def queue_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None: ...
+    async def queue_many(self, query: str, rows: Iterable[Values]) -> None:
+        """Run a query once for each of *rows*."""
 
 
 class Database(Protocol):
-    """Raises Unavailable when it cannot be reached or written; *broken* is beyond repair.
+    """A database; raises Unavailable if it cannot be reached or written.
 
-    It raises Invalid for a value that it cannot store, whoever else is served.
+    It raises Invalid for a value that it cannot store.
 
-    Nobody waits longer than about four seconds for it, less than a provider waits for an answer.
-    Only what is *long*, because it touches any number of rows, may itself take longer.
+    No caller waits longer than about four seconds, less than a provider waits for an answer. Only
+    a *long* transaction, which touches any number of rows, may take longer.
     """
 
     broken: asyncio.Event
+    """Set when the database can no longer be trusted."""
     shared: bool
-    """Whether other processes work on it too."""
+    """Whether other processes may use it at the same time."""
 
     def reading(self, *, long: bool = False) -> AbstractAsyncContextManager[Session]: ...
     def writing(self, *, long: bool = False) -> AbstractAsyncContextManager[Session]: ...
-    async def listen(self, heard: Callable[[str], None], /) -> None:
-        """Tell what `notify` queries of any process say, until cancelled."""
+    async def listen(self, on_message: Callable[[str], None], /) -> None:
+        """Report the `notify` messages of all processes, until cancelled."""
 
     async def close(self) -> None: ...

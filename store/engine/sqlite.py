@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import aiosqlite
 import structlog
 
 from service.domain.primitives.errors import Invalid, StartError, Unavailable
 from store.engine.dialect import LOCKS, SHARED_TERMS, Dialect, Queries, read_migrations
-from store.engine.session import UNSTORABLE
+from store.engine.migrate import migrate
+from store.engine.session import UNSTORABLE, Row
 from store.engine.sqlite_files import DatabaseFiles
-from store.engine.sqlite_session import BEGIN, Connection, SqliteSession, Statement
+from store.engine.sqlite_session import BEGIN, COMMIT, Connection, SqliteSession, Statement
 
 DIALECT: Final = Dialect(
     terms={
@@ -32,10 +32,14 @@ DIALECT: Final = Dialect(
         "blob": "BLOB",
         "lock": "",
         "skip_locked": "",
+        # SQLite uses a partial index only if the query repeats the index's own condition.
+        "is_waiting": " AND status IN ('queued', 'submitting')",
+        "fence": "",
     },
-    lists={
+    macros={
         "in": r"IN (SELECT value FROM json_each(:\1))",
         "not_in": r"NOT IN (SELECT value FROM json_each(:\1))",
+        "noindex": r"\1 || ''",
     },
     noop_queries=frozenset({*LOCKS, "notify"}),
 )
@@ -47,8 +51,8 @@ CHECKPOINT_EVERY: Final = 64
 
 A full log does the same inside the COMMIT that fills it, and that callback waits several ms.
 """
-_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(PASSIVE)")
-_FULL_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(FULL)")
+_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(PASSIVE)", {})
+_FULL_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(FULL)", {})
 _BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -132,10 +136,10 @@ class SqliteDatabase:
         timeout = math.ceil(max(0, seconds) * 4) * 250
         if timeout != self._busy_timeout:
             self._busy_timeout = timeout
-            await self._writer.ask(Statement(f"PRAGMA busy_timeout = {timeout}"))
+            await self._writer.run(Statement(f"PRAGMA busy_timeout = {timeout}", {}))
 
     async def _commit(self, session: SqliteSession) -> None:
-        await session.end()
+        await session.commit()
         await self._refuse_lost_files()
         self._commits += 1
         if self._commits % CHECKPOINT_EVERY == 0:
@@ -147,7 +151,7 @@ class SqliteDatabase:
         if problem is not None and self._files_problem is None:
             log.critical("store.file_lost", problem=problem)
             try:
-                await self._writer.ask(_FULL_CHECKPOINT)
+                await self._writer.run(_FULL_CHECKPOINT)
             except sqlite3.Error as exc:
                 self._judge(exc)
         self._files_problem = problem
@@ -180,7 +184,7 @@ class SqliteDatabase:
         """What cannot be copied now, because the disk is full, stays in the log."""
         async with self._lock:
             try:
-                await self._writer.ask(_CHECKPOINT)
+                await self._writer.run(_CHECKPOINT)
             except sqlite3.Error as exc:
                 self._judge(exc)
 
@@ -265,27 +269,17 @@ async def _connect(
     return connection
 
 
-async def _migrate(writer: aiosqlite.Connection) -> None:
-    """Apply what is new, each migration in one transaction; refuse a schema from the future."""
-    await writer.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY)")
-    rows = await writer.execute_fetchall("SELECT name FROM migrations")
-    done, known = {row["name"] for row in rows}, read_migrations(DIALECT)
-    if newer := sorted(done - {name for name, _ in known}):
-        raise StartError(
-            f"BELFRY_DATABASE_URL: the database is newer than this Belfry ({newer[-1]})"
-        )
-    for name, statements in known:
-        if name not in done:
-            await _apply(writer, name, statements)
+async def _migrate(writer: Connection) -> None:
+    """Bring the schema up to date in one transaction."""
 
+    async def execute(statement: str) -> Sequence[Row]:
+        (rows,) = await writer.run(Statement(statement, {}))
+        return rows
 
-async def _apply(writer: aiosqlite.Connection, name: str, statements: Sequence[str]) -> None:
-    await writer.execute("BEGIN IMMEDIATE")
+    await writer.run(BEGIN)
     try:
-        for statement in statements:
-            await writer.execute(statement)
-        await writer.execute("INSERT INTO migrations (name) VALUES (?)", (name,))
-        await writer.execute("COMMIT")
+        await migrate(execute, read_migrations(DIALECT))
+        await writer.run(COMMIT)
     except BaseException:
         await writer.rollback()
         raise

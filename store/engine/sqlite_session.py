@@ -1,87 +1,83 @@
-"""How SQLite is asked: statements by their names, as many as can be on one way to its thread."""
+"""SQLite sessions: statements by name, as many as possible per round trip to SQLite's thread."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import aiosqlite
 import msgspec
 
 from store.engine.dialect import Queries
-from store.engine.session import QueryCall, Row
+from store.engine.session import Row, Values
 
 
 class Statement(NamedTuple):
-    """What is asked of the database, once or with each of *rows*."""
+    """A statement, run once with *values* or once for each of *rows*."""
 
     sql: str
-    values: Mapping[str, object] = {}
-    rows: Sequence[Mapping[str, object]] | None = None
+    values: Values
+    rows: Sequence[Values] | None = None
 
 
 class Connection(aiosqlite.Connection):
-    """A connection that runs several statements on one way to its thread and back."""
+    """A connection that runs several statements in one round trip to its thread."""
 
-    async def ask(self, *statements: Statement) -> list[Sequence[Row]]:
-        """Run them in turn up to the first that fails; what each of them returned."""
-        found: list[Sequence[Row]] = await self._execute(self._ask, statements)  # type: ignore[no-untyped-call]
+    async def run(self, *statements: Statement) -> list[Sequence[Row]]:
+        """Run them in order up to the first that fails; returns the rows of each."""
+        found: list[Sequence[Row]] = await self._execute(self._run, statements)  # type: ignore[no-untyped-call]
         return found
 
-    def _ask(self, statements: Iterable[Statement]) -> list[list[sqlite3.Row]]:
-        return [self._cursor(statement).fetchall() for statement in statements]
-
-    def _cursor(self, statement: Statement) -> sqlite3.Cursor:
-        sql, values, rows = statement
-        return (
-            self._conn.execute(sql, values) if rows is None else self._conn.executemany(sql, rows)
-        )
+    def _run(self, statements: Iterable[Statement]) -> list[list[sqlite3.Row]]:
+        results = []
+        for sql, values, rows in statements:
+            execute = self._conn.execute if rows is None else self._conn.executemany
+            results.append(execute(sql, values if rows is None else rows).fetchall())
+        return results
 
 
-BEGIN: Final = Statement("BEGIN IMMEDIATE")
-COMMIT: Final = Statement("COMMIT")
+BEGIN: Final = Statement("BEGIN IMMEDIATE", {})
+COMMIT: Final = Statement("COMMIT", {})
 
 
 class SqliteSession:
-    """One connection inside one transaction; queries go by their names in `queries.sql`.
+    """One transaction of one connection.
 
-    What nobody waits for is kept until somebody does, and goes with that: each way to the thread
-    and back costs more than most statements.
+    Statements without results are buffered and sent with the next fetch or the commit: a round
+    trip to the thread costs more than most statements.
     """
 
     def __init__(self, connection: Connection, queries: Queries, *first: Statement) -> None:
         self._connection, self._queries = connection, queries
-        self._kept = list(first)
+        self._buffered = list(first)
 
-    async def fetch(self, query: str, where: str = "", /, **values: object) -> Sequence[Row]:
-        (found,) = await self._ask(Statement(self._queries.text(query, where), _bound(values)))
-        return found
+    async def fetch(self, query: str, **values: object) -> Sequence[Row]:
+        (rows,) = await self._send(self._statement(query, values))
+        return rows
 
-    async def fetch_all(self, *asked: QueryCall) -> Sequence[Sequence[Row]]:
-        texts = self._queries.text
-        return await self._ask(
-            *(Statement(texts(query), _bound(values)) for query, values in asked)
-        )
+    async def fetch_all(self, **queries: Values) -> dict[str, Sequence[Row]]:
+        statements = [self._statement(query, values) for query, values in queries.items()]
+        return dict(zip(queries, await self._send(*statements), strict=True))
 
     async def queue(self, query: str, **values: object) -> None:
-        if self._queries.needed(query):
-            self._kept.append(Statement(self._queries.text(query), _bound(values)))
+        if not self._queries.is_noop(query):
+            self._buffered.append(self._statement(query, values))
 
-    async def queue_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
-        self._kept.append(Statement(self._queries.text(query), rows=list(rows)))
+    async def queue_many(self, query: str, rows: Iterable[Values]) -> None:
+        self._buffered.append(Statement(self._queries.text(query, {}), {}, list(rows)))
 
-    async def end(self) -> None:
-        """Run what is kept, and commit."""
-        await self._ask(COMMIT)
+    async def commit(self) -> None:
+        """Send the buffered statements, and commit."""
+        await self._send(COMMIT)
 
-    async def _ask(self, *statements: Statement) -> Sequence[Sequence[Row]]:
-        kept, self._kept = self._kept, []
-        found = await self._connection.ask(*kept, *statements)
-        return found[len(kept) :]
+    def _statement(self, query: str, values: Values) -> Statement:
+        """Lists are passed as JSON, for `json_each`."""
+        bound = {
+            name: msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
+            for name, value in values.items()
+        }
+        return Statement(self._queries.text(query, values), bound)
 
-
-def _bound(values: Mapping[str, object]) -> dict[str, object]:
-    """Lists go to SQLite as JSON, for `json_each`."""
-    return {
-        name: msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
-        for name, value in values.items()
-    }
+    async def _send(self, *statements: Statement) -> Sequence[Sequence[Row]]:
+        buffered, self._buffered = self._buffered, []
+        found = await self._connection.run(*buffered, *statements)
+        return found[len(buffered) :]

@@ -1,5 +1,6 @@
--- The first schema. Times are microseconds since 1970 in UTC; `doc` is the whole job as JSON, and
--- the columns beside it are what queries ask for.
+-- The first schema. Until the first release it is edited in place.
+-- Times are microseconds since 1970 in UTC. `doc` is the whole value as JSON; the columns beside it
+-- are copies that queries use. A lease has columns of its own, outside the document.
 
 CREATE TABLE jobs (
     id TEXT NOT NULL PRIMARY KEY,
@@ -12,18 +13,18 @@ CREATE TABLE jobs (
     reply_ref TEXT,
     provider_task_id TEXT,
     due_at BIGINT,
-    deadline_at BIGINT,
+    next_check_at BIGINT,
+    check_lease_until BIGINT,
     version BIGINT NOT NULL,
     doc TEXT NOT NULL
 );
 CREATE INDEX jobs_of_tenant ON jobs (tenant, id);
+CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
 CREATE INDEX jobs_by_reply_ref ON jobs (tenant, reply_ref) WHERE reply_ref IS NOT NULL;
 CREATE INDEX jobs_by_task ON jobs (tenant, provider_task_id) WHERE provider_task_id IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (status, account, id) WHERE status IN ('queued', 'submitting');
-CREATE INDEX jobs_under_way ON jobs (account, deadline_at)
-    WHERE status IN ('submitting', 'submitted', 'running');
-CREATE INDEX jobs_unhappy ON jobs (tenant, status, id)
-    WHERE status IN ('failed', 'canceled', 'expired');
+CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
+CREATE INDEX jobs_to_check ON jobs (next_check_at) WHERE next_check_at IS NOT NULL;
 
 CREATE TABLE job_inputs (
     job_id TEXT NOT NULL PRIMARY KEY,
@@ -36,14 +37,24 @@ CREATE TABLE job_tags (
     job_id TEXT NOT NULL,
     PRIMARY KEY (tenant, tag, job_id)
 );
+CREATE INDEX job_tags_of_job ON job_tags (job_id);
+
+-- The taskUUID that a client gave a job: unique within its tenant, never sent to the provider.
+CREATE TABLE task_uuids (
+    tenant TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    PRIMARY KEY (tenant, uuid)
+);
+CREATE INDEX task_uuids_of_job ON task_uuids (job_id);
 
 CREATE TABLE submissions (
     ref TEXT NOT NULL PRIMARY KEY,
     job_id TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    answered_at BIGINT,
+    responded_at BIGINT,
     status_code INTEGER,
-    answer {blob}
+    response {blob}
 );
 CREATE INDEX submissions_of_job ON submissions (job_id);
 
@@ -56,6 +67,14 @@ CREATE TABLE idempotency (
     PRIMARY KEY (tenant, name)
 );
 
+CREATE TABLE accounts (
+    account TEXT NOT NULL PRIMARY KEY,
+    held_until BIGINT NOT NULL,
+    slots INTEGER NOT NULL,
+    paused_for TEXT,
+    paused_at BIGINT
+);
+
 CREATE TABLE callbacks (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -66,10 +85,14 @@ CREATE TABLE callbacks (
     digest TEXT NOT NULL,
     body {blob} NOT NULL,
     received_at BIGINT NOT NULL,
-    repeats BIGINT NOT NULL
+    repeats BIGINT NOT NULL,
+    reconcile_reason TEXT,
+    settled_at BIGINT,
+    settlement TEXT
 );
 CREATE UNIQUE INDEX callbacks_once ON callbacks (job_id, digest);
 CREATE INDEX callbacks_of_tenant ON callbacks (tenant, id);
+CREATE INDEX callbacks_to_reconcile ON callbacks (tenant, id) WHERE reconcile_reason IS NOT NULL;
 
 CREATE TABLE events (
     seq {auto_key},
@@ -87,18 +110,28 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_by_id ON events (id);
 CREATE INDEX events_of_tenant ON events (tenant, seq);
 CREATE INDEX events_of_job ON events (job_id, seq) WHERE job_id IS NOT NULL;
+CREATE INDEX events_about_no_job ON events (id) WHERE job_id IS NULL;
 
+-- backlog > 0: parked deliveries may exist. rate: sends per second, 0 without a limit.
 CREATE TABLE subscriptions (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('permanent', 'per_job')),
     url TEXT NOT NULL,
     enabled INTEGER NOT NULL,
+    paused INTEGER NOT NULL,
+    deliverable INTEGER NOT NULL,
+    backlog BIGINT NOT NULL DEFAULT 0,
+    rate INTEGER NOT NULL,
+    next_send_at BIGINT NOT NULL DEFAULT 0,
     doc TEXT NOT NULL
 );
 CREATE INDEX subscriptions_of_tenant ON subscriptions (tenant, kind, id);
 CREATE UNIQUE INDEX subscriptions_of_replies ON subscriptions (tenant, url) WHERE kind = 'per_job';
+CREATE INDEX subscriptions_with_backlog ON subscriptions (id) WHERE backlog > 0 AND deliverable = 1;
+CREATE INDEX subscriptions_with_rate ON subscriptions (id) WHERE rate > 0 AND deliverable = 1;
 
+-- due_at is NULL for a parked delivery; under a lease it is the end of the lease.
 CREATE TABLE deliveries (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -110,17 +143,22 @@ CREATE TABLE deliveries (
     status TEXT NOT NULL CHECK (status IN
         ('pending', 'delivered', 'superseded', 'dead', 'canceled')),
     created_at BIGINT NOT NULL,
-    due_at BIGINT NOT NULL,
+    due_at BIGINT,
     tries INTEGER NOT NULL,
-    claims BIGINT NOT NULL,
+    lease_version BIGINT NOT NULL,
+    leased INTEGER NOT NULL DEFAULT 0,
     settled_at BIGINT
 );
-CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status = 'pending';
-CREATE INDEX deliveries_in_order ON deliveries (job_id, subscription_id, sequence)
-    WHERE status = 'pending';
-CREATE INDEX deliveries_of_tenant ON deliveries (tenant, id);
-CREATE INDEX deliveries_of_subscription ON deliveries (subscription_id, id);
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status = 'pending' AND due_at IS NOT NULL;
+CREATE INDEX deliveries_parked ON deliveries (subscription_id)
+    WHERE status = 'pending' AND due_at IS NULL;
+CREATE INDEX deliveries_pending ON deliveries (subscription_id, id) WHERE status = 'pending';
+CREATE INDEX deliveries_finished ON deliveries (subscription_id, id) WHERE status <> 'pending';
+CREATE INDEX deliveries_of_job ON deliveries (job_id, status, subscription_id, sequence)
+    WHERE job_id IS NOT NULL;
 CREATE INDEX deliveries_of_event ON deliveries (event_id);
+CREATE INDEX deliveries_of_tenant ON deliveries (tenant, id);
+CREATE INDEX deliveries_by_status ON deliveries (tenant, status, id, subscription_id);
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL,
@@ -130,10 +168,43 @@ CREATE TABLE attempts (
     duration_ms DOUBLE PRECISION NOT NULL,
     error TEXT,
     excerpt TEXT NOT NULL,
+    dns_ms DOUBLE PRECISION,
+    connect_ms DOUBLE PRECISION,
+    tls_ms DOUBLE PRECISION,
+    first_byte_ms DOUBLE PRECISION,
+    headers TEXT NOT NULL,
     PRIMARY KEY (delivery_id, number)
 );
 
-CREATE TABLE keys (
+CREATE TABLE receiver_health (
+    subscription_id TEXT NOT NULL PRIMARY KEY,
+    failures BIGINT NOT NULL,
+    failing_since BIGINT NOT NULL,
+    probes BIGINT NOT NULL,
+    probe_at BIGINT,
+    warned INTEGER NOT NULL,
+    last_error TEXT NOT NULL,
+    last_error_at BIGINT NOT NULL
+);
+CREATE INDEX receiver_health_to_probe ON receiver_health (probe_at) WHERE probe_at IS NOT NULL;
+
+CREATE TABLE receiver_leases (
+    subscription_id TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    until BIGINT NOT NULL
+);
+
+CREATE TABLE recoveries (
+    id TEXT NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('running', 'done', 'canceled')),
+    due_at BIGINT NOT NULL,
+    doc TEXT NOT NULL
+);
+CREATE INDEX recoveries_of_tenant ON recoveries (tenant, id);
+CREATE INDEX recoveries_due ON recoveries (due_at) WHERE status = 'running';
+
+CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY,
     hash TEXT NOT NULL,
     tenant TEXT NOT NULL,
@@ -141,17 +212,12 @@ CREATE TABLE keys (
     scopes TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX keys_by_hash ON keys (hash);
+CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
 
-CREATE TABLE accounts (
-    account TEXT NOT NULL PRIMARY KEY,
-    held_until BIGINT NOT NULL,
-    slots INTEGER NOT NULL
-);
-
--- One row: raised whenever a standing subscription changes, so that caches know when to read again.
-CREATE TABLE revisions (
+-- 'subscriptions': processes read their cached subscriptions again when it has changed.
+-- 'readiness': written to prove that the database can be written.
+CREATE TABLE versions (
     name TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO revisions (name, value) VALUES ('subscriptions', 1);
+INSERT INTO versions (name, value) VALUES ('subscriptions', 1);

@@ -1,38 +1,35 @@
-"""API keys in the store."""
+"""API keys."""
 
 from service.domain.primitives.errors import NotFound
 from service.domain.security.api_keys import ApiKey
 from service.transactions.store_protocols import Page
-from store.repositories.repository import LAST, Repository
-from store.rows import key_of, key_row
+from store.repositories.repository import Repository
+from store.rows import decode_key, encode_key
 
 
 class ApiKeyRepository(Repository):
-    async def put_key(self, key: ApiKey) -> None:
-        """Keep *key*; nothing changes if it is there already."""
+    async def put(self, key: ApiKey) -> None:
         async with self._database.writing() as session:
-            await session.queue("put_key", **key_row(key))
+            await session.queue("put_key", **encode_key(key))
 
-    async def key_by_hash(self, key_hash: str) -> ApiKey | None:
+    async def by_hash(self, key_hash: str) -> ApiKey | None:
         async with self._database.reading() as session:
             rows = await session.fetch("key_by_hash", hash=key_hash)
-        return key_of(rows[0]) if rows else None
+        return decode_key(rows[0]) if rows else None
 
-    async def key_exists(self, key_id: str) -> bool:
-        """Say whether a key is still there, and was not revoked."""
+    async def exists(self, key_id: str) -> bool:
         async with self._database.reading() as session:
             return bool(await session.fetch("key_exists", id=key_id))
 
-    async def keys(self, page: Page) -> list[ApiKey]:
-        async with self._database.reading() as session:
-            rows = await session.fetch("list_keys", cursor=page.cursor or LAST, limit=page.limit)
-        return [key_of(row) for row in rows]
+    async def find(self, page: Page) -> list[ApiKey]:
+        rows = await self._list("list_keys", {}, page)
+        return [decode_key(row) for row in rows]
 
-    async def delete_key(self, key_id: str) -> None:
+    async def delete(self, key_id: str) -> None:
         async with self._database.writing() as session:
             if not await session.fetch("delete_key", id=key_id):
                 raise NotFound("There is no such key.")
 
-    async def has_keys(self) -> bool:
+    async def is_empty(self) -> bool:
         async with self._database.reading() as session:
-            return bool(await session.fetch("has_keys"))
+            return not await session.fetch("has_keys")

@@ -1,56 +1,52 @@
-"""Upkeep of the store: what is outlived is forgotten, in small batches; how much is owed."""
+"""Deletes what is older than the retention period, in small batches."""
 
 from typing import Final
 
-from service.domain.deliveries.delivery import BacklogStats
-from service.domain.primitives import ids
+from service.domain.primitives.ids import new_id
 from store.engine.session import Session
 from store.repositories.repository import Repository
 
 _OF_JOBS: Final = (
-    *("forget_attempts", "forget_deliveries", "forget_events", "forget_callbacks"),
-    *("forget_submissions", "forget_tags", "forget_task_uuids", "forget_inputs", "forget_jobs"),
+    "delete_attempts",
+    "delete_deliveries",
+    "delete_events",
+    "delete_callbacks",
+    "delete_submissions",
+    "delete_tags",
+    "delete_task_uuids",
+    "delete_inputs",
+    "delete_jobs",
 )
-_OF_NOTICES: Final = ("forget_notice_attempts", "forget_notice_deliveries", "forget_notices")
+_OF_SYSTEM_EVENTS: Final = (
+    "delete_system_event_attempts",
+    "delete_system_event_deliveries",
+    "delete_system_events",
+)
 
 
 class RetentionRepository(Repository):
-    async def forget(self, before: int, limit: int, after: str) -> tuple[int, str]:
-        """Look at *limit* jobs made before that time, and forget what ended, with all of it.
-
-        What is still owed to somebody is never forgotten. Returns how many jobs it were, and
-        *after* which one to go on; that is empty at the end.
-        """
-        asked = {"after": after, "before": ids.new_id("job", before, 0), "limit": limit}
+    async def prune(self, before: int, limit: int, after: str) -> tuple[int, str]:
+        bounds = {"after": after, "before": new_id("job", before, 0), "limit": limit}
         async with self._database.reading() as session:
-            rows = await session.fetch("old_jobs", **asked)
+            rows = await session.fetch("prunable_jobs", **bounds)
         jobs: list[str] = []
-        if not after or any(row["outlived"] for row in rows):  # else nobody waits for the writer
+        if not after or any(row["prunable"] for row in rows):  # else leave the writer alone
             async with self._database.writing(long=True) as session:
-                rows = await session.fetch("old_jobs", **asked)
-                jobs = [row["id"] for row in rows if row["outlived"]]
+                rows = await session.fetch("prunable_jobs", **bounds)
+                jobs = [row["id"] for row in rows if row["prunable"]]
                 for query in _OF_JOBS if jobs else ():
                     await session.queue(query, jobs=jobs)
                 if not after:
-                    await _forget_the_rest(session, before, limit)
+                    await _prune_others(session, before, limit)
         return len(jobs), rows[-1]["id"] if len(rows) == limit else ""
 
-    async def owed(self) -> BacklogStats:
-        """How long somebody has waited for a delivery, and how the receivers stand."""
-        async with self._database.reading() as session:
-            oldest = (await session.fetch("oldest_owed"))[0]["id"]
-            states = await session.fetch("receiver_states")
-        return BacklogStats(
-            oldest=None if oldest is None else ids.created_at_of(oldest),
-            receivers={row["state"]: row["count"] for row in states},
-        )
 
-
-async def _forget_the_rest(session: Session, before: int, limit: int) -> None:
-    await session.queue("forget_idempotency", at=before)
-    await session.queue("forget_recoveries", before=ids.new_id("rec", before, 0))
-    oldest = ids.new_id("evt", before, 0)
-    rows = await session.fetch("notices_outlived", before=oldest, limit=limit)
+async def _prune_others(session: Session, before: int, limit: int) -> None:
+    """Delete what belongs to no job."""
+    await session.queue("delete_idempotency_keys", at=before)
+    await session.queue("delete_recoveries", before=new_id("rec", before, 0))
+    oldest = new_id("evt", before, 0)
+    rows = await session.fetch("prunable_system_events", before=oldest, limit=limit)
     events = [row["id"] for row in rows]
-    for query in _OF_NOTICES if events else ():
+    for query in _OF_SYSTEM_EVENTS if events else ():
         await session.queue(query, events=events)

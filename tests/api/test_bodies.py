@@ -78,10 +78,10 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_body_that_cannot_be_taken_is_refused(name: str, steady: Service) -> None:
+async def test_a_body_that_cannot_be_taken_is_refused(name: str, shared_service: Service) -> None:
     content, headers, refusal = REFUSED[name]
 
-    answer = await steady.http.post("/v1/jobs", content=content, headers=headers)
+    answer = await shared_service.http.post("/v1/jobs", content=content, headers=headers)
 
     assert f"{answer.status_code} {answer.json()['code']}".startswith(refusal)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -90,20 +90,22 @@ async def test_a_body_that_cannot_be_taken_is_refused(name: str, steady: Service
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/json; charset=utf-8", "Application/VND.x+JSON"]
 )
-async def test_json_is_taken_by_any_of_its_names(kind: str, steady: Service) -> None:
+async def test_json_is_taken_by_any_of_its_names(kind: str, shared_service: Service) -> None:
     content = msgspec.json.encode(ORDER)
 
-    answer = await steady.http.post("/v1/jobs", content=content, headers={"content-type": kind})
+    answer = await shared_service.http.post(
+        "/v1/jobs", content=content, headers={"content-type": kind}
+    )
 
     assert answer.status_code == 202
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", "IDENTITY", " identity\t", ""])
 async def test_identity_is_no_compression_however_it_is_written(
-    encoding: str, steady: Service
+    encoding: str, shared_service: Service
 ) -> None:
     answer = await raw(
-        steady,
+        shared_service,
         f"content-type: application/json\r\ncontent-encoding:{encoding}\r\ncontent-length: 2",
         b"{}",
     )
@@ -123,10 +125,12 @@ async def raw(service: Service, header: str, body: bytes) -> bytes:
     return answer
 
 
-async def test_the_largest_body_is_taken(steady: Service) -> None:
+async def test_the_largest_body_is_taken(shared_service: Service) -> None:
     order = msgspec.json.encode(ORDER)
 
-    answer = await steady.http.post("/v1/jobs", content=order + b" " * (MAX_BODY - len(order)))
+    answer = await shared_service.http.post(
+        "/v1/jobs", content=order + b" " * (MAX_BODY - len(order))
+    )
 
     assert answer.status_code == 202
 
@@ -140,18 +144,18 @@ async def test_a_nul_becomes_a_replacement_character(service: Service) -> None:
     assert [one["id"] for one in found] == [job["id"]]
 
 
-async def test_numbers_and_names_come_back_as_they_were_sent(steady: Service) -> None:
+async def test_numbers_and_names_come_back_as_they_were_sent(shared_service: Service) -> None:
     metadata = {"big": 2**70, "small": -1.5e-7, "deep": [{"": None}], "naïve": "🔔"}
 
-    job = await steady.post("/v1/jobs", {**ORDER, "metadata": metadata})
-    shown = await steady.get(f"/v1/jobs/{job['id']}")
+    job = await shared_service.post("/v1/jobs", {**ORDER, "metadata": metadata})
+    shown = await shared_service.get(f"/v1/jobs/{job['id']}")
 
     assert shown["metadata"] == metadata
 
 
-async def test_two_lengths_in_one_request_are_refused(steady: Service) -> None:
+async def test_two_lengths_in_one_request_are_refused(shared_service: Service) -> None:
     both = "content-length: 5\r\ntransfer-encoding: chunked"
 
-    answer = await raw(steady, both, b"0\r\n\r\n")
+    answer = await raw(shared_service, both, b"0\r\n\r\n")
 
     assert b" 400 " in answer

@@ -66,8 +66,8 @@ async def test_a_key_opens_the_doors_of_its_scope_and_no_others(
     assert opened == expected
 
 
-async def test_no_door_opens_without_a_key(steady: Service) -> None:
-    stranger = Client(steady.url, "bfy_" + "0" * 56)
+async def test_no_door_opens_without_a_key(shared_service: Service) -> None:
+    stranger = Client(shared_service.url, "bfy_" + "0" * 56)
 
     answers = {
         named(door): await ask(stranger, door, door.path.replace("{id}", new_id("job", 1, 1)))
@@ -136,11 +136,11 @@ async def test_another_tenants_ids_find_nothing_in_lists(
 
 
 @pytest.mark.parametrize("given", ["x", "job_", "%00", "..%2f..", "job_" + "z" * 26, "a" * 3000])
-async def test_what_cannot_be_an_id_is_not_there(given: str, steady: Service) -> None:
+async def test_what_cannot_be_an_id_is_not_there(given: str, shared_service: Service) -> None:
     doors = [door for door in ENDPOINTS if "{id}" in door.path]
 
     answers = {
-        named(door): await steady.http.request(
+        named(door): await shared_service.http.request(
             door.method,
             door.path.replace("{id}", given),
             json={"enabled": True} if door.method == "PATCH" else None,
@@ -152,11 +152,11 @@ async def test_what_cannot_be_an_id_is_not_there(given: str, steady: Service) ->
 
 
 async def test_a_method_that_a_door_does_not_know_is_405_and_names_those_it_does(
-    steady: Service,
+    shared_service: Service,
 ) -> None:
     paths = {door.path.replace("{id}", new_id("job", 1, 1)) for door in ENDPOINTS}
 
-    answers = [await steady.http.request("TRACE", path) for path in paths]
+    answers = [await shared_service.http.request("TRACE", path) for path in paths]
 
     assert {answer.status_code for answer in answers} == {405}
     assert {answer.json()["code"] for answer in answers} == {"method_not_allowed"}
@@ -182,8 +182,8 @@ QUERIES: dict[str, str] = {
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_a_fault_in_the_query_is_named(path: str, steady: Service) -> None:
-    answer = await steady.http.get(path)
+async def test_a_fault_in_the_query_is_named(path: str, shared_service: Service) -> None:
+    answer = await shared_service.http.get(path)
 
     assert answer.status_code == 422, answer.text
     assert [fault["path"] for fault in answer.json()["errors"]] == [QUERIES[path]]
@@ -216,12 +216,14 @@ async def test_an_empty_value_in_the_query_is_as_if_absent(path: str, service: S
     assert len(with_empty.json()["data"]) == len(without.json()["data"]) > 0
 
 
-async def test_a_stream_with_empty_values_follows_everything(steady: Service) -> None:
-    await steady.post("/v1/jobs", ORDER)
+async def test_a_stream_with_empty_values_follows_everything(shared_service: Service) -> None:
+    await shared_service.post("/v1/jobs", ORDER)
 
     async with (
         asyncio.timeout(10),
-        steady.http.stream("GET", "/v1/stream?event_types=&provider=&tag=&after=0") as stream,
+        shared_service.http.stream(
+            "GET", "/v1/stream?event_types=&provider=&tag=&after=0"
+        ) as stream,
     ):
         first = await anext(line async for line in stream.aiter_lines() if line[:3] == "id:")
 
@@ -241,9 +243,9 @@ async def test_a_stream_with_empty_values_follows_everything(steady: Service) ->
     ],
 )
 async def test_an_empty_value_that_the_schema_does_not_allow_is_refused(
-    path: str, name: str, steady: Service
+    path: str, name: str, shared_service: Service
 ) -> None:
-    answer = await steady.http.get(path)
+    answer = await shared_service.http.get(path)
 
     assert answer.status_code == 422, answer.text
     assert [fault["path"] for fault in answer.json()["errors"]] == [name]
@@ -289,10 +291,10 @@ BODIES: dict[str, tuple[str, object, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_a_fault_in_the_body_is_named(name: str, steady: Service) -> None:
+async def test_a_fault_in_the_body_is_named(name: str, shared_service: Service) -> None:
     path, body, errors = BODIES[name]
 
-    answer = await steady.http.post(path, json=body)
+    answer = await shared_service.http.post(path, json=body)
 
     assert answer.status_code == 422, answer.text
     assert sorted(fault["path"] for fault in answer.json()["errors"]) == errors
@@ -337,7 +339,7 @@ async def test_a_loop_that_has_died_is_told_by_readyz(service: Service) -> None:
     async def dies() -> None:
         raise RuntimeError("the inside")
 
-    service.context.loops.start("dying", dies)
+    service.context.supervisor.start("dying", dies)
     answer = await eventually(lambda: unready(service))
 
     assert answer.status_code == 503

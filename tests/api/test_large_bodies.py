@@ -13,7 +13,7 @@ from service.providers import registry
 from service.providers.coercion import MAX_ITEMS
 from service.providers.protocol import Inconclusive, ProviderTask, Reply, RetryLater
 from tests.support.databases import sqlite_file
-from tests.support.factories import a_job, a_ref
+from tests.support.factories import a_ref, build_job
 from tests.support.receivers import Receiver, receiving, status
 from tests.support.service_harness import Json, Service, eventually, providers_at, running_service
 
@@ -171,7 +171,7 @@ def test_an_answer_of_too_many_items_leaves_doubt(what: str) -> None:
     reply = Reply(status=200, headers={}, body=json.dumps(value).encode())
 
     answer = PROVIDERS[name].read_answer(reply, [task])[REF]
-    finding = PROVIDERS[name].read_lookup(reply, a_job(provider=name, ref=REF), 0)
+    finding = PROVIDERS[name].read_lookup(reply, build_job(provider=name, ref=REF), 0)
 
     assert isinstance(answer, Inconclusive)
     assert isinstance(finding, Inconclusive)

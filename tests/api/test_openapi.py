@@ -18,10 +18,10 @@ from service.domain.events import (
     WebhookTestData,
     system_event,
 )
-from tests.support.factories import NOON
+from tests.support.factories import T0
 from tests.support.job_steps import an_ended_job
 from tests.support.receivers import Receiver, status
-from tests.support.service_harness import Bench, Json, Service, eventually
+from tests.support.service_harness import Json, SandboxedService, Service, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,7 @@ def test_the_names_that_clients_are_generated_from_stay_as_they_are() -> None:
     ],
 )
 def test_events_about_no_job_are_as_described(kind: str, data: SystemData) -> None:
-    event = system_event(kind, "acme", data, "evt_1", NOON)
+    event = system_event(kind, "acme", data, "evt_1", T0)
     content = DESCRIBED["webhooks"][kind]["post"]["requestBody"]["content"]
 
     schema = content["application/json"]["schema"]
@@ -116,10 +116,12 @@ def answer_schema(path: str, method: str = "get", status: str = "200") -> Json:
     return dict(content["application/json"]["schema"])
 
 
-async def test_real_answers_are_as_described(bench: Bench, receiver: Receiver) -> None:
-    await bench.subscribe(receiver.url, "job.*")
-    submitted = await bench.submit("useapi", "frames.create", {"text_prompt": "a lighthouse"})
-    await bench.ended(submitted["id"])
+async def test_real_answers_are_as_described(
+    sandboxed: SandboxedService, receiver: Receiver
+) -> None:
+    await sandboxed.subscribe(receiver.url, "job.*")
+    submitted = await sandboxed.submit("useapi", "frames.create", {"text_prompt": "a lighthouse"})
+    await sandboxed.ended(submitted["id"])
     told = await receiver.wait_for(lambda one: one.event["type"] == "job.succeeded")
     walks = {
         "/v1/jobs": "/v1/jobs",
@@ -137,7 +139,8 @@ async def test_real_answers_are_as_described(bench: Bench, receiver: Receiver) -
     }
 
     errors = {
-        path: problems(answer_schema(path), await bench.get(real)) for path, real in walks.items()
+        path: problems(answer_schema(path), await sandboxed.get(real))
+        for path, real in walks.items()
     }
     webhook = DESCRIBED["webhooks"]["job.succeeded"]["post"]["requestBody"]["content"]
 
@@ -146,11 +149,11 @@ async def test_real_answers_are_as_described(bench: Bench, receiver: Receiver) -
     assert problems(webhook["application/json"]["schema"], told.event) == []
 
 
-async def test_the_page_shows_every_door(bench: Bench) -> None:
-    page = (await bench.http.get("/docs")).text
+async def test_the_page_shows_every_door(sandboxed: SandboxedService) -> None:
+    page = (await sandboxed.http.get("/docs")).text
 
     assert [door.path for door in ENDPOINTS if door.path not in page] == []
-    assert "http://" not in page.replace(bench.url, "")
+    assert "http://" not in page.replace(sandboxed.url, "")
 
 
 async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described(
@@ -209,11 +212,11 @@ async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described
     ],
 )
 async def test_problems_are_as_described(
-    method: str, path: str, body: Json | None, steady: Service
+    method: str, path: str, body: Json | None, shared_service: Service
 ) -> None:
     content = DESCRIBED["paths"]["/v1/jobs"]["get"]["responses"]["default"]["content"]
 
-    answer = await steady.http.request(method, path, json=body)
+    answer = await shared_service.http.request(method, path, json=body)
 
     assert problems(content["application/problem+json"]["schema"], answer.json()) == []
 

@@ -14,7 +14,7 @@ from service.domain.events import PAGE_BYTES
 from service.runtime.observability.metrics import REGISTRY
 from service.transactions.change_set import ChangeSet
 from tests.support.factories import an_event
-from tests.support.job_steps import DONE, a_job
+from tests.support.job_steps import DONE, submit_job
 from tests.support.receivers import Receiver
 from tests.support.service_harness import (
     PATIENCE_SECONDS,
@@ -25,6 +25,7 @@ from tests.support.service_harness import (
     running_service,
 )
 from tests.support.silent_readers import has_begun, never_read, write_log
+from tests.support.transactions import change
 
 pytestmark = pytest.mark.anyio
 
@@ -99,15 +100,15 @@ def follow(
 
 
 async def an_ended_job(service: Service, **more: object) -> Json:
-    job = await a_job(service, **more)
+    job = await submit_job(service, **more)
     running = {"replyRef": job["ref"], "status": "RUNNING", "progressRatio": 0.5}
     assert await service.call_back("useapi", job["ref"], running) == 204
     assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
     return job
 
 
-async def test_a_stream_is_what_browsers_expect_of_one(steady: Service) -> None:
-    async with follow(steady) as stream:
+async def test_a_stream_is_what_browsers_expect_of_one(shared_service: Service) -> None:
+    async with follow(shared_service) as stream:
         headers = stream.response.headers
 
     assert headers["content-type"].startswith("text/event-stream")
@@ -118,7 +119,7 @@ async def test_without_a_place_to_resume_a_stream_begins_now(service: Service) -
     await an_ended_job(service)
 
     async with follow(service) as stream:
-        job = await a_job(service)
+        job = await submit_job(service)
         message = await stream.next()
 
     assert message is not None
@@ -240,7 +241,7 @@ async def test_another_tenants_events_are_in_no_stream(service: Service) -> None
 
     async with follow(stranger, after=0) as stream:
         await an_ended_job(service)
-        theirs = await a_job(stranger)
+        theirs = await submit_job(stranger)
         message = await stream.next()
     other = await stranger.http.get(f"/v1/jobs/{mine['id']}/stream")
     await stranger.http.aclose()
@@ -254,7 +255,7 @@ async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_
     service: Service,
 ) -> None:
     await an_ended_job(service)
-    job = await a_job(service)
+    job = await submit_job(service)
 
     async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
         await an_ended_job(service)
@@ -268,11 +269,11 @@ async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_
 async def test_the_stream_of_a_job_that_was_tried_again_goes_on_after_its_first_end(
     service: Service,
 ) -> None:
-    job = await a_job(service)
+    job = await submit_job(service)
     types = ["job.queued", "job.failed", "job.queued", "job.succeeded"]
     page = {"tenant": "default", "job_id": job["id"], "payload": b"x" * PAGE_BYTES}
     later = [an_event(type=kind, **page) for kind in types[1:]]
-    await service.context.store.change([], lambda _: ChangeSet(events=later))
+    await change(service.context.store, [], lambda _: ChangeSet(events=later))
 
     async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
         messages = await stream.rest()
@@ -321,9 +322,11 @@ async def test_the_stream_of_a_job_that_was_read_to_its_end_closes_at_once(
     ids=str,
 )
 async def test_a_place_or_a_filter_that_cannot_be_is_refused(
-    query: dict[str, str], headers: dict[str, str], path: str, steady: Service
+    query: dict[str, str], headers: dict[str, str], path: str, shared_service: Service
 ) -> None:
-    async with steady.http.stream("GET", "/v1/stream", params=query, headers=headers) as answer:
+    async with shared_service.http.stream(
+        "GET", "/v1/stream", params=query, headers=headers
+    ) as answer:
         assert answer.status_code == 422
         problem = msgspec.json.decode(await answer.aread())
 
@@ -340,7 +343,7 @@ async def traffic(client: Client) -> AsyncIterator[None]:
 
     async def submit() -> None:
         while True:
-            await a_job(client)
+            await submit_job(client)
             await asyncio.sleep(BEAT_SECONDS / 5)
 
     async with asyncio.TaskGroup() as submitting:
@@ -373,7 +376,7 @@ async def test_a_stream_has_heartbeats_while_its_filter_leaves_everything_out(
 
 async def test_the_stream_of_a_job_has_heartbeats_while_other_jobs_move(database_url: str) -> None:
     async with running_service(database_url, BEAT_SECONDS) as service:
-        job = await a_job(service)
+        job = await submit_job(service)
 
         async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream, traffic(service):
             first = await stream.next()
@@ -394,7 +397,7 @@ class Reader(Client):
 @asynccontextmanager
 async def a_reader(service: Service) -> AsyncIterator[Reader]:
     made = await service.post("/v1/keys", {"scopes": ["jobs:read"]})
-    reader = Reader(service, made, await a_job(service))
+    reader = Reader(service, made, await submit_job(service))
     async with reader.http:
         yield reader
 
@@ -415,7 +418,7 @@ async def test_a_stream_ends_when_its_key_is_revoked(which: str, database_url: s
         async with follow(reader, path, resume=10**17) as stream, follow(other) as stays:
             await revoke(service, reader.key_id)
             rest = await stream.rest()
-            job = await a_job(service)
+            job = await submit_job(service)
             message = await stays.next()
         again = await reader.http.get(path)
 
@@ -435,7 +438,7 @@ async def test_a_stream_ends_within_a_heartbeat_of_its_keys_revocation_elsewhere
         follow(reader, reader.paths[which], resume=10**17) as stream,
     ):
         await stream.heartbeats(1)
-        await service.context.store.delete_key(reader.key_id)
+        await service.context.store.api_keys.delete(reader.key_id)
 
         assert await stream.rest() == []
 
@@ -450,7 +453,7 @@ async def test_a_stream_that_never_rests_ends_too_when_its_key_is_revoked_elsewh
         follow(reader, event_types=types) as stream,
         traffic(service),
     ):
-        await service.context.store.delete_key(reader.key_id)
+        await service.context.store.api_keys.delete(reader.key_id)
 
         async with asyncio.timeout(PATIENCE_SECONDS):
             await stream.rest()
@@ -482,7 +485,7 @@ async def test_an_event_of_another_process_arrives(postgres_url: str) -> None:
         follow(one) as stream,
         follow(other) as same,
     ):
-        jobs = [await a_job(other), await a_job(one), await a_job(other)]
+        jobs = [await submit_job(other), await submit_job(one), await submit_job(other)]
         messages = [await stream.take(3), await same.take(3)]
 
     assert messages[0] == messages[1]
@@ -495,7 +498,7 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
 
     async with asyncio.timeout(10):
         while await open_streams(service):
-            await a_job(service)
+            await submit_job(service)
 
     assert during == 1
 
@@ -504,7 +507,7 @@ async def test_a_tenant_has_no_more_streams_open_than_it_may(database_url: str) 
     async with running_service(database_url, BELFRY_MAX_STREAMS="2") as service:
         key = await service.another_key("jobs:read", tenant="stranger")
         stranger = Client(service.url, key)
-        job = await a_job(service)
+        job = await submit_job(service)
         async with follow(service), follow(service, f"/v1/jobs/{job['id']}/stream"):
             refused = await knock(service)
             async with follow(stranger):
@@ -559,7 +562,7 @@ async def test_a_stream_that_breaks_off_is_forgotten(postgres_url: str) -> None:
         follow(reader) as stream,
     ):
         async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as admin:
-            await admin.execute("ALTER TABLE keys RENAME TO keys_of_old")
+            await admin.execute("ALTER TABLE api_keys RENAME TO keys_of_old")
         with pytest.raises(httpx.RemoteProtocolError):
             await stream.rest()
 

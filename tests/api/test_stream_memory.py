@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from store import open_store
-from tests.support.factories import NOON
+from tests.support.factories import T0
 from tests.support.service_harness import ServiceProcess, a_process, eventually
 from tests.support.silent_readers import has_begun, never_read, write_log
 
@@ -21,7 +21,7 @@ LIMIT = CLIENTS * 256 * 1024 + 8 * 2**20
 async def test_clients_that_never_read_cost_256_kib_each_and_later_ones_no_more(
     database_url: str, tmp_path: Path
 ) -> None:
-    store = await open_store(database_url, NOON)
+    store = await open_store(database_url, T0)
     await write_log(store, count=400, size=12_000)
     await store.close()
     async with a_process(database_url, tmp_path) as service:

@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 from service.domain.deliveries.retry_policy import INTERMEDIATE_TRIES
 from service.domain.primitives.timestamps import DAY, SECOND
 from service.workers.pruner import Pruner
-from tests.support.job_steps import DONE, a_busy_receiver, a_job, an_ended_job, attempted
+from tests.support.job_steps import DONE, a_busy_receiver, an_ended_job, attempted, submit_job
 from tests.support.receivers import Receiver, hang, held_until, receiving, status
 from tests.support.service_harness import Client, Json, Service, eventually
 
@@ -254,7 +254,7 @@ async def test_a_newer_event_replaces_progress_that_was_not_sent(
     gate = asyncio.Event()
     receiver.script = [held_until(gate)]
     await service.subscribe(receiver.url, "job.*")
-    job = await a_job(service)
+    job = await submit_job(service)
     await receiver.wait()
     for ratio in (0.1, 0.2, 0.3):
         body = {"replyRef": job["ref"], "status": "RUNNING", "progressRatio": ratio}
@@ -285,7 +285,7 @@ async def test_an_output_too_large_for_an_event_is_given_as_a_link(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
-    job = await a_job(service)
+    job = await submit_job(service)
     artifacts = [{"id": str(n), "url": f"https://example.com/{'x' * 900}{n}"} for n in range(30)]
     body = {"replyRef": job["ref"], "status": "SUCCEEDED", "artifacts": artifacts}
     assert await service.call_back("useapi", job["ref"], body) == 204
@@ -302,7 +302,7 @@ async def test_an_intermediate_event_is_tried_once_more_and_then_given_up(
     monkeypatch.setattr("service.domain.deliveries.retry_policy.SCHEDULE", (0, 0.05))
     receiver.otherwise = status(500)
     await service.subscribe(receiver.url, "job.queued")
-    await a_job(service)
+    await submit_job(service)
 
     (dead,) = await counted(service, "dead", 1)
 
@@ -318,11 +318,11 @@ async def test_what_ended_long_ago_is_forgotten_and_what_is_owed_is_not(
     receiver.otherwise = hang
     owed = await an_ended_job(service)
     await receiver.wait(2)
-    running = await a_job(service)
+    running = await submit_job(service)
     clock = service.context.clock
 
-    retention = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30)
-    forgotten = await retention.sweep()
+    pruner = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30)
+    forgotten = await pruner.prune_batch()
     left = {job["id"] for job in (await service.get("/v1/jobs"))["data"]}
 
     assert forgotten == 1
@@ -334,17 +334,16 @@ async def test_what_ended_long_ago_is_forgotten_and_what_is_owed_is_not(
 
 
 async def test_what_is_owed_for_ever_does_not_hold_up_what_is_forgotten(
-    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    service: Service, receiver: Receiver
 ) -> None:
-    monkeypatch.setattr("service.workers.pruner.BATCH", 1)
     receiver.script = [hang]
     await service.subscribe(receiver.url)
     owed, old = [await an_ended_job(service) for _ in range(2)]
     await counted(service, "delivered", 1)
     clock = service.context.clock
 
-    retention = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30)
-    swept = [await retention.sweep() for _ in range(3)]
+    pruner = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30, batch=1)
+    swept = [await pruner.prune_batch() for _ in range(3)]
     left = [job["id"] for job in (await service.get("/v1/jobs"))["data"]]
 
     assert swept == [0, 1, 0], "one is looked at at a time"

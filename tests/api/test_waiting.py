@@ -14,7 +14,7 @@ ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"te
 WAIT = {"prefer": "wait=30"}
 
 
-async def a_job(service: Service) -> Json:
+async def submit_job(service: Service) -> Json:
     return await service.post("/v1/jobs", ORDER)
 
 
@@ -23,7 +23,7 @@ async def somebody_waits(service: Service) -> bool:
 
 
 async def test_who_waits_for_a_job_is_woken_by_its_end(service: Service) -> None:
-    job = await a_job(service)
+    job = await submit_job(service)
     path = f"/v1/jobs/{job['id']}"
 
     waiting = asyncio.create_task(service.http.get(path, headers=WAIT))
@@ -64,7 +64,7 @@ async def test_what_is_no_wait_is_ignored(prefer: str, service: Service) -> None
 
 async def test_a_wait_at_one_process_is_ended_by_a_callback_at_another(postgres_url: str) -> None:
     async with running_service(postgres_url) as one, running_service(postgres_url) as other:
-        job = await a_job(one)
+        job = await submit_job(one)
         waiting = asyncio.create_task(one.http.get(f"/v1/jobs/{job['id']}", headers=WAIT))
         await eventually(lambda: somebody_waits(one))
         assert await other.call_back("useapi", job["ref"], DONE) == 204
@@ -75,7 +75,7 @@ async def test_a_wait_at_one_process_is_ended_by_a_callback_at_another(postgres_
 
 
 async def test_a_job_that_has_not_changed_is_not_sent_again(service: Service) -> None:
-    job = await a_job(service)
+    job = await submit_job(service)
     await service.call_back("useapi", job["ref"], DONE)
     path = f"/v1/jobs/{job['id']}"
 
@@ -92,7 +92,7 @@ async def test_a_canceled_job_keeps_what_comes_later_and_tells_nobody(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
-    job = await a_job(service)
+    job = await submit_job(service)
     canceled = await service.post(f"/v1/jobs/{job['id']}/cancel")
     again = await service.post(f"/v1/jobs/{job['id']}/cancel")
     assert await service.call_back("useapi", job["ref"], DONE) == 204
@@ -108,7 +108,7 @@ async def test_a_canceled_job_keeps_what_comes_later_and_tells_nobody(
 
 
 async def test_a_job_that_has_ended_cannot_be_canceled(service: Service) -> None:
-    job = await a_job(service)
+    job = await submit_job(service)
     await service.call_back("useapi", job["ref"], DONE)
 
     refused = await service.http.post(f"/v1/jobs/{job['id']}/cancel")
@@ -119,7 +119,7 @@ async def test_a_job_that_has_ended_cannot_be_canceled(service: Service) -> None
 async def test_a_failed_job_can_be_tried_again_and_the_old_submission_no_longer_counts(
     service: Service,
 ) -> None:
-    job = await a_job(service)
+    job = await submit_job(service)
     path = f"/v1/jobs/{job['id']}"
     early = await service.http.post(f"{path}/retry")
     await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "no"})
@@ -143,7 +143,7 @@ async def test_a_failed_job_can_be_tried_again_and_the_old_submission_no_longer_
 
 
 async def test_another_tenants_job_is_neither_canceled_nor_retried(service: Service) -> None:
-    job = await a_job(service)
+    job = await submit_job(service)
     stranger = Client(service.url, await service.another_key("admin", tenant="stranger"))
 
     answers = [

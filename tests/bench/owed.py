@@ -12,10 +12,9 @@ from typing import Final
 import msgspec
 import psycopg
 
-from service.domain.deliveries.delivery import HELD
 from service.domain.jobs.job import Status
 from store import open_store
-from tests.support.factories import NOON, a_job, a_subscription, an_event
+from tests.support.factories import T0, a_subscription, an_event, build_job
 
 OWED: Final = 1_000_000
 DEAD: Final = 100
@@ -25,6 +24,7 @@ _SERIES: Final = {
     "postgresql": "WITH n AS (SELECT generate_series(0, {last}) AS i)",
 }
 _NUMBER: Final = "substr(CAST(1000000000 + i AS TEXT), 2)"
+NEVER: Final = 2**62
 _ID: Final = "'{}_00000000000000000' || " + _NUMBER
 _HOOK: Final = "sub_0000000000000000000000000{:02}"
 _ROWS: Final = {
@@ -42,7 +42,7 @@ _ROWS: Final = {
         "id": _ID.format("evt"),
         "tenant": "'acme'",
         "type": "'job.succeeded'",
-        "at": str(NOON),
+        "at": str(T0),
         "sequence": "3",
         "job_id": _ID.format("job"),
         "provider": "'useapi'",
@@ -59,20 +59,20 @@ _ROWS: Final = {
         "sequence": "3",
         "type": "'job.succeeded'",
         "status": "'pending'",
-        "created_at": str(NOON),
-        "due_at": str(HELD),
+        "created_at": str(T0),
+        "due_at": "NULL",
         "tries": "1",
-        "claims": "1",
+        "lease_version": "1",
     },
-    "health": {
+    "receiver_health": {
         "subscription_id": f"'{_HOOK[:-4]}' || substr({_NUMBER}, 8)",
         "failures": "5",
-        "failing_since": str(NOON),
+        "failing_since": str(T0),
         "probes": "1",
-        "probe_at": str(HELD),
+        "probe_at": str(NEVER),
         "warned": "0",
         "last_error": "'answered 500'",
-        "last_error_at": str(NOON),
+        "last_error_at": str(T0),
     },
 }
 
@@ -81,7 +81,9 @@ def fill(database_url: str) -> None:
     """Bring the schema, and put in what is owed."""
     asyncio.run(_begin(database_url))
     kind = database_url.split(":", 1)[0]
-    statements = [_insert(kind, table, DEAD if table == "health" else OWED) for table in _ROWS]
+    statements = [
+        _insert(kind, table, DEAD if table == "receiver_health" else OWED) for table in _ROWS
+    ]
     if kind == "sqlite":
         with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as file, file:
             for statement in statements:
@@ -93,15 +95,15 @@ def fill(database_url: str) -> None:
 
 
 async def _begin(database_url: str) -> None:
-    store = await open_store(database_url, NOON)
+    store = await open_store(database_url, T0)
     for n in range(DEAD):
         hook = a_subscription(id=_HOOK.format(n), url=f"https://dead-{n}.example", held=True)
-        await store.put_subscription(hook)
+        await store.subscriptions.put(hook)
     await store.close()
 
 
 def _insert(kind: str, table: str, count: int) -> str:
-    job = msgspec.json.encode(a_job(status=Status.SUCCEEDED)).decode()
+    job = msgspec.json.encode(build_job(status=Status.SUCCEEDED)).decode()
     payload = an_event().payload * 20
     blob = f"x'{payload.hex()}'" if kind == "sqlite" else f"'\\x{payload.hex()}'::bytea"
     values = ", ".join(_ROWS[table].values()).replace("{job}", job).replace("{payload}", blob)

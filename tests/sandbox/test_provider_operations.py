@@ -8,7 +8,7 @@ import pytest
 from service.providers.runware.catalog import ROWS as RUNWARE
 from service.providers.useapi.runway_endpoints import ROWS as RUNWAY
 from tests.support.databases import sqlite_file
-from tests.support.service_harness import Bench, Json, bench_of, plain_client
+from tests.support.service_harness import Json, SandboxedService, plain_client, sandboxed_service
 
 pytestmark = pytest.mark.anyio
 
@@ -31,19 +31,21 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-async def one_bench(anyio_backend: object) -> AsyncIterator[Bench]:
+async def shared_sandboxed(anyio_backend: object) -> AsyncIterator[SandboxedService]:
     """One service for all walks: they do not disturb each other."""
     assert anyio_backend
     with sqlite_file() as url:
-        async with bench_of(url, USEAPI_MAX_JOBS="100") as bench:
-            yield bench
+        async with sandboxed_service(url, USEAPI_MAX_JOBS="100") as sandboxed:
+            yield sandboxed
 
 
-async def walked(bench: Bench, provider: str, operations: list[str], given: Json) -> list[Json]:
+async def walked(
+    sandboxed: SandboxedService, provider: str, operations: list[str], given: Json
+) -> list[Json]:
     """Submit a job of each operation in one array and wait for all ends."""
     orders = [{"provider": provider, "operation": name, "input": given} for name in operations]
-    jobs = (await bench.post("/v1/jobs", orders))["data"]
-    return list(await asyncio.gather(*(bench.ended(job["id"]) for job in jobs)))
+    jobs = (await sandboxed.post("/v1/jobs", orders))["data"]
+    return list(await asyncio.gather(*(sandboxed.ended(job["id"]) for job in jobs)))
 
 
 def kind_of(job: Json) -> str:
@@ -54,11 +56,13 @@ def kind_of(job: Json) -> str:
     return "text" if output["text"] else "data"
 
 
-async def test_every_endpoint_of_useapi_that_calls_back_walks(one_bench: Bench) -> None:
+async def test_every_endpoint_of_useapi_that_calls_back_walks(
+    shared_sandboxed: SandboxedService,
+) -> None:
     names = [path.replace("/", ".") for path in PATHS]
 
-    ended = await walked(one_bench, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
-    requests = (await one_bench.ledger())["requests"]
+    ended = await walked(shared_sandboxed, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
+    requests = (await shared_sandboxed.ledger())["requests"]
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(names, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -79,9 +83,9 @@ async def test_every_endpoint_of_useapi_that_calls_back_walks(one_bench: Bench) 
     ],
 )
 async def test_the_sandbox_serves_what_the_vendor_documents(
-    path: str, given: Json, status: int, one_bench: Bench
+    path: str, given: Json, status: int, shared_sandboxed: SandboxedService
 ) -> None:
-    url = f"{one_bench.sandbox}/v1/runwayml/{path}"
+    url = f"{shared_sandboxed.sandbox}/v1/runwayml/{path}"
     headers = {"authorization": "Bearer user:1-sandbox"}
 
     async with plain_client() as client:
@@ -90,8 +94,8 @@ async def test_the_sandbox_serves_what_the_vendor_documents(
     assert answer.status_code == status
 
 
-async def test_every_task_type_of_runware_walks(one_bench: Bench) -> None:
-    ended = await walked(one_bench, "runware", TYPES, EVERYTHING)
+async def test_every_task_type_of_runware_walks(shared_sandboxed: SandboxedService) -> None:
+    ended = await walked(shared_sandboxed, "runware", TYPES, EVERYTHING)
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(TYPES, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -100,24 +104,28 @@ async def test_every_task_type_of_runware_walks(one_bench: Bench) -> None:
     assert all(job["cost_usd"] > 0 for job in ended)
 
 
-async def test_the_cost_of_several_results_adds_up(one_bench: Bench) -> None:
+async def test_the_cost_of_several_results_adds_up(shared_sandboxed: SandboxedService) -> None:
     (job,) = await walked(
-        one_bench, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
+        shared_sandboxed, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
     )
 
     assert len(job["output"]["artifacts"]) == 3
     assert job["cost_usd"] == pytest.approx(3 * 0.0013)
 
 
-async def test_a_cost_that_was_not_asked_for_is_not_known(one_bench: Bench) -> None:
-    (job,) = await walked(one_bench, "runware", ["caption"], {**EVERYTHING, "includeCost": False})
+async def test_a_cost_that_was_not_asked_for_is_not_known(
+    shared_sandboxed: SandboxedService,
+) -> None:
+    (job,) = await walked(
+        shared_sandboxed, "runware", ["caption"], {**EVERYTHING, "includeCost": False}
+    )
 
     assert job["cost_usd"] is None
 
 
-async def test_a_video_tells_how_far_it_is(one_bench: Bench) -> None:
-    (job,) = await walked(one_bench, "runware", ["videoInference"], EVERYTHING)
-    events = (await one_bench.get(f"/v1/jobs/{job['id']}/events"))["data"]
+async def test_a_video_tells_how_far_it_is(shared_sandboxed: SandboxedService) -> None:
+    (job,) = await walked(shared_sandboxed, "runware", ["videoInference"], EVERYTHING)
+    events = (await shared_sandboxed.get(f"/v1/jobs/{job['id']}/events"))["data"]
 
     told = [event["data"]["progress"]["ratio"] for event in reversed(events)]
     assert [ratio for ratio in told if ratio] == [0.25, 0.5, 0.75, 1.0]

@@ -8,11 +8,12 @@ import pytest
 
 from service.transactions.change_set import ChangeSet, Snapshot
 from store import open_store
-from tests.support.factories import NOON, a_new_job
+from tests.support.factories import T0, a_new_job
 from tests.support.job_steps import DONE
 from tests.support.paths import ROOT
 from tests.support.receivers import Receiver
 from tests.support.service_harness import Service, eventually, running_service
+from tests.support.transactions import add_jobs
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +37,7 @@ async def moved(source: str, target: str) -> tuple[int, str]:
     return process.returncode or 0, printed.decode()
 
 
-async def a_job(service: Service) -> str:
+async def submit_job(service: Service) -> str:
     job = await service.submit("useapi", "frames.create", {"text_prompt": "x"}, tags=["moved"])
     return str(job["id"])
 
@@ -50,7 +51,7 @@ async def test_a_moved_store_goes_on_where_it_was(
 ) -> None:
     async with running_service(sqlite_url) as service:
         await service.subscribe(receiver.url)
-        done, open_ = await a_job(service), await a_job(service)
+        done, open_ = await submit_job(service), await submit_job(service)
         assert await service.call_back("useapi", (await service.job(done))["ref"], DONE) == 204
         await eventually(lambda: delivered(service, 1))
         before = [await service.job(done), await service.job(open_)]
@@ -83,8 +84,8 @@ async def test_a_target_that_is_not_empty_is_left_as_it_is(
     sqlite_url: str, postgres_url: str
 ) -> None:
     for url in (sqlite_url, postgres_url):
-        store = await open_store(url, NOON)
-        await store.add_jobs([a_new_job()], None, nothing)
+        store = await open_store(url, T0)
+        await add_jobs(store, [a_new_job()], None, nothing)
         await store.close()
 
     code, printed = await moved(sqlite_url, postgres_url)

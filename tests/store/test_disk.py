@@ -9,7 +9,7 @@ from service.domain.primitives.errors import Unavailable
 from service.domain.security.callback_signer import CallbackSigner
 from store import open_store
 from tests.support.disk_faults import Disk
-from tests.support.factories import NOON
+from tests.support.factories import T0
 from tests.support.receivers import Receiver, said
 from tests.support.service_harness import (
     SIGNING_KEY,
@@ -122,7 +122,7 @@ async def test_a_database_behind_a_link_is_watched_where_it_is(
     path = Path(sqlite_url.removeprefix("sqlite:///"))
     link = tmp_path / "link.db"
     link.symlink_to(path)
-    store = await open_store(f"sqlite:///{link}", NOON)
+    store = await open_store(f"sqlite:///{link}", T0)
 
     await store.check()
     delete(f"{path}-wal")

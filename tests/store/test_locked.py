@@ -14,7 +14,7 @@ from service.domain.primitives.errors import StartError, Unavailable
 from store import open_store
 from store.engine.sqlite import READERS, SqliteDatabase, open_sqlite
 from store.sql_store import SqlStore
-from tests.support.factories import NOON, a_subscription
+from tests.support.factories import T0, a_subscription
 from tests.support.service_harness import Service, plain_client
 
 pytestmark = pytest.mark.anyio
@@ -82,9 +82,9 @@ async def test_waits_for_the_writer_and_for_a_lock_do_not_add_up(
 
     async with locked(sqlite_url), asyncio.timeout(IN_TIME):
         found = await asyncio.gather(
-            *(store.put_subscription(a_subscription()) for _ in range(50)), return_exceptions=True
+            *(store.subscriptions.put(a_subscription()) for _ in range(50)), return_exceptions=True
         )
-    await store.put_subscription(a_subscription())
+    await store.subscriptions.put(a_subscription())
 
     assert {type(one) for one in found} == {Unavailable}
 
@@ -102,16 +102,16 @@ async def test_whoever_waits_too_long_for_a_connection_is_told(
         with pytest.raises(Unavailable, match="too busy"):
             await taken.enter_async_context(connect())
     async with connect() as session:
-        found = await session.fetch("revision")
+        found = await session.fetch("subscriptions_version")
 
     assert found
 
 
 async def test_a_locked_database_is_told_at_the_start(sqlite_url: str) -> None:
-    store = await open_store(sqlite_url, NOON)
+    store = await open_store(sqlite_url, T0)
     await store.close()
 
     async with locked(sqlite_url), asyncio.timeout(IN_TIME):
         with pytest.raises(StartError, match=r"BELFRY_DATABASE_URL: .*locked"):
-            await open_store(sqlite_url, NOON)
-    await (await open_store(sqlite_url, NOON)).close()
+            await open_store(sqlite_url, T0)
+    await (await open_store(sqlite_url, T0)).close()

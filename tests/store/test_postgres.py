@@ -12,19 +12,19 @@ import pytest
 from msgspec.structs import replace
 
 from service.domain.deliveries.delivery import LEASE, DeliveryTask
-from service.domain.jobs.job import Job, Status
+from service.domain.jobs.job import Status
 from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.errors import Invalid, StartError, Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import ChangeSet, Snapshot
-from service.transactions.slots import AccountQueue
+from service.transactions.slots import AccountQueue, Admission
 from service.transactions.store_protocols import ChangeTopic, Idempotency, Store
 from store import open_store
 from store.receiver_leases import LEEWAY
 from tests.support.databases import foreign_database
 from tests.support.factories import (
-    NOON,
+    T0,
     a_claim,
     a_delivery,
     a_new_job,
@@ -32,6 +32,7 @@ from tests.support.factories import (
     an_event,
 )
 from tests.support.service_harness import eventually
+from tests.support.transactions import add_jobs, change
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def stores(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
     """Two processes' stores on one database."""
-    both = await asyncio.gather(*(open_store(postgres_url, NOON) for _ in range(2)))
+    both = await asyncio.gather(*(open_store(postgres_url, T0) for _ in range(2)))
     yield both[0], both[1]
     await asyncio.gather(*(store.close() for store in both))
 
@@ -66,13 +67,13 @@ def three_events(_: Snapshot) -> ChangeSet:
 
 async def owed(store: Store, count: int, to: Subscription | None = None) -> list[str]:
     subscription, event = to or a_subscription(), an_event()
-    await store.put_subscription(subscription)
+    await store.subscriptions.put(subscription)
     due = [
         a_delivery(event_id=event.id, subscription_id=subscription.id, job_id=f"job_{n}")
         for n in range(count)
     ]
     tasks = [DeliveryTask(delivery, subscription, event.payload) for delivery in due]
-    await store.change([], lambda _: ChangeSet(events=[event], delivery_tasks=tasks))
+    await change(store, [], lambda _: ChangeSet(events=[event], delivery_tasks=tasks))
     return [delivery.id for delivery in due]
 
 
@@ -88,7 +89,7 @@ async def owed(store: Store, count: int, to: Subscription | None = None) -> list
 )
 async def test_a_url_that_leads_nowhere_is_told_as_a_setting(url: str, words: str) -> None:
     with pytest.raises(StartError, match=r"^BELFRY_DATABASE_URL: ") as told:
-        await open_store(url, NOON)
+        await open_store(url, T0)
 
     assert words in str(told.value)
     assert "%zz" not in str(told.value)
@@ -111,7 +112,7 @@ async def test_a_user_who_may_not_is_told_as_a_setting(
         await admin.execute(b"REVOKE CREATE ON SCHEMA public FROM public")
         try:
             with pytest.raises(StartError, match=r"^BELFRY_DATABASE_URL: ") as told:
-                await open_store(as_user(postgres_url, f"{name}:wrong-secret"), NOON)
+                await open_store(as_user(postgres_url, f"{name}:wrong-secret"), T0)
         finally:
             await admin.execute(f"DROP ROLE IF EXISTS {name}".encode())
 
@@ -129,7 +130,7 @@ async def test_a_read_only_server_is_refused(postgres_url: str) -> None:
     joint = "&" if "?" in postgres_url else "?"
 
     with pytest.raises(StartError, match="BELFRY_DATABASE_URL: the server is read-only"):
-        await open_store(f"{postgres_url}{joint}{options}", NOON)
+        await open_store(f"{postgres_url}{joint}{options}", T0)
 
 
 async def test_an_encoding_that_is_not_unicode_is_refused(postgres: str) -> None:
@@ -137,7 +138,7 @@ async def test_an_encoding_that_is_not_unicode_is_refused(postgres: str) -> None
         foreign_database(postgres, "LATIN1") as url,
         pytest.raises(StartError, match="BELFRY_DATABASE_URL: the database's encoding is LATIN1"),
     ):
-        await open_store(url, NOON)
+        await open_store(url, T0)
 
 
 async def test_without_the_driver_the_extra_is_named(
@@ -146,11 +147,11 @@ async def test_without_the_driver_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "store.engine.postgres", None)
 
     with pytest.raises(StartError, match=r"pip install 'belfry\[postgres\]'"):
-        await open_store(postgres_url, NOON)
+        await open_store(postgres_url, T0)
 
 
 async def test_migrations_run_once_however_many_start_together(postgres_url: str) -> None:
-    stores = await asyncio.gather(*(open_store(postgres_url, NOON) for _ in range(6)))
+    stores = await asyncio.gather(*(open_store(postgres_url, T0) for _ in range(6)))
     async with connected(postgres_url) as admin:
         rows = await (await admin.execute("SELECT name FROM migrations")).fetchall()
     await asyncio.gather(*(store.close() for store in stores))
@@ -160,12 +161,12 @@ async def test_migrations_run_once_however_many_start_together(postgres_url: str
 
 
 async def test_a_schema_of_a_newer_version_is_refused(postgres_url: str) -> None:
-    await (await open_store(postgres_url, NOON)).close()
+    await (await open_store(postgres_url, T0)).close()
     async with connected(postgres_url) as admin:
         await admin.execute("INSERT INTO migrations (name) VALUES ('9999_later.sql')")
 
     with pytest.raises(StartError, match="newer than this Belfry"):
-        await open_store(postgres_url, NOON)
+        await open_store(postgres_url, T0)
 
 
 # Side by side
@@ -173,7 +174,7 @@ async def test_a_schema_of_a_newer_version_is_refused(postgres_url: str) -> None
 
 async def test_two_batches_in_opposite_order_do_not_deadlock(stores: tuple[Store, Store]) -> None:
     new = [a_new_job() for _ in range(20)]
-    await stores[0].add_jobs(new, None, nothing)
+    await add_jobs(stores[0], new, None, nothing)
     refs = [one.job.ref for one in new]
 
     def touch(found: Snapshot) -> ChangeSet:
@@ -182,8 +183,8 @@ async def test_two_batches_in_opposite_order_do_not_deadlock(stores: tuple[Store
         )
 
     orders = (refs, refs[::-1])
-    await in_time(*(stores[n % 2].change(orders[n % 2], touch) for n in range(20)))
-    job = await stores[0].job("acme", new[0].job.id)
+    await in_time(*(change(stores[n % 2], orders[n % 2], touch) for n in range(20)))
+    job = await stores[0].jobs.get("acme", new[0].job.id)
 
     assert job.version == 21, "no change was lost"
 
@@ -195,13 +196,13 @@ async def test_a_reader_of_the_log_misses_nothing_that_commits_late(
 
     async def write(store: Store) -> None:
         for _ in range(60):
-            await store.change([], three_events)
+            await change(store, [], three_events)
 
     async def read() -> list[int]:
         seen: list[int] = []
         while True:
             over = writing.is_set()
-            new = await stores[1].events_after("acme", seen[-1] if seen else 0, 50)
+            new = await stores[1].events.after("acme", seen[-1] if seen else 0, 50)
             seen += [event.seq for event in new]
             if over and not new:
                 return seen
@@ -219,7 +220,7 @@ async def test_an_event_waits_for_one_that_was_numbered_before(
 ) -> None:
     async with connected(postgres_url) as other, other.transaction():
         await other.execute("SELECT pg_advisory_xact_lock(7140002)")
-        late = asyncio.create_task(stores[0].change([], lambda _: ChangeSet(events=[an_event()])))
+        late = asyncio.create_task(change(stores[0], [], lambda _: ChangeSet(events=[an_event()])))
         done, _ = await asyncio.wait([late], timeout=0.3)
         assert not done
     await asyncio.wait_for(late, 10)
@@ -229,7 +230,7 @@ async def test_two_workers_never_claim_the_same_delivery(stores: tuple[Store, St
     due = {delivery for _ in range(8) for delivery in await owed(stores[0], 20)}
 
     claims = await asyncio.gather(
-        *(stores[n % 2].claim_deliveries(a_claim(limit=7)) for n in range(20))
+        *(stores[n % 2].deliveries.claim(a_claim(limit=7)) for n in range(20))
     )
     claimed = [task.delivery.id for one in claims for task in one.tasks]
 
@@ -237,9 +238,9 @@ async def test_two_workers_never_claim_the_same_delivery(stores: tuple[Store, St
     assert set(claimed) <= due
 
 
-async def receivers_of(store: Store, at: int = NOON, **claim: Any) -> set[str]:
+async def receivers_of(store: Store, at: int = T0, **claim: Any) -> set[str]:
     """Whom a process sends to after one more claim."""
-    claimed = await store.claim_deliveries(a_claim(at, **claim))
+    claimed = await store.deliveries.claim(a_claim(at, **claim))
     return {task.subscription.id for task in claimed.tasks}
 
 
@@ -270,9 +271,9 @@ async def test_the_receivers_of_a_process_that_died_are_free_when_its_leases_end
     await owed(stores[0], 10)
     mine = await receivers_of(stores[0], limit=4)
 
-    assert await receivers_of(stores[1], NOON + LEASE - 1) == set()
-    assert await receivers_of(stores[1], NOON + LEASE) == mine
-    assert await receivers_of(stores[0], NOON + LEASE, queued_for=mine) == set()
+    assert await receivers_of(stores[1], T0 + LEASE - 1) == set()
+    assert await receivers_of(stores[1], T0 + LEASE) == mine
+    assert await receivers_of(stores[0], T0 + LEASE, queued_for=mine) == set()
 
 
 async def test_the_receivers_of_a_process_that_ended_are_free_at_once(
@@ -292,9 +293,9 @@ async def test_busy_receivers_spread_over_the_processes(stores: tuple[Store, Sto
     for _ in range(60):
         await owed(stores[0], 3)
 
-    first = await receivers_of(stores[0], NOON + 1)
-    second = await receivers_of(stores[1], NOON + 1)
-    more = await receivers_of(stores[0], NOON + 2, queued_for=first)
+    first = await receivers_of(stores[0], T0 + 1)
+    second = await receivers_of(stores[1], T0 + 1)
+    more = await receivers_of(stores[0], T0 + 2, queued_for=first)
 
     assert len(first) == LEEWAY, "none is busy yet"
     assert len(first | more) > LEEWAY, "the more are busy, the larger the share"
@@ -317,12 +318,12 @@ async def test_what_a_process_has_above_its_share_is_left_to_run_empty(
         await owed(stores[0], 1, to=hook)
     mine: set[str] = set()
     for turn in range(5):
-        mine |= await receivers_of(stores[0], NOON + turn, queued_for=mine)
-    await receivers_of(stores[1], NOON + 5)
+        mine |= await receivers_of(stores[0], T0 + turn, queued_for=mine)
+    await receivers_of(stores[1], T0 + 5)
     for hook in hooks:
         await owed(stores[0], 1, to=hook)
 
-    again = await receivers_of(stores[0], NOON + 6, queued_for=mine)
+    again = await receivers_of(stores[0], T0 + 6, queued_for=mine)
 
     assert len(mine) == 40
     assert len(again) == 20 + LEEWAY, "half of all that are busy, and the leeway"
@@ -335,7 +336,7 @@ async def test_a_probe_a_backlog_and_a_turn_are_given_to_whoever_has_the_receive
     await owed(stores[0], 10, to=rated)
     mine = await receivers_of(stores[0])
 
-    theirs = await receivers_of(stores[1], NOON + 10 * SECOND)
+    theirs = await receivers_of(stores[1], T0 + 10 * SECOND)
 
     assert (mine, theirs) == ({rated.id}, set())
 
@@ -347,23 +348,24 @@ async def test_a_claim_passes_over_what_another_has_locked(
     async with connected(postgres_url) as other, other.transaction():
         await other.execute("SELECT id FROM deliveries WHERE id = %s FOR UPDATE", (first,))
         async with asyncio.timeout(5):
-            claimed = await stores[1].claim_deliveries(a_claim())
+            claimed = await stores[1].deliveries.claim(a_claim())
 
     assert [task.delivery.id for task in claimed.tasks] == [second]
 
 
 async def test_slots_hold_across_processes(stores: tuple[Store, Store]) -> None:
-    await stores[0].add_jobs([a_new_job() for _ in range(30)], None, nothing)
+    await add_jobs(stores[0], [a_new_job() for _ in range(30)], None, nothing)
 
-    def choose(queues: Sequence[AccountQueue]) -> list[Job]:
-        return [
-            admitted(job, NOON, NOON + LEASE)
+    def choose(queues: Sequence[AccountQueue]) -> Admission:
+        jobs = [
+            admitted(job, T0, T0 + LEASE)
             for queue in queues
             for job in queue.jobs[: min(2, 5 - queue.used)]
         ]
+        return Admission(jobs=jobs, waiting=True, paused=frozenset())
 
-    claims = await asyncio.gather(*(stores[n % 2].claim_jobs(NOON, choose) for n in range(12)))
-    sent = [job.id for jobs in claims for job in jobs]
+    claims = await asyncio.gather(*(stores[n % 2].jobs.claim(T0, choose) for n in range(12)))
+    sent = [job.id for claim in claims for job in claim.jobs]
 
     assert (len(sent), len(set(sent))) == (5, 5)
 
@@ -374,7 +376,7 @@ async def test_a_request_repeated_at_another_process_makes_no_second_job(
     key = Idempotency(name="k", digest="d")
 
     made = await asyncio.gather(
-        *(stores[n % 2].add_jobs([a_new_job()], key, nothing) for n in range(6))
+        *(add_jobs(stores[n % 2], [a_new_job()], key, nothing) for n in range(6))
     )
 
     assert len({jobs[0].id for jobs, _ in made}) == 1
@@ -387,7 +389,7 @@ async def test_a_task_uuid_is_given_to_one_job_whichever_process_takes_it(
     new = [replace(a_new_job(), task_uuid="u1") for _ in range(6)]
 
     made = await asyncio.gather(
-        *(stores[n % 2].add_jobs([one], None, nothing) for n, one in enumerate(new)),
+        *(add_jobs(stores[n % 2], [one], None, nothing) for n, one in enumerate(new)),
         return_exceptions=True,
     )
 
@@ -403,23 +405,23 @@ async def test_jobs_with_one_reply_url_share_a_subscription_whoever_takes_them(
 
     made = await asyncio.gather(
         *(
-            stores[n % 2].add_jobs(
-                [replace(a_new_job(), reply_subscription=reply())], None, nothing
+            add_jobs(
+                stores[n % 2], [replace(a_new_job(), reply_subscription=reply())], None, nothing
             )
             for n in range(6)
         )
     )
 
-    assert len({jobs[0].reply_to for jobs, _ in made}) == 1
+    assert len({jobs[0].reply_subscription_id for jobs, _ in made}) == 1
 
 
 async def test_nothing_is_owed_to_a_subscription_that_was_deleted_meanwhile(
     stores: tuple[Store, Store],
 ) -> None:
     new = [a_new_job() for _ in range(20)]
-    await stores[0].add_jobs(new, None, nothing)
+    await add_jobs(stores[0], new, None, nothing)
     subscription = a_subscription()
-    await stores[0].put_subscription(subscription)
+    await stores[0].subscriptions.put(subscription)
 
     def owe(found: Snapshot) -> ChangeSet:
         event = an_event()
@@ -430,12 +432,12 @@ async def test_nothing_is_owed_to_a_subscription_that_was_deleted_meanwhile(
         return ChangeSet(events=[event], delivery_tasks=tasks)
 
     await in_time(
-        *(stores[n % 2].change([new[n].job.ref], owe) for n in range(10)),
-        stores[1].delete_subscription("acme", subscription.id, NOON),
-        *(stores[n % 2].change([new[n].job.ref], owe) for n in range(10, 20)),
+        *(change(stores[n % 2], [new[n].job.ref], owe) for n in range(10)),
+        stores[1].subscriptions.delete("acme", subscription.id, T0),
+        *(change(stores[n % 2], [new[n].job.ref], owe) for n in range(10, 20)),
     )
 
-    assert await stores[0].next_delivery_due() is None
+    assert await stores[0].deliveries.next_due() is None
 
 
 # Hints
@@ -444,13 +446,13 @@ async def test_nothing_is_owed_to_a_subscription_that_was_deleted_meanwhile(
 async def test_what_one_process_commits_the_others_hear_of(stores: tuple[Store, Store]) -> None:
     ours, theirs = Heard(), Heard()
     async with ours.listening(stores[0]), theirs.listening(stores[1]):
-        await stores[0].add_jobs([a_new_job()], None, with_an_event)
+        await add_jobs(stores[0], [a_new_job()], None, with_an_event)
         await owed(stores[0], 1)
-        await stores[0].put_subscription(changed := a_subscription())
-        await stores[0].change_subscription("acme", changed.id, lambda before: before)
+        await stores[0].subscriptions.put(changed := a_subscription())
+        await stores[0].subscriptions.change("acme", changed.id, lambda before: before)
 
         await theirs.wait_for(set(ChangeTopic))
-        await stores[1].change([], lambda _: ChangeSet(events=[an_event()]))
+        await change(stores[1], [], lambda _: ChangeSet(events=[an_event()]))
         await ours.wait_for({ChangeTopic.EVENTS})
 
     assert ours.topics == [{ChangeTopic.EVENTS}], "nobody hears of their own"
@@ -531,7 +533,7 @@ async def test_a_server_that_does_not_answer_is_told_in_time(
 ) -> None:
     monkeypatch.setattr("store.engine.postgres.TRANSACTION_SECONDS", 0.3)
     async with connected(postgres_url) as other, other.transaction():
-        await other.execute("LOCK TABLE revisions")
+        await other.execute("LOCK TABLE versions")
         with pytest.raises(Unavailable, match="does not answer"):
             await stores[0].check()
 
@@ -544,7 +546,7 @@ async def test_a_value_that_cannot_be_stored_is_no_fault_of_the_database(
     long = "".join(sha256(bytes([n])).hexdigest() for n in range(200))
 
     with pytest.raises(Invalid):
-        await stores[0].add_jobs([a_new_job(tags=(long,))], None, nothing)
+        await add_jobs(stores[0], [a_new_job(tags=(long,))], None, nothing)
 
 
 async def test_a_change_that_fails_leaves_nothing_behind(stores: tuple[Store, Store]) -> None:
@@ -552,7 +554,7 @@ async def test_a_change_that_fails_leaves_nothing_behind(stores: tuple[Store, St
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 - our own, from the line above
-        await stores[0].add_jobs([new := a_new_job()], None, broken)
-    jobs, _ = await stores[1].add_jobs([new], None, nothing)
+        await add_jobs(stores[0], [new := a_new_job()], None, broken)
+    jobs, _ = await add_jobs(stores[1], [new], None, nothing)
 
     assert jobs[0].status is Status.QUEUED

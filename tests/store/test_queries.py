@@ -1,71 +1,63 @@
 import ast
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from service.domain.primitives.errors import StartError
 from store.engine import postgres, sqlite
-from store.engine.dialect import LOCKS, Dialect, Queries, read_migrations, read_queries
+from store.engine.dialect import (
+    LOCKS,
+    Dialect,
+    Migration,
+    Queries,
+    Query,
+    read_migrations,
+    read_queries,
+)
+from store.engine.migrate import migrate
 from tests.support.paths import ROOT
 
 STORE = ROOT / "store"
-TEXT = (STORE / "queries.sql").read_text("utf-8")
+FILES = sorted((STORE / "queries").glob("*.sql"))
 DIALECTS = (sqlite.DIALECT, postgres.DIALECT)
-QUERIES = read_queries(sqlite.DIALECT)
-RAW = read_queries(Dialect(terms={}, lists={}))
-PLACES = {
-    "fetch": 0,
-    "queue": 0,
-    "queue_many": 0,
-    "_one": 0,
-    "_moment": 0,
-    "one": 1,
-    "_many": 1,
-}
+QUERIES = {name: query.text for name, query in read_queries(sqlite.DIALECT).items()}
+RAW = {name: query.text for name, query in read_queries(Dialect(terms={}, macros={})).items()}
 LITERAL = re.compile(r"'[^']*'")
 PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
-def asked() -> Iterator[str]:
-    """Name the queries that the store asks by a constant name."""
+def words_of_the_store() -> Iterator[str]:
+    """Every string constant and keyword in the store: the names of its queries are among them."""
     for path in STORE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and str(node.value).startswith(("forget_", "list_")):
-                yield str(node.value)  # asked for one after the other, or as the filter is
-            match node:
-                case ast.Tuple(elts=[ast.Constant(value=str(query)), ast.Dict()]):
-                    yield query  # asked together with others
-            if isinstance(node, ast.Call) and (name := called(node)) in PLACES:
-                match node.args[PLACES[name] : PLACES[name] + 1]:
-                    case [ast.Constant(value=str(query))]:
-                        yield query
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.keyword) and node.arg is not None:
+                yield node.arg
 
 
-def called(node: ast.Call) -> str:
-    match node.func:
-        case ast.Attribute(attr=name) | ast.Name(id=name):
-            return name
-    return ""
-
-
-def test_every_query_that_is_asked_is_there_and_every_one_there_is_asked() -> None:
-    assert set(asked()) == set(QUERIES)
+def test_every_query_is_used() -> None:
+    assert set(QUERIES) - set(words_of_the_store()) == set()
 
 
 def test_every_block_is_read_once_and_none_is_swallowed_by_another() -> None:
-    names = re.findall(r"^-- (\w+) --$", TEXT, re.MULTILINE)
+    names = [
+        name
+        for file in FILES
+        for name in re.findall(r"^-- (\w+) --$", file.read_text("utf-8"), re.MULTILINE)
+    ]
 
     assert list(QUERIES) == names
     assert len(set(names)) == len(names)
 
 
-def test_only_postgres_needs_locks_and_hints() -> None:
+def test_only_postgres_needs_locks_and_notifications() -> None:
     ours, theirs = (Queries(dialect) for dialect in DIALECTS)
 
-    assert [name for name in QUERIES if not ours.needed(name)] == [
-        name for name in QUERIES if name in LOCKS or name == "notify"
-    ]
-    assert all(theirs.needed(name) for name in QUERIES)
+    assert {name for name in QUERIES if ours.is_noop(name)} == {*LOCKS, "notify"}
+    assert not any(theirs.is_noop(name) for name in QUERIES)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -87,50 +79,102 @@ def test_parameters_are_words_in_lower_case(name: str) -> None:
     parameters = PARAMETER.findall(LITERAL.sub("", QUERIES[name]))
 
     assert all(re.fullmatch("[a-z][a-z_]*", parameter) for parameter in parameters)
-    assert "?" not in QUERIES[name]
     assert "%" not in QUERIES[name]
 
 
-def test_parameters_and_filters_are_written_as_the_driver_wants_them() -> None:
+def test_an_optional_line_counts_only_if_its_parameter_is_given() -> None:
     ours, theirs = (Queries(dialect) for dialect in DIALECTS)
+    given = {"tenant": "acme", "status": "failed"}
 
-    assert "AND tag = :tag" in ours.text("list_jobs", "AND tag = :tag")
-    assert "AND tag = %(tag)s" in theirs.text("list_jobs", "AND tag = :tag")
-    assert "{where}" not in ours.text("list_jobs") + theirs.text("list_jobs")
+    assert "AND status = :status" in ours.text("list_jobs", given)
+    assert "AND status = %(status)s" in theirs.text("list_jobs", given)
+    assert "provider" not in ours.text("list_jobs", given)
+    assert "{" not in ours.text("list_jobs", {}) + theirs.text("list_jobs", given)
+
+
+def test_optional_lines_keep_their_place() -> None:
+    query = Query("A\n  {?b}AND b = :b\n  {?c}AND c = :c\nD", frozenset({"b", "c"}))
+
+    assert query.given(frozenset()) == "A\nD"
+    assert query.given(frozenset({"c"})) == "A\nAND c = :c\nD"
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_only_the_words_of_the_dialect_differ_between_databases(name: str) -> None:
-    words = {word.split(":")[0] for word in re.findall(r"\{([^}]*)\}", RAW[name])}
+def test_only_terms_and_macros_differ_between_databases(name: str) -> None:
+    terms = {term.split(":")[0] for term in re.findall(r"\{([^}?]*)\}", RAW[name])}
 
     for dialect in DIALECTS:
-        assert words <= {*dialect.terms, *dialect.lists, "where"}
-        assert set(re.findall(r"\{([^}]*)\}", read_queries(dialect)[name])) <= {"where"}
+        assert terms <= {*dialect.terms, *dialect.macros}
+        assert not re.findall(r"\{[^}?]*\}", read_queries(dialect)[name].text)
     assert "::" not in RAW[name]
 
 
 @pytest.mark.parametrize("name", [name for name in RAW if name.startswith("list_")])
-def test_a_list_has_an_order_a_limit_and_a_place_for_filters(name: str) -> None:
+def test_a_list_has_an_order_a_limit_and_a_cursor(name: str) -> None:
     assert "ORDER BY" in RAW[name]
     assert "LIMIT :limit" in RAW[name]
     assert ":cursor" in RAW[name]
 
 
-def test_a_dialect_puts_its_words_and_lists_in_place() -> None:
-    dialect = Dialect(terms={"lock": "FOR UPDATE"}, lists={"in": r"= ANY(%(\1)s)"})
+def test_a_dialect_puts_its_terms_and_macros_in_place() -> None:
+    dialect = Dialect(terms={"lock": "FOR UPDATE"}, macros={"in": r"= ANY(%(\1)s)"})
 
     assert dialect.translate("WHERE id {in:jobs} {lock}") == "WHERE id = ANY(%(jobs)s) FOR UPDATE"
 
 
 def test_migrations_are_numbered_from_one_without_a_gap() -> None:
-    names = [name for name, _ in read_migrations(sqlite.DIALECT)]
+    names = [migration.name for migration in read_migrations(sqlite.DIALECT)]
 
     assert [int(name.split("_")[0]) for name in names] == list(range(1, len(names) + 1))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_migrations_are_read_as_statements_in_the_words_of_the_dialect(dialect: Dialect) -> None:
-    statements = [one for _, found in read_migrations(dialect) for one in found]
+    statements = [one for migration in read_migrations(dialect) for one in migration.statements]
 
     assert all(re.match("CREATE|INSERT|ALTER|DROP|UPDATE|DELETE", one) for one in statements)
     assert not any("{" in one or "--" in one for one in statements)
+
+
+class Recorder:
+    """A database that records statements, and has *applied* some migrations."""
+
+    def __init__(self, *applied: str) -> None:
+        self.applied, self.statements = list(applied), list[str]()
+
+    async def execute(self, statement: str) -> list[dict[str, Any]]:
+        self.statements.append(statement)
+        return [{"name": name} for name in self.applied] if "SELECT" in statement else []
+
+
+SEVERAL = [Migration("0001_a.sql", ["A1", "A2"]), Migration("0002_b.sql", ["B1"])]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("applied", "expected"),
+    [
+        ((), ["A1", "A2", "0001_a.sql", "B1", "0002_b.sql"]),
+        (("0001_a.sql",), ["B1", "0002_b.sql"]),
+        (("0001_a.sql", "0002_b.sql"), []),
+    ],
+)
+async def test_only_missing_migrations_are_applied_in_order(
+    applied: tuple[str, ...], expected: list[str]
+) -> None:
+    database = Recorder(*applied)
+
+    await migrate(database.execute, SEVERAL)
+
+    done = [re.sub(r"INSERT .*'(.*)'\)", r"\1", one) for one in database.statements[2:]]
+    assert done == expected
+
+
+@pytest.mark.anyio
+async def test_a_database_of_a_later_version_is_refused_unchanged() -> None:
+    database = Recorder("0001_a.sql", "0003_c.sql")
+
+    with pytest.raises(StartError, match=r"newer than this Belfry \(0003_c.sql\)"):
+        await migrate(database.execute, SEVERAL)
+
+    assert database.statements[2:] == []

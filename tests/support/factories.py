@@ -15,14 +15,14 @@ from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.store_protocols import ClaimRequest, NewJob
 
-NOON = 1_767_268_800 * SECOND
+T0 = 1_767_268_800 * SECOND
 """2026-01-01T12:00:00Z, when tests begin."""
 
 
 class Clock:
     """Stands still at *at* until it is told otherwise."""
 
-    def __init__(self, at: int = NOON) -> None:
+    def __init__(self, at: int = T0) -> None:
         self.at = at
 
     def __call__(self) -> int:
@@ -33,7 +33,7 @@ class Clock:
         return self.at
 
 
-class Chance:
+class CountingIds:
     """Counts up where the running service draws at random, so a test can be run again."""
 
     def __init__(self) -> None:
@@ -53,10 +53,10 @@ class Chance:
         return self._next().to_bytes(count, "big")
 
 
-NOBODY = SendQueues(1, alone=False)
+NO_QUEUES = SendQueues(1, alone=False)
 """The placement of a process that sends nothing itself."""
 
-CHANCE = Chance()
+IDS = CountingIds()
 """Shared by the makers, so that no two things they make have one id or ref."""
 
 
@@ -64,22 +64,22 @@ def a_ref(number: int) -> str:
     return str(UUID(int=number, version=4))
 
 
-def a_job(**changes: Any) -> Job:
+def build_job(**changes: Any) -> Job:
     made: dict[str, Any] = {
-        "id": CHANCE.new_id("job", NOON),
+        "id": IDS.new_id("job", T0),
         "tenant": "acme",
         "provider": "useapi",
         "operation": "frames.create",
         "account": "useapi",
-        "ref": CHANCE.new_ref(),
-        "created_at": NOON,
+        "ref": IDS.new_ref(),
+        "created_at": T0,
         "deadline_seconds": 3600,
     }
     return Job(**{**made, **changes})
 
 
 def a_new_job(**changes: Any) -> NewJob:
-    return NewJob(job=a_job(**changes), input=b'{"text_prompt":"a lighthouse"}')
+    return NewJob(job=build_job(**changes), input=b'{"text_prompt":"a lighthouse"}')
 
 
 def a_report(**changes: Any) -> Report:
@@ -88,23 +88,23 @@ def a_report(**changes: Any) -> Report:
 
 def a_subscription(**changes: Any) -> Subscription:
     made: dict[str, Any] = {
-        "id": CHANCE.new_id("sub", NOON),
+        "id": IDS.new_id("sub", T0),
         "tenant": "acme",
         "url": "https://receiver.example/hook",
         "secret": "sealed",
         "event_types": ("job.*",),
-        "created_at": NOON,
-        "updated_at": NOON,
+        "created_at": T0,
+        "updated_at": T0,
     }
     return Subscription(**{**made, **changes})
 
 
 def an_event(**changes: Any) -> Event:
     made: dict[str, Any] = {
-        "id": CHANCE.new_id("evt", NOON),
+        "id": IDS.new_id("evt", T0),
         "tenant": "acme",
         "type": "job.succeeded",
-        "at": NOON,
+        "at": T0,
         "sequence": 1,
         "payload": b'{"type":"job.succeeded"}',
         "job_id": "job_1",
@@ -116,7 +116,7 @@ def an_event(**changes: Any) -> Event:
 
 def a_delivery(**changes: Any) -> Delivery:
     made: dict[str, Any] = {
-        "id": CHANCE.new_id("dlv", NOON),
+        "id": IDS.new_id("dlv", T0),
         "tenant": "acme",
         "event_id": "evt_1",
         "subscription_id": "sub_1",
@@ -124,33 +124,33 @@ def a_delivery(**changes: Any) -> Delivery:
         "sequence": 1,
         "type": "job.succeeded",
         "status": DeliveryStatus.PENDING,
-        "created_at": NOON,
-        "due_at": NOON,
+        "created_at": T0,
+        "due_at": T0,
     }
     return Delivery(**{**made, **changes})
 
 
-def a_parcel(subscription: Subscription, *, behind: int = 0, **changes: Any) -> DeliveryTask:
+def a_task(subscription: Subscription, *, earlier: int = 0, **changes: Any) -> DeliveryTask:
     delivery = a_delivery(subscription_id=subscription.id, tenant=subscription.tenant, **changes)
-    return DeliveryTask(delivery, subscription, b"{}", behind)
+    return DeliveryTask(delivery, subscription, b"{}", earlier)
 
 
-def a_claim(at: int = NOON, **changes: Any) -> ClaimRequest:
+def a_claim(at: int = T0, **changes: Any) -> ClaimRequest:
     return ClaimRequest(**{"at": at, "lease_until": at + LEASE, "limit": 100, **changes})
 
 
-def an_outcome(status_code: int | None = 200, **changes: Any) -> AttemptResult:
-    return AttemptResult(**{"at": NOON, "duration_ms": 0, "status_code": status_code, **changes})
+def a_result(status_code: int | None = 200, **changes: Any) -> AttemptResult:
+    return AttemptResult(**{"at": T0, "duration_ms": 0, "status_code": status_code, **changes})
 
 
-def a_settlement(delivery: Delivery, **changes: Any) -> DeliveryUpdate:
-    made: dict[str, Any] = {"delivery": delivery, "result": an_outcome()}
+def an_update(delivery: Delivery, **changes: Any) -> DeliveryUpdate:
+    made: dict[str, Any] = {"delivery": delivery, "result": a_result()}
     return DeliveryUpdate(**{**made, **changes})
 
 
 def a_callback(job: Job, **changes: Any) -> Callback:
     made: dict[str, Any] = {
-        "id": CHANCE.new_id("cb", NOON),
+        "id": IDS.new_id("cb", T0),
         "tenant": job.tenant,
         "job_id": job.id,
         "provider": job.provider,
@@ -158,18 +158,18 @@ def a_callback(job: Job, **changes: Any) -> Callback:
         "verdict": Verdict.ACCEPTED,
         "digest": "d1",
         "body": b'{"status":"RUNNING"}',
-        "received_at": NOON,
+        "received_at": T0,
     }
     return Callback(**{**made, **changes})
 
 
 def a_key(**changes: Any) -> ApiKey:
     made: dict[str, Any] = {
-        "id": CHANCE.new_id("key", NOON),
+        "id": IDS.new_id("key", T0),
         "hash": "hash of a key",
         "tenant": "acme",
         "name": None,
         "scopes": ("jobs:read",),
-        "created_at": NOON,
+        "created_at": T0,
     }
     return ApiKey(**{**made, **changes})

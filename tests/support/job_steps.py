@@ -11,12 +11,12 @@ DONE: Final = {
 }
 
 
-async def a_job(client: Client, **more: object) -> Json:
+async def submit_job(client: Client, **more: object) -> Json:
     return await client.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
 
 
 async def an_ended_job(service: Service, **more: object) -> Json:
-    job = await a_job(service, **more)
+    job = await submit_job(service, **more)
     assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
     return job
 

@@ -161,7 +161,7 @@ class Service(Client):
 
     def callback_url(self, provider: str, ref: str) -> str:
         """The URL a provider was handed for *ref*."""
-        token = self.context.tokens.sign(provider, ref, self.context.clock())
+        token = self.context.signer.sign(provider, ref, self.context.clock())
         return f"{self.url}/callbacks/{provider}/{ref}?t={token}"
 
     async def call_back(self, provider: str, ref: str, body: Any) -> int:
@@ -212,7 +212,7 @@ async def serving(app: Starlette) -> AsyncIterator[str]:
         await task
 
 
-class Bench(Service):
+class SandboxedService(Service):
     """A service with the sandbox providers."""
 
     sandbox: str = ""
@@ -224,17 +224,17 @@ class Bench(Service):
 
 
 @asynccontextmanager
-async def bench_of(database_url: str, **env: str) -> AsyncIterator[Bench]:
+async def sandboxed_service(database_url: str, **env: str) -> AsyncIterator[SandboxedService]:
     async with (
         serving(create_sandbox(pace=PACE)) as sandbox,
         running_service(database_url, **{**providers_at(sandbox), **env}) as service,
     ):
-        bench = Bench(service.url, service.context, service.settings)
-        bench.sandbox = sandbox
+        sandboxed = SandboxedService(service.url, service.context, service.settings)
+        sandboxed.sandbox = sandbox
         try:
-            yield bench
+            yield sandboxed
         finally:
-            await bench.http.aclose()
+            await sandboxed.http.aclose()
 
 
 class ServiceProcess(Client):

@@ -11,6 +11,7 @@ from service.transactions.change_set import ChangeSet
 from service.transactions.store_protocols import Store
 from tests.support.factories import an_event
 from tests.support.service_harness import ADMIN_KEY
+from tests.support.transactions import change
 
 RECEIVE_BUFFER = 16_384
 
@@ -18,7 +19,7 @@ RECEIVE_BUFFER = 16_384
 async def write_log(store: Store, count: int, size: int) -> None:
     """Write *count* events of *size* bytes for the tenant of the admin key."""
     log = [an_event(tenant="default", payload=b"x" * size) for _ in range(count)]
-    await store.change([], lambda _: ChangeSet(events=log))
+    await change(store, [], lambda _: ChangeSet(events=log))
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from tests.support.receivers import Receiver, hang, receiving, said, status
 from tests.support.service_harness import (
     SIGNING_KEY,
     a_process,
-    bench_of,
     environ,
     free_port,
     providers_at,
     running_service,
+    sandboxed_service,
 )
 
 pytestmark = pytest.mark.anyio
@@ -61,9 +61,9 @@ def keys_beside(database_url: str) -> Path:
 
 
 async def test_a_service_that_is_well_has_nothing_to_mend(sqlite_url: str) -> None:
-    async with bench_of(sqlite_url) as bench:
-        code, printed = await examined(dict(bench.settings))
-        ledger = await bench.ledger()
+    async with sandboxed_service(sqlite_url) as sandboxed:
+        code, printed = await examined(dict(sandboxed.settings))
+        ledger = await sandboxed.ledger()
 
     levels = [tuple(line.split()[:2]) for line in printed.splitlines()]
     assert code == 0, printed
@@ -83,10 +83,10 @@ async def test_a_service_that_is_well_has_nothing_to_mend(sqlite_url: str) -> No
 
 
 async def test_no_secret_is_printed_and_nothing_is_coloured_for_a_file(sqlite_url: str) -> None:
-    async with bench_of(sqlite_url) as bench:
-        _, printed = await examined(dict(bench.settings))
+    async with sandboxed_service(sqlite_url) as sandboxed:
+        _, printed = await examined(dict(sandboxed.settings))
 
-    for secret in (SIGNING_KEY, bench.settings["USEAPI_TOKEN"], "admin-key", "t=", "\x1b"):
+    for secret in (SIGNING_KEY, sandboxed.settings["USEAPI_TOKEN"], "admin-key", "t=", "\x1b"):
         assert secret not in printed
 
 
@@ -281,9 +281,9 @@ async def test_a_clock_that_disagrees_with_a_provider_is_a_warning(
 async def test_a_wrong_credential_is_refused_by_its_provider_and_not_shown(
     sqlite_url: str,
 ) -> None:
-    async with bench_of(sqlite_url) as bench:
+    async with sandboxed_service(sqlite_url) as sandboxed:
         wrong = {"USEAPI_TOKEN": "user:2-hush", "RUNWARE_API_KEY": "hush"}
-        code, printed = await examined({**bench.settings, **wrong})
+        code, printed = await examined({**sandboxed.settings, **wrong})
 
     assert code == 1
     for name, variable in (("useapi", "USEAPI_TOKEN"), ("runware", "RUNWARE_API_KEY")):

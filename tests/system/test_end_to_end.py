@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.receivers import Receiver
-from tests.support.service_harness import ADMIN_KEY, Bench, Json
+from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +34,14 @@ WALKS = {
 }
 
 
-async def messages(bench: Bench, path: str, **headers: str) -> AsyncIterator[tuple[int, str]]:
+async def messages(
+    sandboxed: SandboxedService, path: str, **headers: str
+) -> AsyncIterator[tuple[int, str]]:
     """Read the (id, type) of a stream's messages until it closes."""
     async with (
         httpx.AsyncClient(timeout=20) as client,
         client.stream(
-            "GET", bench.url + path, headers={"authorization": f"Bearer {ADMIN_KEY}", **headers}
+            "GET", sandboxed.url + path, headers={"authorization": f"Bearer {ADMIN_KEY}", **headers}
         ) as response,
     ):
         seq = 0
@@ -52,14 +54,14 @@ async def messages(bench: Bench, path: str, **headers: str) -> AsyncIterator[tup
 
 @pytest.mark.parametrize("name", WALKS)
 async def test_a_job_walks_from_submit_to_every_bell(
-    name: str, bench: Bench, receiver: Receiver
+    name: str, sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
     provider, operation, given = WALKS[name]
-    subscription = await bench.subscribe(receiver.url, "job.*", delivery="every")
+    subscription = await sandboxed.subscribe(receiver.url, "job.*", delivery="every")
 
-    job = await bench.submit(provider, operation, given, reply_ref="order-1", tags=["walk"])
-    streamed = [kind async for _, kind in messages(bench, f"/v1/jobs/{job['id']}/stream")]
-    ended = await bench.job(job["id"])
+    job = await sandboxed.submit(provider, operation, given, reply_ref="order-1", tags=["walk"])
+    streamed = [kind async for _, kind in messages(sandboxed, f"/v1/jobs/{job['id']}/stream")]
+    ended = await sandboxed.job(job["id"])
     last = await receiver.wait_for(lambda r: r.event["type"] == "job.succeeded")
 
     assert ended["status"] == "succeeded"
@@ -71,11 +73,11 @@ async def test_a_job_walks_from_submit_to_every_bell(
     assert last.headers["webhook-id"] == last.event["id"]
     assert {**last.event["data"], "input": job["input"]} == ended
     assert receiver.types == streamed
-    await the_providers_were_paid_once_and_not_polled(bench)
+    await the_providers_were_paid_once_and_not_polled(sandboxed)
 
 
-async def the_providers_were_paid_once_and_not_polled(bench: Bench) -> None:
-    ledger = await bench.ledger()
+async def the_providers_were_paid_once_and_not_polled(sandboxed: SandboxedService) -> None:
+    ledger = await sandboxed.ledger()
     assert len([task for task in ledger["tasks"] if task["paid"]]) <= 1
     reads = ("tasks", "scheduler", "getResponse", "getTaskDetails")
     assert not [name for name in ledger["requests"] if any(read in name for read in reads)]
@@ -92,12 +94,12 @@ async def the_providers_were_paid_once_and_not_polled(bench: Bench) -> None:
     ],
 )
 async def test_a_job_that_fails_says_why(
-    given: Json, code: str, *, retryable: bool, bench: Bench, receiver: Receiver
+    given: Json, code: str, *, retryable: bool, sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
-    await bench.subscribe(receiver.url)
+    await sandboxed.subscribe(receiver.url)
 
-    job = await bench.submit("useapi", "frames.create", given)
-    ended = await bench.ended(job["id"])
+    job = await sandboxed.submit("useapi", "frames.create", given)
+    ended = await sandboxed.ended(job["id"])
     (told,) = await receiver.wait()
 
     assert ended["status"] == "failed"
@@ -105,20 +107,22 @@ async def test_a_job_that_fails_says_why(
     assert told.event["type"] == "job.failed"
 
 
-async def test_runware_jobs_submitted_together_travel_in_one_array(bench: Bench) -> None:
+async def test_runware_jobs_submitted_together_travel_in_one_array(
+    sandboxed: SandboxedService,
+) -> None:
     orders = [
         {"provider": "runware", "operation": "imageCaption", "input": CAPTION} for _ in range(5)
     ]
 
-    listed = await bench.post("/v1/jobs", orders)
-    ended = await asyncio.gather(*(bench.ended(job["id"]) for job in listed["data"]))
+    listed = await sandboxed.post("/v1/jobs", orders)
+    ended = await asyncio.gather(*(sandboxed.ended(job["id"]) for job in listed["data"]))
 
     assert {job["status"] for job in ended} == {"succeeded"}
-    requests = (await bench.ledger())["requests"]
+    requests = (await sandboxed.ledger())["requests"]
     assert sum(n for name, n in requests.items() if name == "POST /v1") == 1, requests
 
 
-async def test_a_job_with_several_results_ends_with_the_last(bench: Bench) -> None:
+async def test_a_job_with_several_results_ends_with_the_last(sandboxed: SandboxedService) -> None:
     given = {
         "positivePrompt": "a lighthouse [shuffle] [part-fail]",
         "model": "runware:101@1",
@@ -127,8 +131,8 @@ async def test_a_job_with_several_results_ends_with_the_last(bench: Bench) -> No
         "numberResults": 4,
     }
 
-    job = await bench.submit("runware", "imageInference", given)
-    ended = await bench.ended(job["id"])
+    job = await sandboxed.submit("runware", "imageInference", given)
+    ended = await sandboxed.ended(job["id"])
 
     assert ended["status"] == "succeeded"
     assert len(ended["output"]["artifacts"]) == 3
@@ -136,14 +140,14 @@ async def test_a_job_with_several_results_ends_with_the_last(bench: Bench) -> No
 
 
 async def test_a_reply_url_in_the_input_becomes_the_jobs_own_bell(
-    bench: Bench, receiver: Receiver
+    sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
     given = {"text_prompt": "x", "replyUrl": receiver.url, "replyRef": "mine"}
 
-    job = await bench.submit("useapi", "frames.create", given)
+    job = await sandboxed.submit("useapi", "frames.create", given)
     (told,) = await receiver.wait()
-    (subscription,) = (await bench.get("/v1/subscriptions", kind="per_job"))["data"]
-    secret = (await bench.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
+    (subscription,) = (await sandboxed.get("/v1/subscriptions", kind="per_job"))["data"]
+    secret = (await sandboxed.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
 
     assert told.event["data"]["id"] == job["id"]
     assert told.event["data"]["reply_ref"] == "mine"
@@ -151,33 +155,35 @@ async def test_a_reply_url_in_the_input_becomes_the_jobs_own_bell(
     told.verify(secret)
 
 
-async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(bench: Bench) -> None:
+async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(
+    sandboxed: SandboxedService,
+) -> None:
     uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
 
-    job = await bench.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
-    ended = await bench.ended(job["id"])
-    found = await bench.get("/v1/jobs", ref=uuid)
+    job = await sandboxed.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
+    ended = await sandboxed.ended(job["id"])
+    found = await sandboxed.get("/v1/jobs", ref=uuid)
 
-    sent = [task["ref"] for task in (await bench.ledger())["tasks"]]
+    sent = [task["ref"] for task in (await sandboxed.ledger())["tasks"]]
 
     assert (ended["reply_ref"], ended["status"]) == (uuid, "succeeded")
     assert sent == [ended["ref"]] != [uuid]
     assert [one["id"] for one in found["data"]] == [job["id"]]
 
 
-async def test_a_free_slot_is_used_at_once(bench: Bench) -> None:
+async def test_a_free_slot_is_used_at_once(sandboxed: SandboxedService) -> None:
     given = {"text_prompt": "x", "maxJobs": 1}
 
-    jobs = [await bench.submit("useapi", "frames.create", given) for _ in range(3)]
+    jobs = [await sandboxed.submit("useapi", "frames.create", given) for _ in range(3)]
     async with asyncio.timeout(8):
-        ended = await asyncio.gather(*(bench.ended(job["id"]) for job in jobs))
+        ended = await asyncio.gather(*(sandboxed.ended(job["id"]) for job in jobs))
 
     assert [job["status"] for job in ended] == ["succeeded"] * 3
-    ledger = await bench.ledger()
+    ledger = await sandboxed.ledger()
     assert len(ledger["tasks"]) == 3
 
 
-async def test_every_runway_ai_endpoint_walks(bench: Bench) -> None:
+async def test_every_runway_ai_endpoint_walks(sandboxed: SandboxedService) -> None:
     given: dict[str, Json] = {
         "generate-image": {"prompt": "x", "style": "sketch"},
         "edit-image": {"image_url": VIDEO, "edit_type": "resize", "resize_width": 10},
@@ -196,7 +202,7 @@ async def test_every_runway_ai_endpoint_walks(bench: Bench) -> None:
         "delete-media": {"media_url": VIDEO, "auth_token": "t"},
     }
 
-    jobs = [await bench.submit("runway_ai", name, one) for name, one in given.items()]
-    ended = await asyncio.gather(*(bench.ended(job["id"]) for job in jobs))
+    jobs = [await sandboxed.submit("runway_ai", name, one) for name, one in given.items()]
+    ended = await asyncio.gather(*(sandboxed.ended(job["id"]) for job in jobs))
 
     assert {job["operation"] for job in ended if job["status"] == "succeeded"} == set(given)

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.service_harness import ADMIN_KEY, Bench, eventually
+from tests.support.service_harness import ADMIN_KEY, SandboxedService, eventually
 
 pytestmark = pytest.mark.anyio
 
 README = ROOT / "README.md"
 
 
-async def test_the_client_of_the_readme_works_verbatim(bench: Bench, tmp_path: Path) -> None:
+async def test_the_client_of_the_readme_works_verbatim(
+    sandboxed: SandboxedService, tmp_path: Path
+) -> None:
     (client,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     script = tmp_path / "client.py"
     script.write_text(client)
-    env = {"BELFRY_URL": bench.url, "BELFRY_KEY": ADMIN_KEY, "PATH": os.environ["PATH"]}
+    env = {"BELFRY_URL": sandboxed.url, "BELFRY_KEY": ADMIN_KEY, "PATH": os.environ["PATH"]}
 
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(script), env=env, stdout=asyncio.subprocess.PIPE

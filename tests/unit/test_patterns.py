@@ -141,7 +141,8 @@ WORST: Final[dict[str, list[Text]]] = {
         ("-- ", "a", ""),
     ],
     "store.engine.dialect._COMMENT": [("", "-", ""), ("--", "a", "")],
-    "store.engine.dialect._LIST": [("", "{", ""), ("", "{a:", ""), ("{a:", "a", "")],
+    "store.engine.dialect._MACRO": [("", "{", ""), ("", "{a:", ""), ("{a:", "a", "")],
+    "store.engine.dialect._OPTIONAL": [("", " ", ""), ("", "{?a", ""), (" {?", "a", "")],
     "store.engine.dialect._PARAMETER": [("", ":", ""), (":", "a", "")],
 }
 """Texts that make each constant work hardest; a new constant needs an entry."""

@@ -151,8 +151,8 @@ async def test_too_large_and_compressed_bodies_are_refused(service: Service) -> 
     assert await verdicts(service) == []
 
 
-async def test_a_body_that_does_not_come_is_given_up(steady: Service) -> None:
-    service = steady  # it takes ten seconds, and no database has a part in it
+async def test_a_body_that_does_not_come_is_given_up(shared_service: Service) -> None:
+    service = shared_service  # it takes ten seconds, and no database has a part in it
     url = service.callback_url("useapi", await a_ref(service))
     host, port = url.removeprefix("http://").split("/")[0].split(":")
     path = url.split(f"{host}:{port}")[1]

@@ -16,8 +16,9 @@ from service.transactions.change_set import ChangeSet
 from service.transactions.store_protocols import Store
 from service.workers.change_listener import ChangeListener
 from store import open_store
-from tests.support.factories import NOON, an_event
+from tests.support.factories import T0, an_event
 from tests.support.service_harness import eventually
+from tests.support.transactions import change
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def stores(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
     """Ours, and another process's, on one database."""
-    both = await asyncio.gather(*(open_store(postgres_url, NOON) for _ in range(2)))
+    both = await asyncio.gather(*(open_store(postgres_url, T0) for _ in range(2)))
     yield both[0], both[1]
     await asyncio.gather(*(store.close() for store in both))
 
@@ -53,7 +54,7 @@ async def is_set(ticket: Wakeup) -> bool:
 
 
 async def write(store: Store, tenant: str) -> None:
-    await store.change([], lambda _: ChangeSet(events=[an_event(tenant=tenant)]))
+    await change(store, [], lambda _: ChangeSet(events=[an_event(tenant=tenant)]))
 
 
 async def test_only_the_tenants_with_new_events_are_woken(stores: tuple[Store, Store]) -> None:

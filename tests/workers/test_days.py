@@ -12,7 +12,7 @@ from service.domain.jobs.job import Status
 from service.domain.jobs.results import Output
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription, signing_secrets
-from tests.support.dispatch_simulation import House, Post
+from tests.support.dispatch_simulation import Post, SimulatedCluster
 from tests.support.factories import a_new_job, a_report, a_subscription
 
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
@@ -22,54 +22,58 @@ ROTATED = {"secret": "new", "previous_secret": "old"}
 
 
 @pytest.fixture
-def house(database_url: str) -> Iterator[House]:
-    house = House(database_url, 1)
-    house.begin()
-    yield house
-    house.close()
+def cluster(database_url: str) -> Iterator[SimulatedCluster]:
+    cluster = SimulatedCluster(database_url, 1)
+    cluster.begin()
+    yield cluster
+    cluster.close()
 
 
-def subscribed(house: House, *events: str) -> Subscription:
+def subscribed(cluster: SimulatedCluster, *events: str) -> Subscription:
     hook = a_subscription(event_types=events)
-    house.run(house.store.put_subscription(hook))
+    cluster.run(cluster.store.subscriptions.put(hook))
     return hook
 
 
-def ended(house: House) -> str:
+def ended(cluster: SimulatedCluster) -> str:
     new = a_new_job()
-    house.add(new)
-    house.report(new.job.ref, DONE)
+    cluster.add(new)
+    cluster.report(new.job.ref, DONE)
     return new.job.id
 
 
-def worked(house: House, bad: Callable[[Delivery], bool]) -> list[Post]:
+def worked(cluster: SimulatedCluster, bad: Callable[[Delivery], bool]) -> list[Post]:
     """Send all that may be sent now; what is *bad* fails."""
-    (worker,) = house.workers
-    house.claim(worker)
+    (process,) = cluster.processes
+    cluster.claim(process)
     begun: list[Post] = []
-    while posts := list(house.start(worker)):
+    while posts := list(cluster.start(process)):
         for post in posts:
             code = 500 if bad(post.task.delivery) else 200
-            house.settle(worker, post, AttemptResult(at=post.at, duration_ms=0, status_code=code))
+            cluster.settle(
+                process, post, AttemptResult(at=post.at, duration_ms=0, status_code=code)
+            )
         begun += posts
     return begun
 
 
-def test_a_delivery_that_always_fails_is_tried_for_three_days_and_then_dead(house: House) -> None:
-    hook = subscribed(house, "job.succeeded")
-    job, tried, began = ended(house), list[int](), house.at
+def test_a_delivery_that_always_fails_is_tried_for_three_days_and_then_dead(
+    cluster: SimulatedCluster,
+) -> None:
+    hook = subscribed(cluster, "job.succeeded")
+    job, tried, began = ended(cluster), list[int](), cluster.at
 
     for pause in SCHEDULE:
-        house.at += pause * SECOND
+        cluster.at += pause * SECOND
         if pause:
-            house.at -= 1
-            assert worked(house, lambda d: d.job_id == job) == [], "never before its time"
-            house.at += 1
-        tried += [post.at - began for post in worked(house, lambda d: d.job_id == job)]
-        ended(house)
-        worked(house, never)  # it is taken, so the receiver is well and not held
+            cluster.at -= 1
+            assert worked(cluster, lambda d: d.job_id == job) == [], "never before its time"
+            cluster.at += 1
+        tried += [post.at - began for post in worked(cluster, lambda d: d.job_id == job)]
+        ended(cluster)
+        worked(cluster, never)  # it is taken, so the receiver is well and not held
 
-    (delivery,) = house.deliveries(hook.id, job=job)
+    (delivery,) = cluster.deliveries(hook.id, job=job)
     assert delivery.status is DeliveryStatus.DEAD
     assert delivery.tries == len(SCHEDULE)
     assert tried == [sum(SCHEDULE[: n + 1]) * SECOND for n in range(len(SCHEDULE))]
@@ -77,19 +81,19 @@ def test_a_delivery_that_always_fails_is_tried_for_three_days_and_then_dead(hous
 
 
 def test_five_days_of_failure_are_told_half_way_and_end_in_a_disabled_subscription(
-    house: House,
+    cluster: SimulatedCluster,
 ) -> None:
-    hook, watcher = subscribed(house, "job.succeeded"), subscribed(house, "subscription.*")
-    waiting, began = ended(house), house.at
+    hook, watcher = subscribed(cluster, "job.succeeded"), subscribed(cluster, "subscription.*")
+    waiting, began = ended(cluster), cluster.at
 
-    while house.subscription(hook.id).enabled:
-        worked(house, lambda d: d.subscription_id == hook.id)
-        house.at += HOUR
-        assert house.at < began + 2 * DISABLE_AFTER
-    worked(house, never)
-    ended(house)
-    told = {one.type: one for one in house.deliveries(watcher.id)}
-    owed = house.deliveries(hook.id)
+    while cluster.subscription(hook.id).enabled:
+        worked(cluster, lambda d: d.subscription_id == hook.id)
+        cluster.at += HOUR
+        assert cluster.at < began + 2 * DISABLE_AFTER
+    worked(cluster, never)
+    ended(cluster)
+    told = {one.type: one for one in cluster.deliveries(watcher.id)}
+    owed = cluster.deliveries(hook.id)
 
     assert told.keys() == {"subscription.failing", "subscription.disabled"}
     assert {one.status for one in told.values()} == {DeliveryStatus.DELIVERED}
@@ -105,22 +109,22 @@ def test_five_days_of_failure_are_told_half_way_and_end_in_a_disabled_subscripti
     )
     assert {one.job_id for one in owed} == {waiting}, "what comes later is kept, but not owed"
     assert {one.status for one in owed} == {DeliveryStatus.PENDING}
-    assert worked(house, never) == []
+    assert worked(cluster, never) == []
 
 
-def test_after_a_day_only_the_new_secret_signs(house: House) -> None:
-    hook = subscribed(house, "job.succeeded")
-    until = house.at + 24 * HOUR
-    house.change(hook.id, lambda h: replace(h, **ROTATED, previous_until=until))
+def test_after_a_day_only_the_new_secret_signs(cluster: SimulatedCluster) -> None:
+    hook = subscribed(cluster, "job.succeeded")
+    until = cluster.at + 24 * HOUR
+    cluster.change(hook.id, lambda h: replace(h, **ROTATED, previous_until=until))
 
-    ended(house)
-    (first,) = worked(house, never)
-    house.at = until - 1
-    ended(house)
-    (last,) = worked(house, never)
-    house.at = until
-    ended(house)
-    (after,) = worked(house, never)
+    ended(cluster)
+    (first,) = worked(cluster, never)
+    cluster.at = until - 1
+    ended(cluster)
+    (last,) = worked(cluster, never)
+    cluster.at = until
+    ended(cluster)
+    (after,) = worked(cluster, never)
 
     both = [signing_secrets(one.task.subscription, one.at) for one in (first, last)]
     assert both == [["new", "old"]] * 2

@@ -26,11 +26,11 @@ from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import Output
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription, signing_secrets
-from tests.support.dispatch_simulation import House, Post, Worker
+from tests.support.dispatch_simulation import Post, SimulatedCluster, SimulatedProcess
 from tests.support.factories import a_new_job, a_report, a_subscription
 
 PENDING = DeliveryStatus.PENDING
-MOODS = st.sampled_from(["well", "well", "well", "fails", "hangs", "busy", "down", "gone"])
+BEHAVIOURS = st.sampled_from(["well", "well", "well", "fails", "hangs", "busy", "down", "gone"])
 MOST = st.integers(1, 3)
 ANY = st.integers(0, 11)
 RATES = st.sampled_from([None, None, 2])
@@ -51,13 +51,13 @@ class Owed(msgspec.Struct):
 class ReceiverMachine(RuleBasedStateMachine):
     """Two workers (one on SQLite), a few jobs, and receivers in any mood."""
 
-    house: House
+    cluster: SimulatedCluster
     mode: str
     """How the subscriptions want progress: `latest` or `every`."""
 
-    @initialize(hooks=st.lists(st.tuples(MOST, RATES, MOODS), min_size=1, max_size=3))
+    @initialize(hooks=st.lists(st.tuples(MOST, RATES, BEHAVIOURS), min_size=1, max_size=3))
     def begin(self, hooks: list[tuple[int, int | None, str]]) -> None:
-        self.house.begin()
+        self.cluster.begin()
         self.hooks: dict[str, Subscription] = {}
         self.moods: dict[str, str] = {}
         self.jobs: dict[str, str] = {}
@@ -71,7 +71,7 @@ class ReceiverMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(most=MOST, rate=RATES, mood=MOODS)
+    @rule(most=MOST, rate=RATES, mood=BEHAVIOURS)
     def subscribe(self, most: int, rate: int | None, mood: str) -> None:
         if len(self.hooks) < 4:
             self._subscribe(mood, max_in_flight=most, rate_limit=rate)
@@ -79,7 +79,7 @@ class ReceiverMachine(RuleBasedStateMachine):
     def _subscribe(self, mood: str, **named: Any) -> None:
         hook = a_subscription(**named, delivery=self.mode)
         self.hooks[hook.id], self.moods[hook.id] = hook, mood
-        self.house.run(self.house.store.put_subscription(hook))
+        self.cluster.run(self.cluster.store.subscriptions.put(hook))
 
     @rule()
     def submit(self) -> None:
@@ -87,21 +87,21 @@ class ReceiverMachine(RuleBasedStateMachine):
             return
         new = a_new_job()
         self.jobs[new.job.id] = new.job.ref
-        self._owe(self.house.add(new))
+        self._owe(self.cluster.add(new))
 
     @rule(together=st.booleans())
     def callbacks(self, together: bool) -> None:  # noqa: FBT001
         """Each job gets further, by one callback or by two that one transaction takes in."""
         reports = [self._further() for _ in range(1 + together)]
         for ref in self.jobs.values():
-            self._owe(self.house.report(ref, *reports))
+            self._owe(self.cluster.report(ref, *reports))
 
     @rule(which=ANY, together=st.booleans())
     def last_callback(self, which: int, together: bool) -> None:  # noqa: FBT001
         done = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
         for job_id in _one(self.jobs, which):
             before = [self._further()] if together else []
-            self._owe(self.house.report(self.jobs.pop(job_id), *before, done))
+            self._owe(self.cluster.report(self.jobs.pop(job_id), *before, done))
 
     @rule(which=ANY, between=st.sampled_from(["change", "pause", "kill", "answer"]))
     def events_while_one_is_under_way(self, which: int, between: str) -> None:
@@ -133,7 +133,7 @@ class ReceiverMachine(RuleBasedStateMachine):
 
     # What users do
 
-    @rule(which=ANY, mood=MOODS)
+    @rule(which=ANY, mood=BEHAVIOURS)
     def mood(self, which: int, mood: str) -> None:
         for hook_id in _one(self.hooks, which):
             self.moods[hook_id] = mood
@@ -159,47 +159,47 @@ class ReceiverMachine(RuleBasedStateMachine):
         """At most once a day, because only two secrets are good at a time."""
         self._look()
         for hook_id in _one(self.hooks, which):
-            old, until = self.hooks[hook_id].secret, self.house.at + DAY * SECOND
-            if self.hooks[hook_id].previous_until < self.house.at:
+            old, until = self.hooks[hook_id].secret, self.cluster.at + DAY * SECOND
+            if self.hooks[hook_id].previous_until < self.cluster.at:
                 self._change(hook_id, secret=f"{old}'", previous_secret=old, previous_until=until)
 
     @rule(which=ANY)
     def delete(self, which: int) -> None:
         for hook_id in _one(self.hooks, which):
-            self.house.delete(hook_id)
+            self.cluster.delete(hook_id)
             del self.hooks[hook_id], self.moods[hook_id]
 
     def _change(self, hook_id: str, **named: Any) -> None:
-        self.house.change(hook_id, lambda hook: replace(hook, **named))
+        self.cluster.change(hook_id, lambda hook: replace(hook, **named))
 
-    def _worker(self, n: int) -> Worker:
-        return self.house.workers[n % len(self.house.workers)]
+    def _worker(self, n: int) -> SimulatedProcess:
+        return self.cluster.processes[n % len(self.cluster.processes)]
 
     def _look(self) -> None:
-        self.hooks = {hook_id: self.house.subscription(hook_id) for hook_id in self.hooks}
+        self.hooks = {hook_id: self.cluster.subscription(hook_id) for hook_id in self.hooks}
 
     # What workers do
 
     @rule(n=st.integers(0, 1))
     def work(self, n: int) -> None:
-        worker = self._worker(n)
+        process = self._worker(n)
         self._look()
-        for task in self.house.claim(worker):
+        for task in self.cluster.claim(process):
             hook = self.hooks[task.subscription.id]
             assert hook.enabled, "a disabled receiver is left alone"
             assert not hook.paused, "a paused one too"
             assert hook.held == task.probe, "a held one is only probed"
-        for post in self.house.start(worker):
+        for post in self.cluster.start(process):
             self._check_begun(post)
 
     def _check_begun(self, post: Post) -> None:
         mine = post.task.delivery
-        under_way = [p.task for w in self.house.workers for p in w.posts]
+        under_way = [p.task for w in self.cluster.processes for p in w.posts]
         here = [p.delivery for p in under_way if p.subscription.id == mine.subscription_id]
         hook = self.hooks[mine.subscription_id]
         assert len(here) <= hook.max_in_flight
         assert len([d for d in here if d.job_id == mine.job_id]) == 1, "one of a job at a time"
-        for delivery in self.house.deliveries(mine.subscription_id, job=str(mine.job_id)):
+        for delivery in self.cluster.deliveries(mine.subscription_id, job=str(mine.job_id)):
             if delivery.sequence < mine.sequence:
                 assert delivery.status is not PENDING, "an earlier one is over"
         known = {hook.secret, hook.previous_secret}
@@ -216,18 +216,18 @@ class ReceiverMachine(RuleBasedStateMachine):
 
     @rule(which=ANY, seconds=st.integers(0, 1))
     def answer(self, which: int, seconds: int) -> None:
-        self.house.at += seconds * SECOND
-        under_way = {p.task.delivery.id: (w, p) for w in self.house.workers for p in w.posts}
+        self.cluster.at += seconds * SECOND
+        under_way = {p.task.delivery.id: (w, p) for w in self.cluster.processes for p in w.posts}
         for delivery_id in _one(under_way, which):
             self._answer(*under_way[delivery_id])
 
-    def _answer(self, worker: Worker, post: Post) -> None:
+    def _answer(self, process: SimulatedProcess, post: Post) -> None:
         delivery = post.task.delivery
         mood = self.moods.get(delivery.subscription_id, "fails")
-        outcome = _outcome(mood, post.at, max(self.house.at, post.at))
+        outcome = _outcome(mood, post.at, max(self.cluster.at, post.at))
         if delivery.subscription_id in self.hooks:
             self._count(post, outcome)
-        self.house.settle(worker, post, outcome)
+        self.cluster.settle(process, post, outcome)
 
     def _count(self, post: Post, outcome: AttemptResult) -> None:
         known = self.owed[post.task.delivery.id]
@@ -240,32 +240,32 @@ class ReceiverMachine(RuleBasedStateMachine):
     def go_on(self, times: int) -> None:
         """The common case: all workers work, all receivers answer, and time goes by."""
         for _ in range(times):
-            self.house.at += 6 * SECOND
-            for n in range(len(self.house.workers)):
+            self.cluster.at += 6 * SECOND
+            for n in range(len(self.cluster.processes)):
                 self.work(n)
             self._run_out()
 
     @rule(n=st.integers(0, 1))
     def kill(self, n: int) -> None:
-        self.house.kill(self._worker(n))
+        self.cluster.kill(self._worker(n))
 
     @rule(seconds=st.sampled_from([1, 6, 31, 400, 4000, DAY, 3 * DAY]))
     def time_passes(self, seconds: int) -> None:
         self._run_out()
-        self.house.at += seconds * SECOND
+        self.cluster.at += seconds * SECOND
 
     def _run_out(self) -> None:
         """No POST outlasts its deadline."""
-        for worker in self.house.workers:
-            for post in list(worker.posts):
-                self._answer(worker, post)
+        for process in self.cluster.processes:
+            for post in list(process.posts):
+                self._answer(process, post)
 
     # What must be true in the end
 
     def teardown(self) -> None:
         self._all_is_well()
         for hook_id in self.hooks:
-            for delivery in self.house.deliveries(hook_id):
+            for delivery in self.cluster.deliveries(hook_id):
                 known = self.owed.pop(delivery.id)
                 self._check_end(delivery.status, known)
                 assert delivery.tries == known.tries, "what is held burns no try"
@@ -285,21 +285,21 @@ class ReceiverMachine(RuleBasedStateMachine):
         self._run_out()
         for hook_id in self.hooks:
             self._change(hook_id, paused=False)
-            if not self.house.subscription(hook_id).enabled:
+            if not self.cluster.subscription(hook_id).enabled:
                 self._change(hook_id, enabled=True, held=False, disabled_reason=None)
         for _ in range(150):
-            if not any(self.house.deliveries(hook_id, status=PENDING) for hook_id in self.hooks):
+            if not any(self.cluster.deliveries(hook_id, status=PENDING) for hook_id in self.hooks):
                 return
             while self._all_work():
                 self._run_out()
-            self.house.at += 3700 * SECOND
+            self.cluster.at += 3700 * SECOND
         raise AssertionError("somebody is still owed something")
 
     def _all_work(self) -> bool:
         """Have all workers work; whether anything is under way then."""
-        for n in range(len(self.house.workers)):
+        for n in range(len(self.cluster.processes)):
             self.work(n)
-        return any(worker.posts for worker in self.house.workers)
+        return any(process.posts for process in self.cluster.processes)
 
 
 def _one(among: Collection[str], which: int) -> list[str]:
@@ -320,17 +320,17 @@ def _outcome(mood: str, begun: int, now: int) -> AttemptResult:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def house(request: pytest.FixtureRequest) -> Iterator[House]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[SimulatedCluster]:
     """One process is all that SQLite has; on PostgreSQL there are two."""
     url = request.getfixturevalue(f"{request.param}_url")
-    house = House(url, 1 if request.param == "sqlite" else 2)
-    yield house
-    house.close()
+    cluster = SimulatedCluster(url, 1 if request.param == "sqlite" else 2)
+    yield cluster
+    cluster.close()
 
 
 @pytest.mark.parametrize("mode", ["latest", "every"])
-def test_promises_hold_whatever_receivers_do(house: House, mode: str) -> None:
-    machine = type("Machine", (ReceiverMachine,), {"house": house, "mode": mode})
+def test_promises_hold_whatever_receivers_do(cluster: SimulatedCluster, mode: str) -> None:
+    machine = type("Machine", (ReceiverMachine,), {"cluster": cluster, "mode": mode})
     run_state_machine_as_test(
         machine,
         settings=settings(

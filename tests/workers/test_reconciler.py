@@ -8,13 +8,13 @@ import pytest
 from service.domain.primitives.timestamps import SECOND
 from tests.support.receivers import Answer, Conversation, Receiver, receiving, said, status
 from tests.support.service_harness import (
-    Bench,
     Json,
+    SandboxedService,
     Service,
-    bench_of,
     eventually,
     providers_at,
     running_service,
+    sandboxed_service,
 )
 
 pytestmark = pytest.mark.anyio
@@ -213,11 +213,11 @@ async def test_a_stored_callback_can_be_processed_again(
 
 @pytest.mark.busy_loop(1.0, "the emulated provider sends a thousand callbacks from the same loop")
 async def test_in_normal_running_nobody_is_asked_anything(sqlite_url: str) -> None:
-    async with bench_of(sqlite_url, RUNWARE_MAX_JOBS="1000") as bench:
-        before = [await counted(bench, reason) for reason in REASONS]
-        await asyncio.gather(*(a_hundred(bench) for _ in range(10)))
-        after = [await counted(bench, reason) for reason in REASONS]
-        requests = (await bench.ledger())["requests"]
+    async with sandboxed_service(sqlite_url, RUNWARE_MAX_JOBS="1000") as sandboxed:
+        before = [await counted(sandboxed, reason) for reason in REASONS]
+        await asyncio.gather(*(a_hundred(sandboxed) for _ in range(10)))
+        after = [await counted(sandboxed, reason) for reason in REASONS]
+        requests = (await sandboxed.ledger())["requests"]
 
     assert after == before
     assert not [name for name in requests if "getResponse" in name or "getTaskDetails" in name]
@@ -226,10 +226,10 @@ async def test_in_normal_running_nobody_is_asked_anything(sqlite_url: str) -> No
 REASONS = ("overdue", "answer_lost", "mismatched", "unreadable", "no_output", "second_end")
 
 
-async def a_hundred(bench: Bench) -> None:
+async def a_hundred(sandboxed: SandboxedService) -> None:
     caption = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
     order = {"provider": "runware", "operation": "imageCaption", "input": caption}
-    answer = await bench.http.post(
+    answer = await sandboxed.http.post(
         "/v1/jobs", json=[order] * 100, headers={"prefer": "wait=60"}, timeout=90
     )
     assert answer.status_code == 200, answer.text

@@ -22,9 +22,9 @@ from service.runtime.clock import SystemIdSource, now
 from service.runtime.settings import ProviderAccount
 from service.transactions.store_protocols import Store
 from service.transactions.unit_of_work import Transactions
-from service.workers.submitter import Submitter
+from service.workers.submitter import Submitter, SubmitWakeup
 from store import open_store
-from tests.support.factories import NOBODY, a_new_job
+from tests.support.factories import NO_QUEUES, a_new_job
 from tests.support.job_steps import DONE
 from tests.support.receivers import Answer, Conversation, Receiver, hang, reset, said, status
 from tests.support.service_harness import (
@@ -574,8 +574,10 @@ async def submitting(
     line = ProviderChannel(
         provider=provider, client=client, max_jobs=1, callback_base="http://127.0.0.1"
     )
-    transactions = Transactions(store, now, SystemIdSource().new_id, NOBODY)
-    submitter = Submitter(store, transactions, {"useapi": line}, CallbackSigner(["k" * 32]))
+    wakeup = SubmitWakeup()
+    transactions = Transactions(store, now, SystemIdSource().new_id, NO_QUEUES, (wakeup.on_commit,))
+    signer = CallbackSigner(["k" * 32])
+    submitter = Submitter(store, transactions, wakeup, {"useapi": line}, signer)
     running = asyncio.create_task(submitter.run())
     try:
         yield store, transactions
@@ -588,9 +590,9 @@ async def submitting(
 
 async def left_queue(store: Store, job: Job) -> Job:
     async def look() -> Job | None:
-        seen = await store.job(job.tenant, job.id)
+        seen = await store.jobs.get(job.tenant, job.id)
         moving = seen.status is Status.QUEUED or (
-            seen.status is Status.SUBMITTING and seen.doubt is None
+            seen.status is Status.SUBMITTING and seen.reconcile_reason is None
         )
         return None if moving else seen
 
@@ -602,12 +604,12 @@ async def test_a_request_that_a_fault_of_ours_keeps_from_being_made_fails_its_jo
 ) -> None:
     async with submitting(database_url, Unmade(), provider.url) as (store, transactions):
         new = a_new_job(created_at=now())
-        await transactions.add([new], None)
+        await transactions.add_jobs([new], None)
         job = await left_queue(store, new.job)
 
     assert job.status is Status.FAILED
     assert job.error is not None
-    assert "could not be made" in job.error.message
+    assert "could not be built" in job.error.message
     assert job.error.retryable
     assert not provider.received
 
@@ -617,10 +619,10 @@ async def test_an_answer_that_a_fault_of_ours_keeps_from_being_read_is_doubt(
 ) -> None:
     async with submitting(database_url, Unread(), provider.url) as (store, transactions):
         new = a_new_job(created_at=now())
-        await transactions.add([new], None)
+        await transactions.add_jobs([new], None)
         job = await left_queue(store, new.job)
 
-    assert (job.status, job.doubt) == (Status.SUBMITTING, ReconcileReason.ANSWER_LOST)
+    assert (job.status, job.reconcile_reason) == (Status.SUBMITTING, ReconcileReason.ANSWER_LOST)
     assert len(provider.received) == 1
 
 

@@ -1,4 +1,4 @@
-"""The breaker: when a receiver is held, when it is probed, and when it is given up. No I/O."""
+"""The circuit breaker of a receiver: when it is held, probed, reported and disabled."""
 
 from typing import Final
 
@@ -8,18 +8,19 @@ from msgspec.structs import replace
 from service.domain.deliveries.retry_policy import AttemptResult, pause_asked
 from service.domain.primitives.timestamps import SECOND
 
-FAILURES_TO_OPEN: Final = 5
+FAILURES_TO_HOLD: Final = 5
 """Failures in a row after which a receiver is held."""
 FIRST_PROBE: Final = 30 * SECOND
+"""The pause before the first probe; it doubles up to `LONGEST_PROBE`."""
 LONGEST_PROBE: Final = 3600 * SECOND
 DISABLE_AFTER: Final = 5 * 86_400 * SECOND
-"""After so long of nothing but failure a subscription is disabled; half of it is told before."""
+"""Time without a success after which a subscription is disabled; after half of it, it is warned."""
 
 
 class ReceiverHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How a receiver fails: there is none for one that is well.
+    """How a receiver fails; a receiver that works has none.
 
-    *probe_at* is when one delivery is let through again, while it is held.
+    While it is held, *probe_at* is when one delivery is sent as a probe.
     """
 
     subscription_id: str
@@ -36,20 +37,21 @@ class ReceiverHealth(msgspec.Struct, frozen=True, kw_only=True):
         return self.failing_since + DISABLE_AFTER
 
     @property
-    def is_open(self) -> bool:
+    def is_held(self) -> bool:
         return self.probe_at is not None
 
 
 def health_after(
     health: ReceiverHealth | None, subscription_id: str, result: AttemptResult, *, probe: bool
 ) -> ReceiverHealth | None:
-    """Judge a receiver after one attempt; None when it is well.
+    """The health after one attempt; None if it succeeded.
 
-    It is held once it fails again and again, and at once for as long as it asks to be left alone.
+    A receiver is held after `FAILURES_TO_HOLD` failures in a row, and at once for as long as it
+    asks by Retry-After.
     """
     if result.success:
         return None
-    at = result.at + int(result.duration_ms * 1000)
+    at = result.ended_at
     now = health or ReceiverHealth(
         subscription_id=subscription_id,
         failures=0,
@@ -58,10 +60,10 @@ def health_after(
         last_error_at=at,
     )
     now = replace(now, failures=now.failures + 1, last_error=result.summary, last_error_at=at)
-    if (asked := pause_asked(result)) is not None:
+    if (pause := pause_asked(result)) is not None:
         earlier = 0 if probe else now.probe_at or 0
-        return replace(now, probe_at=max(at + asked, earlier))
-    if now.failures < FAILURES_TO_OPEN or (now.is_open and not probe):
+        return replace(now, probe_at=max(at + pause, earlier))
+    if now.failures < FAILURES_TO_HOLD or (now.is_held and not probe):
         return now
     pause = min(FIRST_PROBE * 2 ** min(now.probes, 20), LONGEST_PROBE)
     return replace(now, probes=now.probes + 1, probe_at=at + pause)

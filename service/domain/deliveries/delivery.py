@@ -11,10 +11,8 @@ from service.domain.jobs.job import Job
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription, is_subscribed, matches_type
 
-HELD: Final = 2**62
-"""Due when its receiver can take it: such a delivery is parked, and costs the others nothing."""
 LEASE: Final = 45 * SECOND
-"""How long a courier may hold a delivery unsettled; what it cannot begin in time it gives up."""
+"""How long a dispatcher may hold a delivery; it does not start an attempt that could end later."""
 
 
 class DeliveryStatus(StrEnum):
@@ -26,7 +24,12 @@ class DeliveryStatus(StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """*tries* is how many are used up; *claims* fences out a courier whose lease was taken over."""
+    """One event for one subscription; times in microseconds since 1970.
+
+    *due_at* is when it may be sent, or under a lease the end of the lease. It is None while the
+    delivery is parked, because its receiver cannot take it. *tries* are used up. *lease_version*
+    grows with each lease; only the holder of the latest may write.
+    """
 
     id: str
     tenant: str
@@ -37,19 +40,19 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     status: DeliveryStatus
     created_at: int
-    due_at: int
+    due_at: int | None
     tries: int = 0
-    claims: int = 0
+    lease_version: int = 0
     settled_at: int | None = None
 
 
 class DeliveryTask(msgspec.Struct, frozen=True):
-    """All a courier needs to carry one delivery.
+    """Everything a dispatcher needs to send one delivery.
 
-    *behind* is the sequence of the newest earlier event of the job that was still owed to the
-    subscription when this one was committed; 0: none was. A *probe* tries whether a held receiver
-    is back, and uses up no try; *not_before* keeps to the rate of the subscription. One that was
-    *claimed* lay in the store, where later events of its job may lie too.
+    *earlier_pending* is the sequence of the newest earlier event of the job that was pending for
+    the subscription when this delivery was committed; 0 if none was. A *probe* tries whether a held
+    receiver works again and uses no try. It may not be sent before *not_before* (rate limit). A
+    *claimed* task was read from the store, where later events of its job may be pending too.
     """
 
     delivery: Delivery
@@ -62,33 +65,53 @@ class DeliveryTask(msgspec.Struct, frozen=True):
 
     @property
     def is_queued(self) -> bool:
-        """Whether nobody has it in hand though its receiver can take it now."""
-        return self.subscription.is_open and not self.delivery.claims
+        """Whether it can be sent now and must be claimed for that."""
+        return self.subscription.deliverable and not self.delivery.lease_version
 
 
 class Placement(Enum):
-    """Who takes a delivery that is being committed."""
+    """Who sends a delivery that is being committed."""
 
-    LOCAL = "taken"
-    """The courier of this process, under a lease from its birth."""
-    QUEUED = "left"
-    """Whoever claims it."""
+    LOCAL = "local"
+    """The dispatcher of this process, under a lease from the start."""
+    QUEUED = "queued"
+    """The process that claims it."""
     PARKED = "parked"
-    """Nobody yet: its receiver has enough, or can take nothing."""
+    """Nobody for now: the receiver is off, held or rate-limited."""
+    OVERFLOW = "overflow"
+    """Nobody for now: the receiver's queue in this process is full."""
+
+
+class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The dead deliveries of one subscription: ids of the *oldest* and *newest*, and its result."""
+
+    subscription_id: str
+    count: int
+    oldest: str
+    newest: str
+    status_code: int | None
+    error: str | None
+
+
+class BacklogStats(msgspec.Struct, frozen=True):
+    """When the *oldest* pending delivery was created, and the number of *receivers* per state."""
+
+    oldest: int | None
+    receivers: Mapping[str, int]
 
 
 def recipients(
-    event: Event, job: Job, standing: Iterable[Subscription], reply: Subscription | None
+    event: Event, job: Job, permanent: Iterable[Subscription], per_job: Subscription | None
 ) -> list[Subscription]:
-    """Find every subscription that *event* is owed to."""
-    found = [subscription for subscription in standing if is_subscribed(subscription, event)]
-    if reply is not None and reply.enabled and matches_type(job.reply_event_types, event.type):
-        found.append(reply)
+    """Every subscription that gets *event*; *per_job* is the one of the job's reply URL."""
+    found = [subscription for subscription in permanent if is_subscribed(subscription, event)]
+    if per_job is not None and per_job.enabled and matches_type(job.reply_event_types, event.type):
+        found.append(per_job)
     return found
 
 
 def new_delivery(event: Event, subscription: Subscription, delivery_id: str) -> Delivery:
-    """Owe *event* to *subscription*, due at once."""
+    """Create the delivery of *event* to *subscription*, due at once."""
     return Delivery(
         id=delivery_id,
         tenant=event.tenant,
@@ -101,21 +124,3 @@ def new_delivery(event: Event, subscription: Subscription, delivery_id: str) -> 
         created_at=event.at,
         due_at=event.at,
     )
-
-
-class DeadLetterSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What was given up for one subscription: the *oldest* and *newest* of it, and why."""
-
-    subscription_id: str
-    count: int
-    oldest: str
-    newest: str
-    status_code: int | None
-    error: str | None
-
-
-class BacklogStats(msgspec.Struct, frozen=True):
-    """When the *oldest* delivery that is owed was made, and how many *receivers* are in a state."""
-
-    oldest: int | None
-    receivers: Mapping[str, int]

@@ -4,27 +4,34 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from service.domain.deliveries.delivery import HELD, Delivery, DeliveryStatus
+from service.domain.deliveries.delivery import Delivery, DeliveryStatus
 from service.domain.jobs.job import ENDS
 from service.domain.primitives.timestamps import SECOND
 
 SCHEDULE: Final = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-"""Seconds before each try: at once, 5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h; then dead."""
+"""Seconds before each try: at once, 5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h; then dead.
+
+It is the schedule that the Standard Webhooks specification recommends.
+"""
 JITTER: Final = 0.2
+"""A pause varies by this share, so that retries of many deliveries spread."""
 INTERMEDIATE_TRIES: Final = 2
+"""Tries of an event that a later event of its job makes obsolete."""
 RETRY_AFTER_CAP: Final = 86_400
+"""Seconds of Retry-After that are respected at most."""
 EXCERPT_BYTES: Final = 16 * 1024
-_OK, _REDIRECT = 200, 300
+"""Bytes of the receiver's answer that are kept."""
 ATTEMPT_SECONDS: Final = 15
-"""One deadline over name look-up, connect, headers and body."""
+"""One deadline for name lookup, connect, TLS, headers and body."""
 
 
 class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one POST: a status code, or an *error* in words when there was none.
+    """The result of one POST: a status code, or an *error* if there was no answer.
 
-    *connect_ms* is TCP alone; it, *dns_ms* and *tls_ms* are None on a connection that was open
-    already.
+    *at* is its start in microseconds since 1970. *dns_ms*, *connect_ms* (TCP alone) and *tls_ms*
+    are None on a connection that was already open.
     """
 
     at: int
@@ -41,7 +48,11 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def success(self) -> bool:
-        return self.status_code is not None and _OK <= self.status_code < _REDIRECT
+        return self.status_code is not None and 200 <= self.status_code < 300  # noqa: PLR2004
+
+    @property
+    def ended_at(self) -> int:
+        return self.at + int(self.duration_ms * 1000)
 
     @property
     def summary(self) -> str:
@@ -49,12 +60,12 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def failure_summary(status_code: int | None, error: str | None) -> str:
-    """Say what came of an attempt that failed."""
+    """Describe a failed attempt: its error, or the status that was answered."""
     return error or f"answered {status_code}"
 
 
 class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a delivery becomes after an attempt; *disable* says why its subscription must end."""
+    """A delivery after an attempt; *disable* is why its subscription must be disabled."""
 
     delivery: Delivery
     result: AttemptResult
@@ -65,31 +76,38 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 def after_attempt(
     delivery: Delivery, result: AttemptResult, jitter: float, *, probe: bool = False
 ) -> DeliveryUpdate:
-    """Judge one attempt; *jitter* from -1 to 1 stretches or shortens the pause by up to 20 %.
+    """Decide what follows from one attempt.
 
-    429 and 503 with Retry-After are obeyed, up to a day, and use up no try, unless they ask for
-    no pause at all; 410 ends it all. A *probe* that fails uses up no try either.
+    *jitter* from -1 to 1 changes the pause by up to 20 %. 429 and 503 with Retry-After are
+    respected and use no try, unless they ask for no pause. 410 ends the delivery and disables the
+    subscription. A *probe* that fails uses no try: the delivery is parked again.
     """
-    now = result.at + int(result.duration_ms * 1000)
     if result.success:
-        return _finished(delivery, DeliveryStatus.DELIVERED, result, now)
+        return _finished(delivery, DeliveryStatus.DELIVERED, result)
     if result.status_code == HTTPStatus.GONE:
-        dead = _finished(delivery, DeliveryStatus.DEAD, result, now)
-        return msgspec.structs.replace(dead, disable="The receiver answered 410 Gone.")
+        dead = _finished(delivery, DeliveryStatus.DEAD, result)
+        return replace(dead, disable="The receiver answered 410 Gone.")
     if probe:
-        parked = _retry(delivery, result, delivery.tries, HELD)
-        return msgspec.structs.replace(parked, probe=True)
-    if (asked := pause_asked(result)) is not None:
-        return _retry(delivery, result, delivery.tries, now + asked)
+        parked = replace(delivery, due_at=None)
+        return DeliveryUpdate(delivery=parked, result=result, probe=True)
+    if (pause := pause_asked(result)) is not None:
+        later = replace(delivery, due_at=result.ended_at + pause)
+        return DeliveryUpdate(delivery=later, result=result)
     tries = delivery.tries + 1
     if tries >= allowed_tries(delivery.type):
-        return _finished(delivery, DeliveryStatus.DEAD, result, now)
+        return _finished(delivery, DeliveryStatus.DEAD, result)
     pause = int(SCHEDULE[tries] * (1 + JITTER * jitter) * SECOND)
-    return _retry(delivery, result, tries, now + pause)
+    retry = replace(delivery, tries=tries, due_at=result.ended_at + pause)
+    return DeliveryUpdate(delivery=retry, result=result)
+
+
+def _finished(delivery: Delivery, status: DeliveryStatus, result: AttemptResult) -> DeliveryUpdate:
+    done = replace(delivery, status=status, tries=delivery.tries + 1, settled_at=result.ended_at)
+    return DeliveryUpdate(delivery=done, result=result)
 
 
 def pause_asked(result: AttemptResult) -> int | None:
-    """How long its receiver asks to be left alone, in microseconds: a day at most."""
+    """The pause a busy receiver asks for by Retry-After, in microseconds; a day at most."""
     busy = result.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
     if not busy or not result.retry_after_seconds:
         return None
@@ -97,24 +115,10 @@ def pause_asked(result: AttemptResult) -> int | None:
 
 
 def allowed_tries(kind: str) -> int:
-    """An intermediate event is tried once more at most: the next one tells more."""
+    """How many tries a delivery of event type *kind* gets."""
     return INTERMEDIATE_TRIES if is_intermediate(kind) else len(SCHEDULE)
 
 
 def is_intermediate(kind: str) -> bool:
-    """Whether a later event of the same job follows one of type *kind*."""
+    """Whether a later event of the same job follows an event of type *kind*."""
     return kind.startswith("job.") and kind.removeprefix("job.") not in ENDS
-
-
-def _finished(
-    delivery: Delivery, status: DeliveryStatus, result: AttemptResult, now: int
-) -> DeliveryUpdate:
-    done = msgspec.structs.replace(
-        delivery, status=status, tries=delivery.tries + 1, settled_at=now
-    )
-    return DeliveryUpdate(delivery=done, result=result)
-
-
-def _retry(delivery: Delivery, result: AttemptResult, tries: int, due_at: int) -> DeliveryUpdate:
-    later = msgspec.structs.replace(delivery, tries=tries, due_at=due_at)
-    return DeliveryUpdate(delivery=later, result=result)

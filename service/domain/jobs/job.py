@@ -91,14 +91,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     batch: str | None = None
     max_jobs: int | None = None
     reply_ref: str | None = None
-    reply_to: str | None = None
+    reply_subscription_id: str | None = None
     reply_event_types: tuple[str, ...] = ()
     provider_task_id: str | None = None
     provider_status: str | None = None
     progress: float | None = None
     progress_text: str | None = None
-    parts: int = 1
-    seen: tuple[str, ...] = ()
+    expected_parts: int = 1
+    received_parts: tuple[str, ...] = ()
     output: Output | None = None
     error: JobError | None = None
     cost_usd: float | None = None
@@ -107,13 +107,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     sequence: int = 0
     tries: int = 0
-    lost: int = 0
+    unanswered_submits: int = 0
     due_at: int | None = None
-    doubt: ReconcileReason | None = None
-    doubt_at: int | None = None
-    reads: int = 0
-    asked: int = 0
-    extended: bool = False
+    reconcile_reason: ReconcileReason | None = None
+    reconcile_at: int | None = None
+    failed_lookups: int = 0
+    reconcile_count: int = 0
+    deadline_extended: bool = False
     queued_at: int | None = None
     submitted_at: int | None = None
     finished_at: int | None = None
@@ -124,12 +124,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in ENDS
 
     @property
-    def check_at(self) -> int | None:
+    def next_check_at(self) -> int | None:
         """When it must be looked at: for a doubt, its deadline, or too long a wait in the queue."""
-        if self.doubt is ReconcileReason.ANSWER_LOST and self.doubt_at and self.deadline_at:
-            return min(self.doubt_at, self.deadline_at)  # the grace of a lost answer is no delay
-        if self.doubt_at is not None:
-            return self.doubt_at
+        if (
+            self.reconcile_reason is ReconcileReason.ANSWER_LOST
+            and self.reconcile_at
+            and self.deadline_at
+        ):
+            return min(
+                self.reconcile_at, self.deadline_at
+            )  # the grace of a lost answer is no delay
+        if self.reconcile_at is not None:
+            return self.reconcile_at
         if self.status is Status.QUEUED:
             return (self.queued_at or self.created_at) + QUEUE_LIMIT
         return None if self.ended else self.deadline_at

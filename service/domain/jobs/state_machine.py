@@ -30,14 +30,14 @@ def apply_report(job: Job, report: Report, at: int) -> Job | None:
 
 
 def _keep_late_result(job: Job, report: Report) -> Job | None:
-    if report.output is None or (report.part in job.seen if report.part else job.output):
+    if report.output is None or (report.part in job.received_parts if report.part else job.output):
         return None
-    if len(job.seen) >= job.parts:
+    if len(job.received_parts) >= job.expected_parts:
         return None
-    seen = (*job.seen, report.part) if report.part else job.seen
+    seen = (*job.received_parts, report.part) if report.part else job.received_parts
     return replace(
         job,
-        seen=seen,
+        received_parts=seen,
         output=merge_results(job.output, report.output, report.error),
         cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
         version=job.version + 1,
@@ -70,7 +70,7 @@ def _merge(job: Job, report: Report) -> Job:
 
 def _take_part(job: Job, report: Report, at: int) -> Job | None:
     """Add one result of *job.parts*; the last one ends the job: succeeded if any part did."""
-    if report.part is None or report.part in job.seen:
+    if report.part is None or report.part in job.received_parts:
         return None
     output = merge_results(job.output, report.output, report.error)
     cost = job.cost_usd
@@ -78,27 +78,27 @@ def _take_part(job: Job, report: Report, at: int) -> Job | None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
     moved = replace(
         _merge(job, replace(report, cost_usd=None)),
-        seen=(*job.seen, report.part),
+        received_parts=(*job.received_parts, report.part),
         output=output,
         cost_usd=cost,
     )
-    if len(moved.seen) < job.parts:
+    if len(moved.received_parts) < job.expected_parts:
         return _timed(replace(moved, progress=_parts_ratio(moved)), at)
-    brought = len(output.errors) < len(moved.seen)
+    brought = len(output.errors) < len(moved.received_parts)
     status = Status.SUCCEEDED if brought else Status.FAILED
     return _end(moved, status, output, None if brought else output.errors[0], at)
 
 
 def _parts_ratio(job: Job) -> float:
-    return max(job.progress or 0.0, round(len(job.seen) / job.parts, 4))
+    return max(job.progress or 0.0, round(len(job.received_parts) / job.expected_parts, 4))
 
 
 def _end(job: Job, status: Status, output: Output | None, error: JobError | None, at: int) -> Job:
     return replace(
         job,
         status=status,
-        doubt=None,
-        doubt_at=None,
+        reconcile_reason=None,
+        reconcile_at=None,
         output=output if output is not None else job.output,
         error=error if status is Status.FAILED or status is Status.EXPIRED else None,
         progress=1.0 if status is Status.SUCCEEDED else job.progress,
@@ -126,9 +126,26 @@ _FRESH: Final[dict[str, Any]] = {
     for field in msgspec.structs.fields(Job)
     if field.name
     in {
-        *("batch", "provider_task_id", "provider_status", "progress", "progress_text", "seen"),
-        *("output", "error", "cost_usd", "tries", "lost", "due_at", "doubt", "doubt_at", "reads"),
-        *("asked", "extended", "submitted_at", "finished_at", "deadline_at"),
+        "batch",
+        "provider_task_id",
+        "provider_status",
+        "progress",
+        "progress_text",
+        "received_parts",
+        "output",
+        "error",
+        "cost_usd",
+        "tries",
+        "unanswered_submits",
+        "due_at",
+        "reconcile_reason",
+        "reconcile_at",
+        "failed_lookups",
+        "reconcile_count",
+        "deadline_extended",
+        "submitted_at",
+        "finished_at",
+        "deadline_at",
     }
 }
 """What a new submission begins with, whatever the old one brought."""
@@ -137,16 +154,22 @@ RETRYABLE: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED})
 
 def schedule_reconcile(job: Job, reason: ReconcileReason, at: int) -> Job:
     """Have the provider asked about *job* at *at*, unless it is to be asked before."""
-    if job.doubt_at is not None and job.doubt_at <= at:
+    if job.reconcile_at is not None and job.reconcile_at <= at:
         return job
-    return replace(job, doubt=reason, doubt_at=at, reads=0)
+    return replace(job, reconcile_reason=reason, reconcile_at=at, failed_lookups=0)
 
 
 def reconciled(job: Job) -> Job:
     """End the doubt, however it was settled."""
-    if job.doubt is None:
+    if job.reconcile_reason is None:
         return job
-    return replace(job, doubt=None, doubt_at=None, reads=0, asked=job.asked + 1)
+    return replace(
+        job,
+        reconcile_reason=None,
+        reconcile_at=None,
+        failed_lookups=0,
+        reconcile_count=job.reconcile_count + 1,
+    )
 
 
 def retried(job: Job, ref: str, at: int) -> Job:

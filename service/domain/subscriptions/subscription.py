@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from service.domain.events import EVENT_TYPES, Event
-from service.domain.primitives.errors import FieldError
+from service.domain.primitives.errors import Conflict, FieldError
 from service.domain.subscriptions.filters import first_mismatch, matches
 
 MAX_IN_FLIGHT: Final = 8
@@ -60,15 +60,26 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
     @property
-    def is_open(self) -> bool:
-        """Whether it is sent to now; to one that is not, what it is owed is parked."""
+    def deliverable(self) -> bool:
+        """Whether events are sent now; otherwise their deliveries are parked."""
         return self.enabled and not self.paused and not self.held
+
+    def refuse_if_off(self) -> None:
+        """Raise Conflict if it is disabled or paused, so that a resend would not be sent."""
+        if not self.enabled or self.paused:
+            raise Conflict(f"Its subscription is {self.state}: nothing was sent.")
 
     @property
     def state(self) -> State:
         if not self.enabled:
             return "disabled"
         return "paused" if self.paused else "held" if self.held else "active"
+
+
+def starts_afresh(before: Subscription, changed: Subscription) -> bool:
+    """Whether a change makes the receiver's past failures irrelevant."""
+    released = before.held and not changed.held
+    return released or changed.url != before.url or (changed.enabled and not before.enabled)
 
 
 def signing_secrets(subscription: Subscription, at: int) -> list[str]:

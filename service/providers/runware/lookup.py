@@ -97,7 +97,7 @@ def _reports(items: list[Item], job: Job) -> list[Report]:
     named = read_reports(items)
     plain = read_reports([_without_index(item) for item in items])
     pairs = zip(named, plain, strict=True)
-    known = [second if second.part in job.seen else first for first, second in pairs]
+    known = [second if second.part in job.received_parts else first for first, second in pairs]
     told = [_report(item, report, job) for item, report in zip(items, known, strict=True)]
     return _failed_whole(told, job) or _news(told, job)
 
@@ -121,9 +121,9 @@ def _failed_whole(reports: list[Report], job: Job) -> list[Report]:
 
     Each result has its state in a read, so that nothing else is under way where none is shown.
     """
-    brought = job.output is not None and len(job.seen) > len(job.output.errors)
+    brought = job.output is not None and len(job.received_parts) > len(job.output.errors)
     all_failed = all(report.status is Status.FAILED for report in reports)
-    if brought or not all_failed or not 0 < len(reports) < job.parts:
+    if brought or not all_failed or not 0 < len(reports) < job.expected_parts:
         return []
     return [replace(reports[0], part=None)]
 
@@ -133,10 +133,12 @@ def _news(reports: list[Report], job: Job) -> list[Report]:
     held = job.output or Output()
     files = {name for file in held.artifacts for name in (file.id, file.url) if name}
     errors = Counter(held.errors)
-    errors.subtract(report.error for report in reports if report.error and report.part in job.seen)
+    errors.subtract(
+        report.error for report in reports if report.error and report.part in job.received_parts
+    )
 
     def is_held(report: Report) -> bool:
-        if report.part is None or report.part in job.seen:
+        if report.part is None or report.part in job.received_parts:
             return False
         if report.error is not None:
             errors[report.error] -= 1

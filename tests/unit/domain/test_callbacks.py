@@ -7,13 +7,13 @@ from handlers.schemas.callbacks import callback_view
 from service.domain.callbacks import MAX_RECONCILES, Callback, Verdict, assess, correlate
 from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode, JobError, Output
-from tests.support.factories import NOON, a_callback, a_job, a_ref, a_report
+from tests.support.factories import T0, a_callback, a_ref, a_report, build_job
 
 OURS, OTHER = a_ref(1), a_ref(2)
 
 
 def submitted(**changes: Any) -> Job:
-    return a_job(**{"ref": OURS, "status": Status.SUBMITTED, **changes})
+    return build_job(**{"ref": OURS, "status": Status.SUBMITTED, **changes})
 
 
 def nobody(_: Job) -> bool:
@@ -36,7 +36,7 @@ def nobody(_: Job) -> bool:
 def test_a_body_that_names_nothing_else_is_about_the_ref_of_its_url(
     known: str | None, report: Report
 ) -> None:
-    job = a_job(ref=OURS, provider_task_id=known)
+    job = build_job(ref=OURS, provider_task_id=known)
 
     assert correlate(job, OURS, [report]) == [report]
 
@@ -53,7 +53,7 @@ def test_a_body_that_names_nothing_else_is_about_the_ref_of_its_url(
 def test_a_body_that_names_another_submission_contradicts_its_url(
     known: str | None, report: Report
 ) -> None:
-    job = a_job(ref=OURS, provider_task_id=known)
+    job = build_job(ref=OURS, provider_task_id=known)
 
     assert correlate(job, OURS, [report]) is None
 
@@ -82,12 +82,12 @@ RUNNING = a_report(refs=(OURS,), status=Status.RUNNING)
     [
         (submitted(), [RUNNING], Verdict.ACCEPTED),
         (submitted(), [a_report(status=Status.SUBMITTED)], Verdict.LATE),
-        (a_job(ref=OURS, status=Status.SUCCEEDED), [RUNNING], Verdict.LATE),
-        (a_job(ref=OTHER, status=Status.SUBMITTED), [RUNNING], Verdict.LATE),
+        (build_job(ref=OURS, status=Status.SUCCEEDED), [RUNNING], Verdict.LATE),
+        (build_job(ref=OTHER, status=Status.SUBMITTED), [RUNNING], Verdict.LATE),
         (submitted(), [a_report(refs=(OTHER,), status=Status.RUNNING)], Verdict.MISMATCHED),
         (submitted(), [], Verdict.MISMATCHED),
         (submitted(), None, Verdict.UNREADABLE),
-        (a_job(ref=OURS), [RUNNING], Verdict.ACCEPTED),
+        (build_job(ref=OURS), [RUNNING], Verdict.ACCEPTED),
     ],
     ids=[
         "it moves the job",
@@ -103,7 +103,7 @@ RUNNING = a_report(refs=(OURS,), status=Status.RUNNING)
 def test_each_callback_has_its_verdict(
     job: Job, reports: list[Report] | None, verdict: Verdict
 ) -> None:
-    found = assess(job, OURS, reports, NOON, nobody)
+    found = assess(job, OURS, reports, T0, nobody)
 
     assert found.verdict is verdict
     assert (len(found.steps) > 0) == (verdict is Verdict.ACCEPTED)
@@ -112,18 +112,18 @@ def test_each_callback_has_its_verdict(
 
 def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
     parts = [a_report(status=Status.SUCCEEDED, part=key) for key in ("1", "1", "2")]
-    job = a_job(ref=OURS, status=Status.SUBMITTED, parts=2)
+    job = build_job(ref=OURS, status=Status.SUBMITTED, expected_parts=2)
 
-    steps = assess(job, OURS, parts, NOON, nobody).steps
+    steps = assess(job, OURS, parts, T0, nobody).steps
 
     assert [step.status for step in steps] == [Status.SUBMITTED, Status.SUCCEEDED]
-    assert [step.seen for step in steps] == [("1",), ("1", "2")]
+    assert [step.received_parts for step in steps] == [("1",), ("1", "2")]
 
 
 def test_one_new_report_among_old_ones_is_accepted() -> None:
     reports = [a_report(status=Status.SUBMITTED), RUNNING]
 
-    found = assess(submitted(), OURS, reports, NOON, nobody)
+    found = assess(submitted(), OURS, reports, T0, nobody)
 
     assert found.verdict is Verdict.ACCEPTED
     assert [step.status for step in found.steps] == [Status.RUNNING]
@@ -145,31 +145,31 @@ DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
         (submitted(status=Status.SUCCEEDED), None, Verdict.UNREADABLE, None),
         (submitted(status=Status.EXPIRED), [DONE], Verdict.ACCEPTED, None),
         (submitted(status=Status.CANCELED), [DONE], Verdict.LATE, None),
-        (submitted(asked=MAX_RECONCILES), None, Verdict.UNREADABLE, None),
-        (submitted(asked=MAX_RECONCILES), [EMPTY], Verdict.ACCEPTED, None),
+        (submitted(reconcile_count=MAX_RECONCILES), None, Verdict.UNREADABLE, None),
+        (submitted(reconcile_count=MAX_RECONCILES), [EMPTY], Verdict.ACCEPTED, None),
     ],
 )
 def test_what_contradicts_a_job_raises_a_doubt(
     job: Job, reports: list[Report] | None, verdict: Verdict, doubt: ReconcileReason | None
 ) -> None:
-    found = assess(job, OURS, reports, NOON, lambda _: True)
+    found = assess(job, OURS, reports, T0, lambda _: True)
 
     assert (found.verdict, found.reconcile_reason) == (verdict, doubt)
     assert doubt is None or found.steps == ()
 
 
 def test_what_may_not_be_asked_about_is_taken_at_its_word() -> None:
-    (failed,) = assess(submitted(), OURS, [EMPTY], NOON, nobody).steps
+    (failed,) = assess(submitted(), OURS, [EMPTY], T0, nobody).steps
 
     assert failed.error is not None
     assert failed.error.code is ErrorCode.NO_OUTPUT
 
 
 def test_a_result_after_a_cancel_is_kept_and_ends_nothing() -> None:
-    (kept,) = assess(submitted(status=Status.CANCELED), OURS, [DONE], NOON, nobody).steps
+    (kept,) = assess(submitted(status=Status.CANCELED), OURS, [DONE], T0, nobody).steps
 
     assert (kept.status, kept.output) == (Status.CANCELED, DONE.output)
-    assert assess(kept, OURS, [DONE], NOON, nobody).steps == ()
+    assert assess(kept, OURS, [DONE], T0, nobody).steps == ()
 
 
 def test_a_callback_is_shown_without_tenant_and_digest() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from service.domain.deliveries.circuit_breaker import (
     DISABLE_AFTER,
-    FAILURES_TO_OPEN,
+    FAILURES_TO_HOLD,
     FIRST_PROBE,
     LONGEST_PROBE,
     ReceiverHealth,
@@ -15,16 +15,14 @@ from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import ChangeSet, Snapshot
 from service.transactions.receiver_health import update_health
-from service.transactions.unit_of_work import UnitOfWork
 from tests.support.factories import (
-    CHANCE,
-    NOBODY,
-    NOON,
+    T0,
     a_delivery,
-    a_settlement,
+    a_result,
     a_subscription,
-    an_outcome,
+    an_update,
 )
+from tests.support.transactions import unit_of_work
 
 HOOK = a_subscription()
 WATCHER = a_subscription(url="https://watcher.example", event_types=("subscription.*",))
@@ -32,14 +30,14 @@ WATCHER = a_subscription(url="https://watcher.example", event_types=("subscripti
 
 def failed(times: int, health: ReceiverHealth | None = None, **how: Any) -> ReceiverHealth:
     for _ in range(times):
-        health = health_after(health, HOOK.id, an_outcome(500, **how), probe=False)
+        health = health_after(health, HOOK.id, a_result(500, **how), probe=False)
     assert health is not None
     return health
 
 
 def judged(
     *settlements: DeliveryUpdate,
-    at: int = NOON,
+    at: int = T0,
     health: ReceiverHealth | None = None,
     **changes: Any,
 ) -> ChangeSet:
@@ -51,14 +49,14 @@ def judged(
         receivers={HOOK.id: hook},
         health={HOOK.id: health} if health else {},
     )
-    uow = UnitOfWork(snapshot, at, CHANCE.new_id, NOBODY)
-    update_health(uow, snapshot, settlements)
+    uow = unit_of_work(snapshot, at)
+    update_health(uow, settlements)
     return uow.changes
 
 
 def attempts(*codes: int, **how: Any) -> list[DeliveryUpdate]:
     delivery = a_delivery(subscription_id=HOOK.id)
-    return [a_settlement(delivery, result=an_outcome(code), **how) for code in codes]
+    return [an_update(delivery, result=a_result(code), **how) for code in codes]
 
 
 def now(changes: ChangeSet) -> Subscription:
@@ -70,51 +68,51 @@ def told(changes: ChangeSet) -> list[str]:
 
 
 def test_a_receiver_is_held_after_so_many_failures_in_a_row() -> None:
-    assert not failed(FAILURES_TO_OPEN - 1).is_open
-    assert failed(FAILURES_TO_OPEN).probe_at == NOON + FIRST_PROBE
+    assert not failed(FAILURES_TO_HOLD - 1).is_held
+    assert failed(FAILURES_TO_HOLD).probe_at == T0 + FIRST_PROBE
 
 
 def test_what_was_under_way_when_it_was_held_does_not_put_off_the_probe() -> None:
-    health = failed(FAILURES_TO_OPEN)
+    health = failed(FAILURES_TO_HOLD)
 
-    assert failed(3, health, at=NOON + 1).probe_at == health.probe_at
+    assert failed(3, health, at=T0 + 1).probe_at == health.probe_at
 
 
 @pytest.mark.parametrize("status_code", [429, 503])
 def test_a_receiver_that_asks_to_be_left_alone_is_held_at_once_and_as_long(
     status_code: int,
 ) -> None:
-    busy = health_after(None, HOOK.id, an_outcome(status_code, retry_after_seconds=90), probe=False)
+    busy = health_after(None, HOOK.id, a_result(status_code, retry_after_seconds=90), probe=False)
 
     assert busy is not None
-    assert busy.probe_at == NOON + 90 * SECOND
+    assert busy.probe_at == T0 + 90 * SECOND
 
 
 def test_what_was_under_way_does_not_shorten_the_time_it_asked_for() -> None:
-    long = health_after(None, HOOK.id, an_outcome(429, retry_after_seconds=90), probe=False)
-    short = health_after(long, HOOK.id, an_outcome(429, retry_after_seconds=5), probe=False)
-    failed = health_after(short, HOOK.id, an_outcome(500), probe=False)
+    long = health_after(None, HOOK.id, a_result(429, retry_after_seconds=90), probe=False)
+    short = health_after(long, HOOK.id, a_result(429, retry_after_seconds=5), probe=False)
+    failed = health_after(short, HOOK.id, a_result(500), probe=False)
 
     assert failed is not None
-    assert failed.probe_at == NOON + 90 * SECOND
+    assert failed.probe_at == T0 + 90 * SECOND
 
 
 def test_a_probe_that_is_asked_to_wait_waits_no_longer_than_that() -> None:
-    tried = failed(FAILURES_TO_OPEN, at=NOON + 45 * SECOND)
+    tried = failed(FAILURES_TO_HOLD, at=T0 + 45 * SECOND)
 
-    busy = health_after(tried, HOOK.id, an_outcome(503, retry_after_seconds=1), probe=True)
+    busy = health_after(tried, HOOK.id, a_result(503, retry_after_seconds=1), probe=True)
 
     assert busy is not None
-    assert busy.probe_at == NOON + SECOND
+    assert busy.probe_at == T0 + SECOND
 
 
 def test_probes_are_made_with_growing_pauses_up_to_an_hour() -> None:
-    health: ReceiverHealth | None = failed(FAILURES_TO_OPEN)
+    health: ReceiverHealth | None = failed(FAILURES_TO_HOLD)
     pauses = []
     for _ in range(10):
-        health = health_after(health, HOOK.id, an_outcome(500), probe=True)
+        health = health_after(health, HOOK.id, a_result(500), probe=True)
         assert health is not None
-        pauses.append((health.probe_at or 0) - NOON)
+        pauses.append((health.probe_at or 0) - T0)
 
     assert pauses[:3] == [FIRST_PROBE * 2, FIRST_PROBE * 4, FIRST_PROBE * 8]
     assert pauses[-1] == LONGEST_PROBE
@@ -122,21 +120,21 @@ def test_probes_are_made_with_growing_pauses_up_to_an_hour() -> None:
 
 @pytest.mark.parametrize("probe", [True, False])
 def test_one_success_and_it_is_well(*, probe: bool) -> None:
-    assert health_after(failed(99), HOOK.id, an_outcome(204), probe=probe) is None
+    assert health_after(failed(99), HOOK.id, a_result(204), probe=probe) is None
 
 
 def test_the_subscription_of_a_held_receiver_is_closed() -> None:
-    changes = judged(*attempts(*[500] * FAILURES_TO_OPEN))
+    changes = judged(*attempts(*[500] * FAILURES_TO_HOLD))
 
-    assert (now(changes).state, now(changes).is_open) == ("held", False)
+    assert (now(changes).state, now(changes).deliverable) == ("held", False)
     assert changes.health[HOOK.id] is not None
     assert told(changes) == []
 
 
 def test_a_receiver_that_is_back_is_open_again() -> None:
-    changes = judged(*attempts(200, probe=True), health=failed(FAILURES_TO_OPEN), held=True)
+    changes = judged(*attempts(200, probe=True), health=failed(FAILURES_TO_HOLD), held=True)
 
-    assert now(changes).is_open
+    assert now(changes).deliverable
     assert changes.health == {HOOK.id: None}
 
 
@@ -147,9 +145,9 @@ def test_success_among_failures_holds_nobody() -> None:
 
 
 def test_half_of_five_days_of_failure_is_told_once() -> None:
-    at = NOON + DISABLE_AFTER // 2
+    at = T0 + DISABLE_AFTER // 2
 
-    first = judged(*attempts(500), at=at, health=failed(FAILURES_TO_OPEN), held=True)
+    first = judged(*attempts(500), at=at, health=failed(FAILURES_TO_HOLD), held=True)
     again = judged(*attempts(500), at=at, health=first.health[HOOK.id], held=True)
 
     assert (told(first), told(again)) == (["subscription.failing"], [])
@@ -158,7 +156,7 @@ def test_half_of_five_days_of_failure_is_told_once() -> None:
 
 def test_five_days_of_failure_disable_it() -> None:
     changes = judged(
-        *attempts(500), at=NOON + DISABLE_AFTER, health=failed(FAILURES_TO_OPEN), held=True
+        *attempts(500), at=T0 + DISABLE_AFTER, health=failed(FAILURES_TO_HOLD), held=True
     )
 
     assert told(changes) == ["subscription.disabled"]
@@ -167,8 +165,8 @@ def test_five_days_of_failure_disable_it() -> None:
 
 
 def test_whoever_was_told_that_it_fails_is_told_that_it_is_back() -> None:
-    at = NOON + DISABLE_AFTER // 2
-    warned = judged(*attempts(500), at=at, health=failed(FAILURES_TO_OPEN), held=True).health[
+    at = T0 + DISABLE_AFTER // 2
+    warned = judged(*attempts(500), at=at, health=failed(FAILURES_TO_HOLD), held=True).health[
         HOOK.id
     ]
 
@@ -185,6 +183,6 @@ def test_a_410_disables_at_once() -> None:
 
 
 def test_a_subscription_that_is_gone_is_not_judged() -> None:
-    strange = a_settlement(a_delivery(subscription_id="sub_gone"), result=an_outcome(500))
+    strange = an_update(a_delivery(subscription_id="sub_gone"), result=a_result(500))
 
     assert judged(strange) == ChangeSet()

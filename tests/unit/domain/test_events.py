@@ -4,34 +4,38 @@ import pytest
 from service.domain.events import DEFAULT_EVENT_TYPES, EVENT_TYPES, event_type_of, job_event
 from service.domain.jobs.job import Job, Status
 from service.domain.jobs.results import Artifact, Output
-from tests.support.factories import NOON, a_job
+from tests.support.factories import T0, build_job
 
-AT = NOON + 250_999
+AT = T0 + 250_999
 
 
 @pytest.mark.parametrize(
     ("before", "after", "kind"),
     [
-        (None, a_job(), "job.queued"),
-        (Status.QUEUED, a_job(status=Status.SUBMITTING), None),
-        (Status.SUBMITTING, a_job(status=Status.QUEUED), None),
-        (Status.SUBMITTING, a_job(status=Status.SUBMITTED), "job.submitted"),
-        (Status.SUBMITTED, a_job(status=Status.RUNNING), "job.running"),
-        (Status.RUNNING, a_job(status=Status.RUNNING, progress=0.5), "job.progress"),
-        (Status.RUNNING, a_job(status=Status.RUNNING, progress_text="half"), "job.progress"),
-        (Status.SUBMITTED, a_job(status=Status.SUBMITTED, seen=("1",)), "job.progress"),
-        (Status.SUBMITTED, a_job(status=Status.RUNNING, progress=0.5), "job.running"),
-        (Status.RUNNING, a_job(status=Status.RUNNING, provider_status="X", version=2), None),
-        (Status.RUNNING, a_job(status=Status.SUCCEEDED, progress=1.0), "job.succeeded"),
-        (Status.RUNNING, a_job(status=Status.FAILED), "job.failed"),
-        (Status.QUEUED, a_job(status=Status.CANCELED), "job.canceled"),
-        (Status.SUBMITTED, a_job(status=Status.EXPIRED), "job.expired"),
-        (Status.EXPIRED, a_job(status=Status.SUCCEEDED), "job.succeeded"),
-        (Status.EXPIRED, a_job(status=Status.EXPIRED, seen=("1",)), None),
+        (None, build_job(), "job.queued"),
+        (Status.QUEUED, build_job(status=Status.SUBMITTING), None),
+        (Status.SUBMITTING, build_job(status=Status.QUEUED), None),
+        (Status.SUBMITTING, build_job(status=Status.SUBMITTED), "job.submitted"),
+        (Status.SUBMITTED, build_job(status=Status.RUNNING), "job.running"),
+        (Status.RUNNING, build_job(status=Status.RUNNING, progress=0.5), "job.progress"),
+        (Status.RUNNING, build_job(status=Status.RUNNING, progress_text="half"), "job.progress"),
+        (
+            Status.SUBMITTED,
+            build_job(status=Status.SUBMITTED, received_parts=("1",)),
+            "job.progress",
+        ),
+        (Status.SUBMITTED, build_job(status=Status.RUNNING, progress=0.5), "job.running"),
+        (Status.RUNNING, build_job(status=Status.RUNNING, provider_status="X", version=2), None),
+        (Status.RUNNING, build_job(status=Status.SUCCEEDED, progress=1.0), "job.succeeded"),
+        (Status.RUNNING, build_job(status=Status.FAILED), "job.failed"),
+        (Status.QUEUED, build_job(status=Status.CANCELED), "job.canceled"),
+        (Status.SUBMITTED, build_job(status=Status.EXPIRED), "job.expired"),
+        (Status.EXPIRED, build_job(status=Status.SUCCEEDED), "job.succeeded"),
+        (Status.EXPIRED, build_job(status=Status.EXPIRED, received_parts=("1",)), None),
     ],
 )
 def test_each_move_is_told_as_its_type(before: Status | None, after: Job, kind: str | None) -> None:
-    known = None if before is None else a_job(status=before)
+    known = None if before is None else build_job(status=before)
 
     assert event_type_of(known, after) == kind
 
@@ -48,7 +52,7 @@ def test_whoever_asks_for_nothing_is_told_the_four_ends() -> None:
 
 def test_the_payload_is_the_body_that_the_contract_promises() -> None:
     artifact = Artifact(id="a1", kind="image", url="https://cdn.example/1.png", width=16)
-    job = a_job(
+    job = build_job(
         status=Status.SUCCEEDED,
         output=Output(artifacts=(artifact,)),
         progress=1.0,
@@ -57,11 +61,11 @@ def test_the_payload_is_the_body_that_the_contract_promises() -> None:
         metadata={"order": 7},
         sequence=3,
         version=5,
-        submitted_at=NOON,
+        submitted_at=T0,
         finished_at=AT,
     )
 
-    event = job_event(a_job(status=Status.RUNNING), job, "job.succeeded", "evt_1", AT)
+    event = job_event(build_job(status=Status.RUNNING), job, "job.succeeded", "evt_1", AT)
 
     assert msgspec.json.decode(event.payload) == {
         "id": "evt_1",
@@ -109,7 +113,7 @@ def test_the_payload_is_the_body_that_the_contract_promises() -> None:
 
 
 def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
-    event = job_event(None, a_job(sequence=1), "job.queued", "evt_1", AT)
+    event = job_event(None, build_job(sequence=1), "job.queued", "evt_1", AT)
 
     keys = list(msgspec.json.decode(event.payload))
 
@@ -117,7 +121,7 @@ def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
 
 
 def test_an_event_bears_what_it_is_filtered_by() -> None:
-    job = a_job(sequence=2, tags=("sea", "sky"))
+    job = build_job(sequence=2, tags=("sea", "sky"))
 
     event = job_event(None, job, "job.queued", "evt_1", AT)
 
@@ -127,8 +131,8 @@ def test_an_event_bears_what_it_is_filtered_by() -> None:
 
 
 def test_an_end_that_replaces_our_expiry_says_so() -> None:
-    after = a_job(status=Status.SUCCEEDED)
+    after = build_job(status=Status.SUCCEEDED)
 
-    event = job_event(a_job(status=Status.EXPIRED), after, "job.succeeded", "evt_1", AT)
+    event = job_event(build_job(status=Status.EXPIRED), after, "job.succeeded", "evt_1", AT)
 
     assert msgspec.json.decode(event.payload)["after_expiry"] is True

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.primitives.ids import ALPHABET, RANDOM_BITS, is_id, is_seq, new_id, new_ref
-from tests.support.factories import NOON
+from tests.support.factories import T0
 
 NOISE = st.integers(0, 2**RANDOM_BITS - 1)
 MOMENTS = st.integers(0, 2**48 * 1000 - 1)
-JOB = new_id("job", NOON, 7)
+JOB = new_id("job", T0, 7)
 
 
 def uuid_of(made: str) -> UUID:
@@ -50,7 +50,7 @@ def test_a_ref_is_a_uuid_of_version_4_in_lower_case(noise: int) -> None:
 
 @pytest.mark.parametrize("prefix", ["job", "evt", "sub", "dlv", "cb", "key", "req"])
 def test_every_prefix_makes_ids(prefix: str) -> None:
-    assert is_id(new_id(prefix, NOON, 0), prefix)
+    assert is_id(new_id(prefix, T0, 0), prefix)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ from service.providers.protocol import (
 )
 from service.transactions.change_set import Snapshot
 from service.transactions.reconciliation import reconcile
-from service.transactions.submit_outcome import SubmitResult, take_answer
+from service.transactions.submit_outcome import SubmitResult, apply_answer
 from service.transactions.unit_of_work import UnitOfWork
-from tests.support.factories import NOBODY, NOON, Chance, a_job, a_report
+from tests.support.factories import T0, CountingIds, a_report, build_job
+from tests.support.transactions import unit_of_work
 
 LEASE = 90 * SECOND
 MADE = Output(text="made")
@@ -70,8 +71,8 @@ class JobMachine(RuleBasedStateMachine):
 
     @initialize(in_doubt=st.sampled_from(LostAnswerPolicy))
     def begin(self, in_doubt: LostAnswerPolicy) -> None:
-        self.in_doubt, self.at, self.chance = in_doubt, NOON, Chance()
-        self.job = a_job(ref=self.chance.new_ref())
+        self.in_doubt, self.at, self.chance = in_doubt, T0, CountingIds()
+        self.job = build_job(ref=self.chance.new_ref())
         self.in_flight: Job | None = None
         self.sent: list[str] = []
         self.unanswered: set[str] = set()
@@ -82,7 +83,7 @@ class JobMachine(RuleBasedStateMachine):
     def _moves(self) -> UnitOfWork:
         self.before = self.job
         snapshot = Snapshot(jobs={self.job.ref: self.job}, permanent={})
-        return UnitOfWork(snapshot, self.at, self.chance.new_id, NOBODY)
+        return unit_of_work(snapshot, self.at)
 
     def _take(self, uow: UnitOfWork) -> None:
         self.job = uow.changes.jobs.get(self.job.id, self.job)
@@ -123,7 +124,7 @@ class JobMachine(RuleBasedStateMachine):
         elif isinstance(answer, RetryLater):
             self.sent.remove(sent.ref)
         uow = self._moves()
-        take_answer(
+        apply_answer(
             uow,
             SubmitResult(
                 sent=sent, answer=answer, reply=None, on_lost_answer=self.in_doubt, jitter=0
@@ -147,7 +148,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(finding=FINDINGS)
     def look(self, finding: LookupResult) -> None:
-        if self.job.check_at is not None and self.job.check_at <= self.at:
+        if self.job.next_check_at is not None and self.job.next_check_at <= self.at:
             uow = self._moves()
             for after in reconcile(self.job, finding, self.at).steps:
                 self.job = uow.transition_step(self.job, after)
@@ -184,7 +185,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_looked_at_until_it_has_ended(self) -> None:
-        assert self.job.ended or self.job.check_at is not None
+        assert self.job.ended or self.job.next_check_at is not None
 
     def teardown(self) -> None:
         """Whatever has happened: left alone, the job ends."""
@@ -193,7 +194,7 @@ class JobMachine(RuleBasedStateMachine):
         for _ in range(6):
             if self.job.ended:
                 return
-            self.at = max(self.at, self.job.check_at or self.at) + 1
+            self.at = max(self.at, self.job.next_check_at or self.at) + 1
             self.look(Inconclusive(message="silent"))
         raise AssertionError(f"it goes on for ever: {self.job}")
 

@@ -12,38 +12,39 @@ from service.domain.deliveries.retry_policy import (
     allowed_tries,
 )
 from service.domain.primitives.timestamps import SECOND
-from tests.support.factories import NOON, a_delivery, a_job, a_subscription, an_event, an_outcome
+from tests.support.factories import T0, a_delivery, a_result, a_subscription, an_event, build_job
 
-REFUSED = an_outcome(None, error="ConnectionRefusedError")
-BROKEN = an_outcome(500)
+REFUSED = a_result(None, error="ConnectionRefusedError")
+BROKEN = a_result(500)
 
 
 def pause(delivery: Delivery, outcome: AttemptResult, jitter: float = 0) -> float:
     settled = after_attempt(delivery, outcome, jitter)
     assert settled.delivery.status is DeliveryStatus.PENDING
+    assert settled.delivery.due_at is not None
     return (settled.delivery.due_at - outcome.at) / SECOND
 
 
 @pytest.mark.parametrize("status_code", [200, 201, 204, 299])
 def test_only_2xx_is_success(status_code: int) -> None:
     settled = after_attempt(
-        a_delivery(tries=2), an_outcome(status_code, duration_ms=1500), 0
+        a_delivery(tries=2), a_result(status_code, duration_ms=1500), 0
     ).delivery
 
     assert (settled.status, settled.tries) == (DeliveryStatus.DELIVERED, 3)
-    assert settled.settled_at == NOON + 1_500_000
+    assert settled.settled_at == T0 + 1_500_000
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [REFUSED, *map(an_outcome, (101, 199, 300, 301, 302, 304, 307, 308, 400, 404, 429, 500, 503))],
+    [REFUSED, *map(a_result, (101, 199, 300, 301, 302, 304, 307, 308, 400, 404, 429, 500, 503))],
 )
 def test_all_else_is_tried_again_redirects_too(outcome: AttemptResult) -> None:
     settled = after_attempt(a_delivery(), outcome, 0)
 
     assert settled.delivery.status is DeliveryStatus.PENDING
     assert settled.delivery.tries == 1
-    assert settled.delivery.due_at == NOON + 5 * SECOND
+    assert settled.delivery.due_at == T0 + 5 * SECOND
     assert settled.disable is None
 
 
@@ -57,14 +58,14 @@ def test_the_pauses_follow_the_schedule(tries: int, seconds: int) -> None:
 
 
 def test_the_pause_begins_when_the_attempt_ends() -> None:
-    assert pause(a_delivery(), an_outcome(500, duration_ms=15_000)) == 20
+    assert pause(a_delivery(), a_result(500, duration_ms=15_000)) == 20
 
 
 def test_a_delivery_is_dead_after_its_last_try() -> None:
     settled = after_attempt(a_delivery(tries=len(SCHEDULE) - 1), BROKEN, 0).delivery
 
     assert (settled.status, settled.tries) == (DeliveryStatus.DEAD, len(SCHEDULE))
-    assert settled.settled_at == NOON
+    assert settled.settled_at == T0
 
 
 def test_an_intermediate_event_is_tried_once_more_at_most() -> None:
@@ -95,7 +96,7 @@ def test_each_type_has_its_tries(kind: str, tries: int) -> None:
 
 
 def test_gone_is_the_end_of_the_delivery_and_of_its_subscription() -> None:
-    settled = after_attempt(a_delivery(), an_outcome(410, retry_after_seconds=5), 0)
+    settled = after_attempt(a_delivery(), a_result(410, retry_after_seconds=5), 0)
 
     assert settled.delivery.status is DeliveryStatus.DEAD
     assert settled.disable == "The receiver answered 410 Gone."
@@ -108,16 +109,16 @@ def test_retry_after_is_obeyed_for_a_day_at_most_and_uses_up_no_try(
 ) -> None:
     delivery = a_delivery(tries=len(SCHEDULE) - 1)
 
-    settled = after_attempt(delivery, an_outcome(status_code, retry_after_seconds=asked), 1)
+    settled = after_attempt(delivery, a_result(status_code, retry_after_seconds=asked), 1)
 
     assert settled.delivery.status is DeliveryStatus.PENDING
     assert settled.delivery.tries == delivery.tries
-    assert settled.delivery.due_at == NOON + seconds * SECOND
+    assert settled.delivery.due_at == T0 + seconds * SECOND
 
 
 @pytest.mark.parametrize("status_code", [301, 400, 500, 502])
 def test_retry_after_means_nothing_beside_another_status(status_code: int) -> None:
-    assert pause(a_delivery(), an_outcome(status_code, retry_after_seconds=60)) == 5
+    assert pause(a_delivery(), a_result(status_code, retry_after_seconds=60)) == 5
 
 
 @given(
@@ -129,15 +130,16 @@ def test_retry_after_means_nothing_beside_another_status(status_code: int) -> No
 def test_a_pending_delivery_is_due_within_a_day_and_a_fifth(
     tries: int, status_code: int | None, retry_after: int | None, jitter: float
 ) -> None:
-    outcome = an_outcome(status_code, retry_after_seconds=retry_after)
+    outcome = a_result(status_code, retry_after_seconds=retry_after)
 
     settled = after_attempt(a_delivery(tries=tries), outcome, jitter).delivery
 
     if settled.status is DeliveryStatus.PENDING:
-        assert 0 <= settled.due_at - NOON <= 1.2 * 86_400 * SECOND
+        assert settled.due_at is not None
+        assert 0 <= settled.due_at - T0 <= 1.2 * 86_400 * SECOND
         assert tries <= settled.tries < len(SCHEDULE)
     else:
-        assert settled.settled_at == NOON
+        assert settled.settled_at == T0
 
 
 def test_an_event_is_owed_to_every_standing_subscription_that_wants_it() -> None:
@@ -147,7 +149,7 @@ def test_an_event_is_owed_to_every_standing_subscription_that_wants_it() -> None
         a_subscription(enabled=False),
     )
 
-    assert recipients(an_event(), a_job(), [wants, other, off], None) == [wants]
+    assert recipients(an_event(), build_job(), [wants, other, off], None) == [wants]
 
 
 @pytest.mark.parametrize(
@@ -164,19 +166,19 @@ def test_a_reply_is_owed_the_events_that_its_job_asks_for(
     reply_event_types: tuple[str, ...], *, enabled: bool, owed: bool
 ) -> None:
     reply = a_subscription(kind="per_job", event_types=(), enabled=enabled)
-    job = a_job(reply_event_types=reply_event_types)
+    job = build_job(reply_event_types=reply_event_types)
 
     assert recipients(an_event(), job, [], reply) == ([reply] if owed else [])
 
 
 def test_what_is_owed_is_due_at_once() -> None:
-    event, subscription = an_event(sequence=4, at=NOON + 5), a_subscription()
+    event, subscription = an_event(sequence=4, at=T0 + 5), a_subscription()
 
     delivery = new_delivery(event, subscription, "dlv_9")
 
     assert (delivery.event_id, delivery.subscription_id) == (event.id, subscription.id)
     assert (delivery.job_id, delivery.sequence) == ("job_1", 4)
-    assert (delivery.due_at, delivery.tries, delivery.claims) == (NOON + 5, 0, 0)
+    assert (delivery.due_at, delivery.tries, delivery.lease_version) == (T0 + 5, 0, 0)
 
 
 def test_a_pending_delivery_is_shown_with_when_it_is_due() -> None:
@@ -198,13 +200,13 @@ def test_a_pending_delivery_is_shown_with_when_it_is_due() -> None:
 
 
 def test_a_settled_delivery_is_due_no_more() -> None:
-    shown = delivery_view(after_attempt(a_delivery(), an_outcome(), 0).delivery)
+    shown = delivery_view(after_attempt(a_delivery(), a_result(), 0).delivery)
 
     assert (shown.due_at, shown.settled_at) == (None, "2026-01-01T12:00:00.000Z")
 
 
 def test_a_delivery_asked_for_is_shown_with_its_attempts() -> None:
-    shown = delivery_view(a_delivery(), [(1, an_outcome(500, excerpt="oops")), (2, REFUSED)])
+    shown = delivery_view(a_delivery(), [(1, a_result(500, excerpt="oops")), (2, REFUSED)])
 
     assert isinstance(shown.attempts, list)
     assert [(a.number, a.status_code) for a in shown.attempts] == [(1, 500), (2, None)]

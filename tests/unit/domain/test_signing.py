@@ -17,7 +17,7 @@ from service.domain.security.webhook_signature import (
     webhook_signature,
 )
 from service.runtime.secret_box import SecretBox
-from tests.support.factories import NOON, a_ref
+from tests.support.factories import T0, a_ref
 
 OLD, NEW, STRANGE = "old-key-" * 4, "new-key-" * 4, "strange-" * 4
 REF, OTHER = a_ref(1), a_ref(2)
@@ -30,19 +30,19 @@ def now_in_seconds() -> int:
 
 
 def test_a_token_opens_the_url_it_was_made_for() -> None:
-    token = TOKENS.sign("useapi", REF, NOON)
+    token = TOKENS.sign("useapi", REF, T0)
 
     assert TOKENS.verify("useapi", REF, token)
 
 
 @pytest.mark.parametrize(("provider", "ref"), [("runware", REF), ("useapi", OTHER), ("", "")])
 def test_a_token_opens_no_other_url(provider: str, ref: str) -> None:
-    token = TOKENS.sign("useapi", REF, NOON)
+    token = TOKENS.sign("useapi", REF, T0)
 
     assert not TOKENS.verify(provider, ref, token)
 
 
-@pytest.mark.parametrize("at", [0, NOON - CENTURY // 2, NOON + CENTURY])
+@pytest.mark.parametrize("at", [0, T0 - CENTURY // 2, T0 + CENTURY])
 def test_the_age_of_a_token_refuses_nobody(at: int) -> None:
     token = TOKENS.sign("useapi", REF, at)
 
@@ -50,33 +50,33 @@ def test_the_age_of_a_token_refuses_nobody(at: int) -> None:
 
 
 def test_the_date_of_a_token_is_signed_too() -> None:
-    early, late = (TOKENS.sign("useapi", REF, at) for at in (NOON, NOON + SECOND))
+    early, late = (TOKENS.sign("useapi", REF, at) for at in (T0, T0 + SECOND))
     forged = f"{early.split('.')[0]}.{late.split('.')[1]}"
 
     assert not TOKENS.verify("useapi", REF, forged)
 
 
 def test_a_token_of_an_older_key_still_opens() -> None:
-    token = CallbackSigner([OLD]).sign("useapi", REF, NOON)
+    token = CallbackSigner([OLD]).sign("useapi", REF, T0)
 
     assert CallbackSigner([OLD, NEW]).verify("useapi", REF, token)
 
 
 def test_the_newest_key_signs() -> None:
-    token = CallbackSigner([OLD, NEW]).sign("useapi", REF, NOON)
+    token = CallbackSigner([OLD, NEW]).sign("useapi", REF, T0)
 
     assert CallbackSigner([NEW]).verify("useapi", REF, token)
     assert not CallbackSigner([OLD]).verify("useapi", REF, token)
 
 
 def test_a_token_of_a_dropped_key_opens_nothing() -> None:
-    token = CallbackSigner([STRANGE]).sign("useapi", REF, NOON)
+    token = CallbackSigner([STRANGE]).sign("useapi", REF, T0)
 
     assert not CallbackSigner([OLD, NEW]).verify("useapi", REF, token)
 
 
 def test_a_token_is_short_and_needs_no_escaping() -> None:
-    token = TOKENS.sign("useapi", REF, NOON + CENTURY)
+    token = TOKENS.sign("useapi", REF, T0 + CENTURY)
 
     assert len(token) < 64
     assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -96,7 +96,7 @@ def test_no_text_raises_or_opens_anything(provider: str, ref: str, token: str) -
 
 @given(st.integers(0, 60), st.characters())
 def test_a_token_with_one_character_changed_never_raises(place: int, character: str) -> None:
-    token = TOKENS.sign("useapi", REF, NOON)
+    token = TOKENS.sign("useapi", REF, T0)
     changed = token[:place] + character + token[place + 1 :]
 
     verified = TOKENS.verify("useapi", REF, changed)
@@ -157,7 +157,7 @@ def test_what_is_no_base64_is_no_secret(secret: str) -> None:
 def test_a_sealed_secret_opens_again() -> None:
     secret_box = SecretBox([NEW])
 
-    sealed = secret_box.seal("whsec_abc", NOON)
+    sealed = secret_box.seal("whsec_abc", T0)
 
     assert "abc" not in sealed
     assert secret_box.open(sealed) == "whsec_abc"
@@ -166,13 +166,13 @@ def test_a_sealed_secret_opens_again() -> None:
 def test_a_secret_sealed_by_an_older_key_opens_and_the_newest_seals() -> None:
     old, both, new = SecretBox([OLD]), SecretBox([OLD, NEW]), SecretBox([NEW])
 
-    assert both.open(old.seal("s", NOON)) == "s"
-    assert new.open(both.seal("s", NOON)) == "s"
+    assert both.open(old.seal("s", T0)) == "s"
+    assert new.open(both.seal("s", T0)) == "s"
 
 
 @pytest.mark.parametrize(
     "sealed",
-    ["", "garbage", SecretBox([STRANGE]).seal("s", NOON)],
+    ["", "garbage", SecretBox([STRANGE]).seal("s", T0)],
     ids=["empty", "garbage", "strange"],
 )
 def test_what_no_key_opens_is_said_without_the_secret(sealed: str) -> None:
@@ -184,7 +184,7 @@ def test_the_keys_of_tokens_and_of_the_vault_are_not_the_same_bytes() -> None:
     plain = base64.urlsafe_b64encode(NEW.encode())
 
     with pytest.raises(ValueError, match="no key"):
-        SecretBox([plain.decode()]).open(SecretBox([NEW]).seal("s", NOON))
+        SecretBox([plain.decode()]).open(SecretBox([NEW]).seal("s", T0))
 
 
 def test_a_key_is_kept_as_a_hash_that_does_not_show_it() -> None:

@@ -11,9 +11,9 @@ from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobErro
 from service.domain.jobs.state_machine import admitted, apply_report, ended, requeued
 from service.domain.jobs.view import render_job
 from service.domain.primitives.timestamps import SECOND, rfc3339
-from tests.support.factories import NOON, a_job, a_report
+from tests.support.factories import T0, a_report, build_job
 
-LATER = NOON + 90 * SECOND
+LATER = T0 + 90 * SECOND
 OVERLOADED = JobError(code=ErrorCode.PROVIDER_ERROR, message="overloaded")
 PICTURE = Output(artifacts=(Artifact(kind="image", url="https://cdn.example/1.png"),))
 
@@ -86,7 +86,7 @@ def steps(job: Job, reports: Sequence[Report]) -> list[tuple[Job, Job]]:
 def test_every_status_takes_every_report_as_the_table_says(
     before: Status, report: str, after: str | None
 ) -> None:
-    job = a_job(status=before, parts=2)
+    job = build_job(status=before, expected_parts=2)
 
     moved = apply_report(job, REPORTS[report], LATER)
 
@@ -95,7 +95,7 @@ def test_every_status_takes_every_report_as_the_table_says(
 
 @pytest.mark.parametrize("status", sorted(ENDS))
 def test_an_end_stamps_its_time_and_leaves_nothing_due(status: Status) -> None:
-    job = a_job(status=Status.SUBMITTING, due_at=NOON)
+    job = build_job(status=Status.SUBMITTING, due_at=T0)
 
     moved = ended(job, status, None, LATER)
 
@@ -103,7 +103,7 @@ def test_an_end_stamps_its_time_and_leaves_nothing_due(status: Status) -> None:
 
 
 def test_a_success_is_complete_and_bears_no_error() -> None:
-    job = a_job(status=Status.EXPIRED, progress=0.4, error=OVERLOADED)
+    job = build_job(status=Status.EXPIRED, progress=0.4, error=OVERLOADED)
 
     moved = told(job, REPORTS["succeeded"])
 
@@ -111,7 +111,7 @@ def test_a_success_is_complete_and_bears_no_error() -> None:
 
 
 def test_a_failure_says_why_and_keeps_how_far_it_got() -> None:
-    job = a_job(status=Status.RUNNING, progress=0.4)
+    job = build_job(status=Status.RUNNING, progress=0.4)
 
     moved = told(job, REPORTS["failed"])
 
@@ -119,13 +119,13 @@ def test_a_failure_says_why_and_keeps_how_far_it_got() -> None:
 
 
 def test_a_cancel_bears_no_error() -> None:
-    moved = told(a_job(), a_report(status=Status.CANCELED, error=OVERLOADED))
+    moved = told(build_job(), a_report(status=Status.CANCELED, error=OVERLOADED))
 
     assert moved.error is None
 
 
 def test_being_accepted_starts_the_deadline_once() -> None:
-    job = a_job(status=Status.SUBMITTING, due_at=NOON, deadline_seconds=60)
+    job = build_job(status=Status.SUBMITTING, due_at=T0, deadline_seconds=60)
 
     accepted = told(job, REPORTS["submitted"])
     running = apply_report(accepted, REPORTS["running"], LATER + SECOND)
@@ -136,13 +136,13 @@ def test_being_accepted_starts_the_deadline_once() -> None:
 
 
 def test_an_unknown_word_is_kept_and_accepts_nothing() -> None:
-    moved = told(a_job(status=Status.SUBMITTING, due_at=NOON), REPORTS["unknown word"])
+    moved = told(build_job(status=Status.SUBMITTING, due_at=T0), REPORTS["unknown word"])
 
-    assert (moved.provider_status, moved.submitted_at, moved.due_at) == ("PONDERING", None, NOON)
+    assert (moved.provider_status, moved.submitted_at, moved.due_at) == ("PONDERING", None, T0)
 
 
 def test_the_word_of_an_overtaken_report_is_not_kept() -> None:
-    job = a_job(status=Status.RUNNING, provider_status="RUNNING")
+    job = build_job(status=Status.RUNNING, provider_status="RUNNING")
 
     moved = apply_report(job, a_report(status=Status.SUBMITTED, provider_status="PENDING"), LATER)
 
@@ -150,7 +150,7 @@ def test_the_word_of_an_overtaken_report_is_not_kept() -> None:
 
 
 def test_pending_and_throttled_may_alternate() -> None:
-    job = a_job(status=Status.SUBMITTED, provider_status="PENDING")
+    job = build_job(status=Status.SUBMITTED, provider_status="PENDING")
     throttled = a_report(status=Status.SUBMITTED, provider_status="THROTTLED")
     pending = a_report(status=Status.SUBMITTED, provider_status="PENDING")
 
@@ -164,7 +164,7 @@ def test_pending_and_throttled_may_alternate() -> None:
     [(None, 0.2, 0.2), (0.2, 0.5, 0.5), (0.5, 0.2, 0.5), (0.5, 0.5, 0.5), (0.5, None, 0.5)],
 )
 def test_progress_only_grows(before: float | None, reported: float | None, after: float) -> None:
-    job = a_job(status=Status.RUNNING, progress=before)
+    job = build_job(status=Status.RUNNING, progress=before)
 
     assert told(job, a_report(status=Status.RUNNING, progress=reported)).progress == after
 
@@ -181,14 +181,14 @@ def test_progress_only_grows(before: float | None, reported: float | None, after
 def test_a_text_counts_unless_its_progress_is_overtaken(
     reported: float, said: str | None, after: str
 ) -> None:
-    job = a_job(status=Status.RUNNING, progress=0.5, progress_text="half")
+    job = build_job(status=Status.RUNNING, progress=0.5, progress_text="half")
     report = a_report(status=Status.RUNNING, progress=reported, progress_text=said)
 
     assert told(job, report).progress_text == after
 
 
 def test_the_first_task_id_stays() -> None:
-    moved = told(a_job(), a_report(task_id="t1"), a_report(task_id="t2"))
+    moved = told(build_job(), a_report(task_id="t1"), a_report(task_id="t2"))
 
     assert moved.provider_task_id == "t1"
 
@@ -196,30 +196,30 @@ def test_the_first_task_id_stays() -> None:
 def test_a_repeated_report_changes_nothing() -> None:
     report = a_report(status=Status.RUNNING, provider_status="RUNNING", progress=0.3, cost_usd=0.1)
 
-    moved = told(a_job(), report)
+    moved = told(build_job(), report)
 
     assert apply_report(moved, report, LATER) is None
 
 
 def test_an_expired_job_keeps_the_parts_that_came_late() -> None:
-    job = a_job(status=Status.EXPIRED, parts=2, error=OVERLOADED)
+    job = build_job(status=Status.EXPIRED, expected_parts=2, error=OVERLOADED)
 
     first = told(job, a_part("1"))
     second = told(first, a_part("2"))
 
-    assert (first.status, first.seen) == (Status.EXPIRED, ("1",))
+    assert (first.status, first.received_parts) == (Status.EXPIRED, ("1",))
     assert (second.status, second.error) == (Status.SUCCEEDED, None)
 
 
 def test_a_canceled_job_keeps_no_more_results_than_it_has_parts() -> None:
-    job = a_job(status=Status.CANCELED, parts=2)
+    job = build_job(status=Status.CANCELED, expected_parts=2)
     results = [a_part(str(n), output=Output(text=str(n))) for n in range(4)]
 
-    assert told(job, *results).seen == ("0", "1")
+    assert told(job, *results).received_parts == ("0", "1")
 
 
 def test_a_job_ends_with_the_last_of_its_parts() -> None:
-    job = a_job(status=Status.SUBMITTED, parts=3)
+    job = build_job(status=Status.SUBMITTED, expected_parts=3)
 
     moved = told(job, a_part("1"), a_part("2"))
 
@@ -228,7 +228,7 @@ def test_a_job_ends_with_the_last_of_its_parts() -> None:
 
 
 def test_the_same_part_twice_counts_once() -> None:
-    job = told(a_job(parts=2), a_part("1", output=PICTURE, cost_usd=0.5))
+    job = told(build_job(expected_parts=2), a_part("1", output=PICTURE, cost_usd=0.5))
 
     again = apply_report(job, a_part("1", output=PICTURE, cost_usd=0.5), LATER)
 
@@ -236,7 +236,7 @@ def test_the_same_part_twice_counts_once() -> None:
 
 
 def test_a_part_that_failed_is_listed_beside_those_that_succeeded() -> None:
-    job = a_job(status=Status.SUBMITTED, parts=2)
+    job = build_job(status=Status.SUBMITTED, expected_parts=2)
 
     moved = told(job, a_part("1", OVERLOADED), a_part("2", output=PICTURE))
 
@@ -247,14 +247,14 @@ def test_a_part_that_failed_is_listed_beside_those_that_succeeded() -> None:
 def test_a_job_fails_when_all_its_parts_failed() -> None:
     second = JobError(code=ErrorCode.MODERATED, message="no")
 
-    moved = told(a_job(parts=2), a_part("1", OVERLOADED), a_part("2", second))
+    moved = told(build_job(expected_parts=2), a_part("1", OVERLOADED), a_part("2", second))
 
     assert (moved.status, moved.error) == (Status.FAILED, OVERLOADED)
     assert moved.output == Output(errors=(OVERLOADED, second))
 
 
 def test_the_costs_of_parts_add_up() -> None:
-    job = a_job(parts=3)
+    job = build_job(expected_parts=3)
 
     moved = told(job, a_part("1", cost_usd=0.1), a_part("2", cost_usd=0.2), a_part("3"))
 
@@ -262,7 +262,7 @@ def test_the_costs_of_parts_add_up() -> None:
 
 
 def test_a_cost_of_the_whole_replaces_the_one_before() -> None:
-    moved = told(a_job(), a_report(cost_usd=0.1), a_report(cost_usd=0.2))
+    moved = told(build_job(), a_report(cost_usd=0.1), a_report(cost_usd=0.2))
 
     assert moved.cost_usd == 0.2
 
@@ -279,7 +279,7 @@ def test_a_cost_of_the_whole_replaces_the_one_before() -> None:
 def test_the_outputs_of_parts_are_joined(
     outputs: list[Output], text: str | None, data: Any
 ) -> None:
-    job = a_job(parts=len(outputs))
+    job = build_job(expected_parts=len(outputs))
 
     moved = told(job, *(a_part(str(n), output=output) for n, output in enumerate(outputs)))
 
@@ -287,14 +287,14 @@ def test_the_outputs_of_parts_are_joined(
 
 
 def test_a_job_in_hand_is_submitting_until_its_lease_ends() -> None:
-    moved = admitted(a_job(deadline_seconds=60), NOON, LATER)
+    moved = admitted(build_job(deadline_seconds=60), T0, LATER)
 
     assert (moved.status, moved.due_at, moved.tries) == (Status.SUBMITTING, LATER, 1)
-    assert (moved.deadline_at, moved.version) == (NOON + 60 * SECOND, 2)
+    assert (moved.deadline_at, moved.version) == (T0 + 60 * SECOND, 2)
 
 
 def test_a_job_that_was_not_taken_waits_again_without_a_deadline() -> None:
-    moved = requeued(admitted(a_job(), NOON, LATER))
+    moved = requeued(admitted(build_job(), T0, LATER))
 
     assert (moved.status, moved.due_at, moved.deadline_at) == (Status.QUEUED, None, None)
     assert (moved.tries, moved.version) == (1, 3)
@@ -303,22 +303,22 @@ def test_a_job_that_was_not_taken_waits_again_without_a_deadline() -> None:
 def test_an_expiry_of_ours_says_why() -> None:
     late = JobError(code=ErrorCode.TIMED_OUT, message="late", stage=ErrorStage.TIMEOUT)
 
-    moved = ended(a_job(status=Status.RUNNING, output=PICTURE), Status.EXPIRED, late, LATER)
+    moved = ended(build_job(status=Status.RUNNING, output=PICTURE), Status.EXPIRED, late, LATER)
 
     assert (moved.error, moved.output) == (late, PICTURE)
 
 
 def test_a_job_is_shown_with_its_times_as_text_and_nothing_of_ours() -> None:
-    shown = render_job(told(a_job(tags=("sea",)), REPORTS["running"]))
+    shown = render_job(told(build_job(tags=("sea",)), REPORTS["running"]))
 
     assert shown.submitted_at == rfc3339(LATER)
     assert shown.finished_at is None
-    assert not {"tenant", "account", "due_at", "seen"} & set(shown.__struct_fields__)
+    assert not {"tenant", "account", "due_at", "received_parts"} & set(shown.__struct_fields__)
 
 
 @given(SOME_REPORTS, st.integers(1, 4))
 def test_no_sequence_of_reports_moves_a_job_backwards(reports: list[Report], parts: int) -> None:
-    for before, after in steps(a_job(parts=parts), reports):
+    for before, after in steps(build_job(expected_parts=parts), reports):
         assert RANK[after.status] >= RANK[before.status]
         assert (after.progress or 0) >= (before.progress or 0)
         assert after.version > before.version
@@ -327,7 +327,7 @@ def test_no_sequence_of_reports_moves_a_job_backwards(reports: list[Report], par
 
 @given(SOME_REPORTS)
 def test_only_an_end_replaces_an_expiry(reports: list[Report]) -> None:
-    for before, after in steps(a_job(status=Status.EXPIRED, parts=3), reports):
+    for before, after in steps(build_job(status=Status.EXPIRED, expected_parts=3), reports):
         assert before.status is Status.EXPIRED or after.status is before.status is Status.CANCELED
         assert after.status in ENDS
         assert (after.progress or 0) >= (before.progress or 0)
@@ -338,7 +338,7 @@ def test_only_an_end_replaces_an_expiry(reports: list[Report]) -> None:
 def test_the_order_of_parts_does_not_matter_to_the_end(
     failures: list[bool], chance: random.Random
 ) -> None:
-    job = a_job(parts=len(failures))
+    job = build_job(expected_parts=len(failures))
     parts = [
         a_part(str(n), OVERLOADED if failed else None, cost_usd=0.1 * n)
         for n, failed in enumerate(failures)

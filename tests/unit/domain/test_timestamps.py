@@ -9,7 +9,7 @@ from service.domain.primitives.timestamps import (
     rfc3339,
     rfc3339_or_none,
 )
-from tests.support.factories import NOON
+from tests.support.factories import T0
 
 MOMENTS = st.integers(0, 250_000_000_000 * SECOND)
 
@@ -18,9 +18,9 @@ MOMENTS = st.integers(0, 250_000_000_000 * SECOND)
     ("at", "text"),
     [
         (0, "1970-01-01T00:00:00.000Z"),
-        (NOON, "2026-01-01T12:00:00.000Z"),
-        (NOON + MILLISECOND, "2026-01-01T12:00:00.001Z"),
-        (NOON + SECOND - 1, "2026-01-01T12:00:00.999Z"),
+        (T0, "2026-01-01T12:00:00.000Z"),
+        (T0 + MILLISECOND, "2026-01-01T12:00:00.001Z"),
+        (T0 + SECOND - 1, "2026-01-01T12:00:00.999Z"),
         (-1, "1969-12-31T23:59:59.999Z"),
     ],
 )
@@ -31,10 +31,10 @@ def test_a_time_is_shown_in_milliseconds_cut_not_rounded(at: int, text: str) -> 
 @pytest.mark.parametrize(
     ("text", "at"),
     [
-        ("2026-01-01T12:00:00Z", NOON),
-        ("2026-01-01T12:00:00.000001Z", NOON + 1),
-        ("2026-01-01T13:00:00+01:00", NOON),
-        ("2026-01-01T12:00:00.5-00:00", NOON + SECOND // 2),
+        ("2026-01-01T12:00:00Z", T0),
+        ("2026-01-01T12:00:00.000001Z", T0 + 1),
+        ("2026-01-01T13:00:00+01:00", T0),
+        ("2026-01-01T12:00:00.5-00:00", T0 + SECOND // 2),
     ],
 )
 def test_a_time_is_read_with_its_offset(text: str, at: int) -> None:
@@ -49,7 +49,7 @@ def test_a_time_without_an_offset_is_none(text: str) -> None:
 
 def test_no_time_is_shown_as_nothing() -> None:
     assert rfc3339_or_none(None) is None
-    assert rfc3339_or_none(NOON) == rfc3339(NOON)
+    assert rfc3339_or_none(T0) == rfc3339(T0)
 
 
 @given(MOMENTS)

@@ -16,7 +16,7 @@ from service.domain.jobs.state_machine import apply_report
 from service.providers import registry
 from service.providers.protocol import Inconclusive, LookupResult, Provider, Reply, TaskNotFound
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
-from tests.support.factories import a_job
+from tests.support.factories import build_job
 from tests.support.paths import PAYLOADS
 
 PROVIDERS = registry()
@@ -25,9 +25,9 @@ REF = "0d1f2a3b-4c5d-4e6f-8a7b-9c0d1e2f3a4b"
 UUID = "8f14e45f-ceea-467f-a0e6-7c9d3f1b2a10"
 TASK_ID = f"user:1234-runwayml:a-b+c@mail.com-task:{UUID}"
 TASK_UUID = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
-KNOWN = a_job(ref=REF, provider_task_id=TASK_ID)
-LOST = a_job(ref=REF)
-BARE = a_job(ref=REF, provider_task_id=UUID)
+KNOWN = build_job(ref=REF, provider_task_id=TASK_ID)
+LOST = build_job(ref=REF)
+BARE = build_job(ref=REF, provider_task_id=UUID)
 REPEATED = Report(refs=(TASK_UUID,))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -51,7 +51,7 @@ def payload(name: str) -> bytes:
 
 def a_runware_job(parts: int = 4, **changes: Any) -> Job:
     made = {"provider": "runware", "operation": "imageInference", "ref": TASK_UUID}
-    return a_job(**made, parts=parts, status=Status.SUBMITTED, **changes)
+    return build_job(**made, expected_parts=parts, status=Status.SUBMITTED, **changes)
 
 
 def asked(job: Job) -> list[tuple[str, str]]:
@@ -133,7 +133,7 @@ def test_a_runware_task_is_asked_for_its_results_and_then_for_what_is_kept_of_it
     ("provider", "operation"), [("useapi", "frames.describe"), ("runway_ai", "generate-image")]
 )
 def test_what_is_answered_at_once_is_never_asked_for(provider: str, operation: str) -> None:
-    job = a_job(provider=provider, operation=operation, provider_task_id=TASK_ID)
+    job = build_job(provider=provider, operation=operation, provider_task_id=TASK_ID)
 
     assert asked(job) == []
     assert isinstance(found_in(job, b"{}"), Inconclusive)
@@ -402,9 +402,9 @@ def test_results_that_callbacks_brought_are_not_taken_twice(name: str) -> None:
 
     after = taken_in(before, reports(found(before, name)))
 
-    assert after.seen[:2] == before.seen
+    assert after.received_parts[:2] == before.received_parts
     assert after.output is not None
-    assert len({file.id for file in after.output.artifacts}) == len(after.seen)
+    assert len({file.id for file in after.output.artifacts}) == len(after.received_parts)
     assert after.ended == (name == "read_with_indices")
 
 
@@ -414,7 +414,7 @@ def test_a_result_called_back_with_its_index_is_known_by_its_file_without_it() -
     told = reports(found(before, "read_three_of_four"))
 
     assert [each == REPEATED for each in told] == [True, False, False, False]
-    assert len(taken_in(before, told).seen) == 3
+    assert len(taken_in(before, told).received_parts) == 3
 
 
 def test_a_text_called_back_without_its_index_is_known_with_it() -> None:
@@ -436,7 +436,7 @@ def test_a_read_tells_failures_apart_that_say_the_same() -> None:
 
     after = taken_in(before, reports(found_in(before, both)))
 
-    assert (len(before.seen), len(after.seen)) == (2, 3)
+    assert (len(before.received_parts), len(after.received_parts)) == (2, 3)
 
 
 def test_an_error_told_again_in_another_form_is_no_further_part() -> None:
@@ -449,7 +449,7 @@ def test_an_error_told_again_in_another_form_is_no_further_part() -> None:
     both = reports(found_in(before, json.dumps(image | twice | image).encode()))
 
     assert taken_in(before, once) == before
-    assert len(taken_in(before, both).seen) == 3
+    assert len(taken_in(before, both).received_parts) == 3
 
 
 @pytest.mark.parametrize("callbacks", [(), ("error_nested",)])
@@ -532,7 +532,7 @@ async def create(world: World, ref: str, prompt: str) -> Job:
     body = {"text_prompt": prompt, "replyRef": ref, "email": email}
     answer = await world.post("/v1/runwayml/frames/create", json=body)
     assert answer.is_success
-    return a_job(ref=ref, account=f"useapi:{email}", provider_task_id=answer.json()["taskId"])
+    return build_job(ref=ref, account=f"useapi:{email}", provider_task_id=answer.json()["taskId"])
 
 
 @pytest.mark.anyio
@@ -643,7 +643,7 @@ async def test_a_read_completes_what_callbacks_began(
     job = await infer(runware, a_ref(), f"{word}{envelope}[dup 0]", 3)
     for body in await runware.inbox.wait(job.ref, 2):
         job = taken_in(job, RUNWARE.read_callback(msgspec.json.encode(body)))
-    assert (len(job.seen), job.ended) == (2, False)
+    assert (len(job.received_parts), job.ended) == (2, False)
     await runware.ended(job.ref)
 
     [finding] = await lookup(runware, "/v1", job)

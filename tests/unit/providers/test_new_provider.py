@@ -32,7 +32,7 @@ from service.providers.protocol import (
 )
 from service.providers.request_builder import get, segment, send
 from service.runtime.settings import from_env
-from tests.support.factories import a_job
+from tests.support.factories import build_job
 from tests.support.paths import ROOT
 
 CAST = Operation(
@@ -174,7 +174,7 @@ def test_a_task_becomes_one_request() -> None:
 
 
 def test_a_job_walks_by_its_words_alone() -> None:
-    job = a_job(provider="foundry", operation="cast", status=Status.SUBMITTING)
+    job = build_job(provider="foundry", operation="cast", status=Status.SUBMITTING)
     accepted = FOUNDRY.read_answer(reply(202, {"bell": 7, "state": "melting"}), [a_task(job.ref)])
     told = [
         {"reference": job.ref, "state": "casting", "percent": 50},
@@ -219,7 +219,7 @@ def test_a_refusal_a_delay_and_a_doubt_are_told_apart() -> None:
 
 
 def test_a_doubt_is_settled_by_one_read() -> None:
-    job = a_job(ref="ref-1", provider="foundry", operation="cast")
+    job = build_job(ref="ref-1", provider="foundry", operation="cast")
     rung = {"reference": "ref-1", "state": "rung", "mp3": "https://foundry.example/7.mp3"}
 
     assert FOUNDRY.lookup(job, 0) == Call(method="GET", path="/bells/ref-1")

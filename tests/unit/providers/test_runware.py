@@ -108,7 +108,7 @@ def errors(given: dict[str, Any], operation: str = "imageCaption") -> dict[str, 
     return {fault.path: fault.message for fault in caught.value.errors}
 
 
-def a_job(parts: int) -> Job:
+def build_job(parts: int) -> Job:
     return Job(
         id="job_1",
         tenant="t",
@@ -119,7 +119,7 @@ def a_job(parts: int) -> Job:
         created_at=0,
         deadline_seconds=60,
         status=Status.SUBMITTED,
-        parts=parts,
+        expected_parts=parts,
     )
 
 
@@ -708,11 +708,11 @@ def test_a_poll_tells_parts_and_what_is_under_way() -> None:
 
 
 def test_a_job_of_four_ends_with_the_fourth_image() -> None:
-    three = told(a_job(4), "image_1_of_4", "image_2_of_4", "image_2_of_4", "image_3_of_4")
+    three = told(build_job(4), "image_1_of_4", "image_2_of_4", "image_2_of_4", "image_3_of_4")
 
     four = told(three, "image_4_of_4")
 
-    assert (three.status, len(three.seen)) == (Status.SUBMITTED, 3)
+    assert (three.status, len(three.received_parts)) == (Status.SUBMITTED, 3)
     assert four.status is Status.SUCCEEDED
     assert four.output is not None
     assert len(four.output.artifacts) == 4
@@ -720,20 +720,20 @@ def test_a_job_of_four_ends_with_the_fourth_image() -> None:
 
 
 def test_two_failures_that_say_the_same_are_two_parts() -> None:
-    job = told(a_job(2), "two_alike_failures")
+    job = told(build_job(2), "two_alike_failures")
 
     assert job.status is Status.FAILED
 
 
 def test_the_same_failures_told_again_are_no_further_parts() -> None:
-    job = told(a_job(3), "two_alike_failures", "two_alike_failures")
+    job = told(build_job(3), "two_alike_failures", "two_alike_failures")
 
-    assert len(job.seen) == 2
+    assert len(job.received_parts) == 2
 
 
 @pytest.mark.parametrize("name", ["error_nested", "error_beside_empty_data"])
 def test_a_job_of_one_ends_with_its_failure(name: str) -> None:
-    assert told(a_job(1), name).status is Status.FAILED
+    assert told(build_job(1), name).status is Status.FAILED
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from service.domain.primitives.timestamps import SECOND
 from service.providers.useapi.catalog import FRAMES
 from service.transactions.change_set import ChangeSet
 from service.transactions.deadlines import ENOUGH, KEPT, DeadlineEstimator
-from tests.support.factories import NOON, a_job
+from tests.support.factories import T0, build_job
 
 FRAMES_CREATE = FRAMES.operation
 DEFAULT = FRAMES_CREATE.deadline_seconds
@@ -14,7 +14,7 @@ DEFAULT = FRAMES_CREATE.deadline_seconds
 def learnt(*seconds: int, status: Status = Status.SUCCEEDED) -> int:
     durations = DeadlineEstimator()
     for took in seconds:
-        job = a_job(status=status, submitted_at=NOON, finished_at=NOON + took * SECOND)
+        job = build_job(status=status, submitted_at=T0, finished_at=T0 + took * SECOND)
         durations.on_commit(ChangeSet(jobs={job.id: job}))
     return durations.deadline_seconds("useapi", FRAMES_CREATE)
 
@@ -45,11 +45,11 @@ def test_only_success_teaches() -> None:
 def test_each_operation_has_its_own() -> None:
     durations = DeadlineEstimator()
     for _ in range(ENOUGH):
-        job = a_job(
+        job = build_job(
             operation="gen4.create",
             status=Status.SUCCEEDED,
-            submitted_at=NOON,
-            finished_at=NOON + 200 * SECOND,
+            submitted_at=T0,
+            finished_at=T0 + 200 * SECOND,
         )
         durations.on_commit(ChangeSet(jobs={job.id: job}))
 

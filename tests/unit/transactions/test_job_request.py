@@ -11,7 +11,7 @@ from service.runtime.settings import from_env
 from service.transactions.deadlines import DeadlineEstimator
 from service.transactions.job_request import JobFactory, JobRequest, idempotency
 from service.transactions.store_protocols import NewJob
-from tests.support.factories import NOON, Chance
+from tests.support.factories import T0, CountingIds
 
 VAULT = SecretBox(["key-" * 8])
 ENVIRON = {
@@ -29,7 +29,7 @@ def a_desk(**environ: str) -> JobFactory:
         registry(),
         from_env({**ENVIRON, **environ}),
         VAULT,
-        Chance(),
+        CountingIds(),
         DeadlineEstimator().deadline_seconds,
     )
 
@@ -45,7 +45,7 @@ def caption(**given: Any) -> JobRequest:
 
 
 def take(*orders: JobRequest) -> list[NewJob]:
-    return a_desk().create("acme", orders, NOON)
+    return a_desk().create("acme", orders, T0)
 
 
 def errors(*orders: JobRequest) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_an_order_becomes_a_queued_job() -> None:
 
     job = new.job
     assert (job.tenant, job.provider, job.operation) == ("acme", "useapi", "frames.create")
-    assert (job.status, job.account, job.created_at) == ("queued", "useapi", NOON)
+    assert (job.status, job.account, job.created_at) == ("queued", "useapi", T0)
     assert (job.reply_ref, job.tags, job.metadata) == ("mine", ("sea", "sky"), {"n": 1})
     assert job.deadline_seconds == 3600
     assert UUID(job.ref).version == 4
@@ -137,9 +137,9 @@ def test_only_an_emulated_provider_can_call_back_without_a_public_url(base_url: 
     beside_us = a_desk(BELFRY_PUBLIC_URL="", USEAPI_BASE_URL=base_url)
     far_away = a_desk(BELFRY_PUBLIC_URL="")
 
-    assert len(beside_us.create("acme", [frames()], NOON)) == 1
+    assert len(beside_us.create("acme", [frames()], T0)) == 1
     with pytest.raises(Invalid) as caught:
-        far_away.create("acme", [frames()], NOON)
+        far_away.create("acme", [frames()], T0)
     assert "BELFRY_PUBLIC_URL" in caught.value.errors[0].message
 
 
@@ -148,7 +148,7 @@ def test_what_is_answered_at_once_needs_no_public_url() -> None:
         provider="useapi", operation="frames.describe", input={"image_assetId": "user:1-asset:2"}
     )
 
-    (new,) = a_desk(BELFRY_PUBLIC_URL="").create("acme", [describe], NOON)
+    (new,) = a_desk(BELFRY_PUBLIC_URL="").create("acme", [describe], T0)
 
     assert new.job.operation == "frames.describe"
 
@@ -210,7 +210,7 @@ def test_no_reply_goes_where_strangers_may_not_send_us(url: str) -> None:
 def test_the_operator_may_allow_a_private_receiver() -> None:
     job_factory = a_desk(BELFRY_ALLOW_TARGETS="127.0.0.0/8")
 
-    (new,) = job_factory.create("acme", [frames(reply_url="http://127.0.0.1:9/hook")], NOON)
+    (new,) = job_factory.create("acme", [frames(reply_url="http://127.0.0.1:9/hook")], T0)
 
     assert new.reply_subscription is not None
 
@@ -224,7 +224,7 @@ def test_one_uuid_stands_once_in_a_request() -> None:
 def test_the_number_of_results_is_the_number_of_parts() -> None:
     (new,) = take(caption(numberResults=3))
 
-    assert new.job.parts == 3
+    assert new.job.expected_parts == 3
 
 
 def test_an_email_pins_the_account_and_brings_its_own_limit() -> None:

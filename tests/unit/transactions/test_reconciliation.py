@@ -28,12 +28,13 @@ from service.transactions.submit_outcome import (
     ANSWER_GRACE,
     MAX_UNANSWERED,
     SubmitResult,
-    take_answer,
+    apply_answer,
 )
 from service.transactions.unit_of_work import UnitOfWork
-from tests.support.factories import CHANCE, NOBODY, NOON, a_job, a_report
+from tests.support.factories import T0, a_report, build_job
+from tests.support.transactions import unit_of_work
 
-OVER = NOON + 3600 * SECOND
+OVER = T0 + 3600 * SECOND
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
 FAILED = a_report(
     status=Status.FAILED, error=JobError(code=ErrorCode.PROVIDER_ERROR, message="it broke")
@@ -44,11 +45,11 @@ SILENT = Inconclusive(message="nothing")
 
 
 def overdue(**changes: Any) -> Job:
-    return a_job(**{"status": Status.SUBMITTED, "deadline_at": OVER, **changes})
+    return build_job(**{"status": Status.SUBMITTED, "deadline_at": OVER, **changes})
 
 
 def in_doubt(reason: ReconcileReason, **changes: Any) -> Job:
-    return schedule_reconcile(overdue(**changes), reason, NOON)
+    return schedule_reconcile(overdue(**changes), reason, T0)
 
 
 def settled(job: Job, finding: LookupResult, at: int = OVER) -> Job:
@@ -65,9 +66,9 @@ def settled(job: Job, finding: LookupResult, at: int = OVER) -> Job:
         (overdue(), SILENT, Status.EXPIRED),
         (overdue(), NOT_ASKED, Status.EXPIRED),
         (overdue(), [RUNNING], Status.RUNNING),
-        (overdue(extended=True), [RUNNING], Status.EXPIRED),
+        (overdue(deadline_extended=True), [RUNNING], Status.EXPIRED),
         (overdue(status=Status.SUBMITTING), SILENT, Status.EXPIRED),
-        (a_job(), NOT_ASKED, Status.EXPIRED),
+        (build_job(), NOT_ASKED, Status.EXPIRED),
         (in_doubt(ReconcileReason.MISMATCHED), [DONE], Status.SUCCEEDED),
         (in_doubt(ReconcileReason.MISMATCHED), SILENT, Status.SUBMITTED),
         (in_doubt(ReconcileReason.UNREADABLE), [RUNNING], Status.RUNNING),
@@ -91,7 +92,7 @@ def test_what_was_found_and_why_it_was_asked_decide(
     after = settled(job, finding)
 
     assert after.status is status
-    assert after.doubt is None
+    assert after.reconcile_reason is None
 
 
 def test_a_deadline_moves_once_and_by_an_hour_at_most() -> None:
@@ -100,13 +101,13 @@ def test_a_deadline_moves_once_and_by_an_hour_at_most() -> None:
 
     assert short.deadline_at == OVER + 30 * SECOND
     assert long.deadline_at == OVER + LONGEST_EXTENSION
-    assert (short.extended, short.version) == (True, overdue().version + 2)
+    assert (short.deadline_extended, short.version) == (True, overdue().version + 2)
 
 
 def test_what_is_in_at_the_deadline_is_kept_and_said() -> None:
     have = Output(text="one")
 
-    after = settled(overdue(parts=4, seen=("1",), output=have), SILENT)
+    after = settled(overdue(expected_parts=4, received_parts=("1",), output=have), SILENT)
 
     assert (after.status, after.output) == (Status.EXPIRED, have)
     assert after.error is not None
@@ -128,7 +129,7 @@ def test_a_read_that_was_not_answered_is_made_again_later_each_time() -> None:
     job, pauses = overdue(), []
     while later := postponed(job, OVER):
         job = later
-        pauses.append((job.check_at or 0) - OVER)
+        pauses.append((job.next_check_at or 0) - OVER)
 
     assert pauses == [30 * SECOND, 120 * SECOND]
     assert len(pauses) == MAX_LOOKUPS - 1
@@ -147,15 +148,15 @@ def test_a_settlement_is_said_in_words(finding: LookupResult) -> None:
 def taken(
     job: Job, answer: Answer, in_doubt: LostAnswerPolicy = LostAnswerPolicy.AWAIT, status: int = 200
 ) -> UnitOfWork:
-    uow = UnitOfWork(Snapshot(jobs={job.ref: job}, permanent={}), NOON, CHANCE.new_id, NOBODY)
+    uow = unit_of_work(Snapshot(jobs={job.ref: job}, permanent={}), T0)
     reply = Reply(status=status, headers={}, body=b"")
     given = SubmitResult(sent=job, answer=answer, reply=reply, on_lost_answer=in_doubt, jitter=0.5)
-    take_answer(uow, given)
+    apply_answer(uow, given)
     return uow
 
 
 def sent(**changes: Any) -> Job:
-    return a_job(**{"status": Status.SUBMITTING, "tries": 1, "due_at": OVER, **changes})
+    return build_job(**{"status": Status.SUBMITTING, "tries": 1, "due_at": OVER, **changes})
 
 
 def test_a_lost_answer_is_waited_for_before_the_provider_is_asked() -> None:
@@ -164,14 +165,17 @@ def test_a_lost_answer_is_waited_for_before_the_provider_is_asked() -> None:
     after = taken(job, SILENT).changes.jobs[job.id]
 
     assert (after.status, after.due_at) == (Status.SUBMITTING, None)
-    assert (after.doubt, after.check_at) == (ReconcileReason.ANSWER_LOST, NOON + ANSWER_GRACE)
+    assert (after.reconcile_reason, after.next_check_at) == (
+        ReconcileReason.ANSWER_LOST,
+        T0 + ANSWER_GRACE,
+    )
 
 
 def test_what_costs_nothing_to_repeat_is_repeated_so_many_times() -> None:
     job, pauses = sent(), []
     for _ in range(MAX_UNANSWERED):
         after = taken(job, SILENT, LostAnswerPolicy.RESEND).changes.jobs[job.id]
-        pauses.append((after.due_at or 0) - NOON)
+        pauses.append((after.due_at or 0) - T0)
         job = replace(after, status=Status.SUBMITTING)
     last = taken(job, SILENT, LostAnswerPolicy.RESEND).changes.jobs[job.id]
 
@@ -195,16 +199,16 @@ def test_busy_puts_it_back_and_leaves_the_account_alone() -> None:
     changes = taken(job, RetryLater(message="busy", retry_after_seconds=7)).changes
 
     assert changes.jobs[job.id].status is Status.QUEUED
-    assert changes.holds[job.account].until == NOON + 7 * SECOND
+    assert changes.holds[job.account].until == T0 + 7 * SECOND
 
 
 @pytest.mark.parametrize("answer", [SILENT, RetryLater(message="late")])
 def test_an_answer_to_an_earlier_sending_decides_nothing(answer: Answer) -> None:
     job = sent(tries=2)
-    uow = UnitOfWork(Snapshot(jobs={job.ref: job}, permanent={}), NOON, CHANCE.new_id, NOBODY)
+    uow = unit_of_work(Snapshot(jobs={job.ref: job}, permanent={}), T0)
     earlier = replace(job, tries=1)
 
-    take_answer(
+    apply_answer(
         uow,
         SubmitResult(
             sent=earlier,

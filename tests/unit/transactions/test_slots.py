@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.transactions.slots import AccountQueue, admit
-from tests.support.factories import a_job
+from tests.support.factories import build_job
 
 LIMITS = {"useapi": 3, "runware": 100}
 
 
 def a_queue(*max_jobs: int | None, used: int = 0, slots: int | None = None) -> AccountQueue:
-    jobs = [a_job(max_jobs=most) for most in max_jobs]
+    jobs = [build_job(max_jobs=most) for most in max_jobs]
     return AccountQueue(account="useapi", used=used, slots=slots, jobs=jobs)
 
 

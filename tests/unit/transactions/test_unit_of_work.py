@@ -14,15 +14,16 @@ from service.transactions.store_protocols import Idempotency, Page
 from service.transactions.unit_of_work import PlacementPolicy, Transactions, UnitOfWork
 from store import open_store
 from tests.support.factories import (
-    NOBODY,
-    NOON,
-    Chance,
+    NO_QUEUES,
+    T0,
     Clock,
-    a_job,
+    CountingIds,
     a_new_job,
-    a_parcel,
     a_subscription,
+    a_task,
+    build_job,
 )
+from tests.support.transactions import unit_of_work
 
 pytestmark = pytest.mark.anyio
 HOOK = a_subscription()
@@ -40,12 +41,12 @@ def a_snapshot(
 def sending() -> SendQueues:
     """The placement of a process that sends, and is alone."""
     queues = SendQueues(9, alone=True)
-    queues.is_open = True
+    queues.accepts_work = True
     return queues
 
 
-def the_moves(snapshot: Snapshot, placement: PlacementPolicy = NOBODY) -> UnitOfWork:
-    return UnitOfWork(snapshot, NOON, Chance().new_id, placement)
+def the_moves(snapshot: Snapshot, placement: PlacementPolicy = NO_QUEUES) -> UnitOfWork:
+    return unit_of_work(snapshot, T0, placement)
 
 
 def to(status: Status) -> Callable[[Job], Job]:
@@ -53,7 +54,7 @@ def to(status: Status) -> Callable[[Job], Job]:
 
 
 def test_a_move_brings_the_job_its_event_and_what_is_owed() -> None:
-    job = a_job(status=Status.SUBMITTED, sequence=2)
+    job = build_job(status=Status.SUBMITTED, sequence=2)
     uow = the_moves(a_snapshot(job))
 
     after = uow.transition(job, to(Status.RUNNING)(job))
@@ -66,7 +67,7 @@ def test_a_move_brings_the_job_its_event_and_what_is_owed() -> None:
 
 
 def test_a_move_that_is_only_ours_is_told_to_nobody() -> None:
-    job = a_job(sequence=1)
+    job = build_job(sequence=1)
     uow = the_moves(a_snapshot(job))
 
     after = uow.transition(job, to(Status.SUBMITTING)(job))
@@ -76,7 +77,7 @@ def test_a_move_that_is_only_ours_is_told_to_nobody() -> None:
 
 
 def test_a_job_may_move_more_than_once_in_one_transaction() -> None:
-    job = a_job(status=Status.SUBMITTED, sequence=1)
+    job = build_job(status=Status.SUBMITTED, sequence=1)
     uow = the_moves(a_snapshot(job))
 
     running = uow.transition(job, to(Status.RUNNING)(job))
@@ -89,7 +90,7 @@ def test_a_job_may_move_more_than_once_in_one_transaction() -> None:
 
 
 def test_a_job_is_seen_as_it_stands_after_its_moves() -> None:
-    job = a_job(status=Status.SUBMITTED)
+    job = build_job(status=Status.SUBMITTED)
     uow = the_moves(a_snapshot(job))
 
     after = uow.transition(job, to(Status.RUNNING)(job))
@@ -99,7 +100,7 @@ def test_a_job_is_seen_as_it_stands_after_its_moves() -> None:
 
 
 def test_an_event_behind_one_that_is_owed_says_so() -> None:
-    job, other = a_job(status=Status.SUBMITTED), a_subscription()
+    job, other = build_job(status=Status.SUBMITTED), a_subscription()
     uow = the_moves(a_snapshot(job, standing=(HOOK, other), owed={(job.id, HOOK.id): 7}))
 
     uow.transition(job, to(Status.RUNNING)(job))
@@ -108,43 +109,43 @@ def test_an_event_behind_one_that_is_owed_says_so() -> None:
 
 
 def test_events_that_are_committed_together_are_taken_together() -> None:
-    job = a_job(status=Status.SUBMITTED)
+    job = build_job(status=Status.SUBMITTED)
     uow = the_moves(a_snapshot(job), sending())
 
     running = uow.transition(job, to(Status.RUNNING)(job))
     uow.transition(running, to(Status.SUCCEEDED)(running))
 
     first, second = (task.delivery for task in uow.changes.delivery_tasks)
-    assert (first.claims, first.due_at) == (1, NOON + LEASE)
-    assert (second.claims, second.due_at) == (1, NOON + LEASE)
+    assert (first.lease_version, first.due_at) == (1, T0 + LEASE)
+    assert (second.lease_version, second.due_at) == (1, T0 + LEASE)
 
 
 def test_an_event_is_left_while_an_earlier_one_lies_in_the_store() -> None:
-    job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
-    queues.put([a_parcel(HOOK, job_id=job.id, sequence=1)])
+    job, queues = build_job(status=Status.SUBMITTED, sequence=2), sending()
+    queues.put([a_task(HOOK, job_id=job.id, sequence=1)])
     uow = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
 
     uow.transition(job, to(Status.RUNNING)(job))
 
     (task,) = uow.changes.delivery_tasks
-    assert (task.earlier_pending, task.delivery.claims) == (2, 0)
+    assert (task.earlier_pending, task.delivery.lease_version) == (2, 0)
 
 
 def test_an_event_joins_the_chain_that_holds_the_one_before_it() -> None:
-    job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
-    queues.put([a_parcel(HOOK, job_id=job.id, sequence=2)])
+    job, queues = build_job(status=Status.SUBMITTED, sequence=2), sending()
+    queues.put([a_task(HOOK, job_id=job.id, sequence=2)])
     uow = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
 
     uow.transition(job, to(Status.RUNNING)(job))
 
     (task,) = uow.changes.delivery_tasks
-    assert (task.earlier_pending, task.delivery.claims) == (2, 1)
+    assert (task.earlier_pending, task.delivery.lease_version) == (2, 1)
 
 
 def test_progress_that_waits_in_this_process_is_superseded_with_the_newer_event() -> None:
-    job, queues = a_job(status=Status.SUBMITTED, sequence=2), sending()
-    under_way = a_parcel(HOOK, job_id=job.id, sequence=1, type="job.progress")
-    waiting = a_parcel(HOOK, job_id=job.id, sequence=2, type="job.progress", behind=1)
+    job, queues = build_job(status=Status.SUBMITTED, sequence=2), sending()
+    under_way = a_task(HOOK, job_id=job.id, sequence=1, type="job.progress")
+    waiting = a_task(HOOK, job_id=job.id, sequence=2, type="job.progress", earlier=1)
     queues.put([under_way, waiting])
     queues.start()
     uow = the_moves(a_snapshot(job, owed={(job.id, HOOK.id): 2}), queues)
@@ -155,10 +156,9 @@ def test_progress_that_waits_in_this_process_is_superseded_with_the_newer_event(
 
 
 def test_a_receiver_of_every_event_loses_none() -> None:
-    every, job, queues = a_subscription(delivery="every"), a_job(sequence=2), sending()
+    every, job, queues = a_subscription(delivery="every"), build_job(sequence=2), sending()
     first, second = (
-        a_parcel(every, job_id=job.id, sequence=n, type="job.progress", behind=n - 1)
-        for n in (1, 2)
+        a_task(every, job_id=job.id, sequence=n, type="job.progress", earlier=n - 1) for n in (1, 2)
     )
     queues.put([first, second])
     owed = {(job.id, every.id): 2}
@@ -171,7 +171,11 @@ def test_a_receiver_of_every_event_loses_none() -> None:
 
 def test_a_reply_url_is_owed_what_its_job_asks_for() -> None:
     reply = a_subscription(kind="per_job", event_types=())
-    job = a_job(status=Status.SUBMITTED, reply_to=reply.id, reply_event_types=("job.succeeded",))
+    job = build_job(
+        status=Status.SUBMITTED,
+        reply_subscription_id=reply.id,
+        reply_event_types=("job.succeeded",),
+    )
     snapshot = replace(a_snapshot(job, standing=()), per_job={reply.id: reply})
     uow = the_moves(snapshot)
 
@@ -182,7 +186,7 @@ def test_a_reply_url_is_owed_what_its_job_asks_for() -> None:
 
 
 def test_another_tenants_subscription_is_owed_nothing() -> None:
-    job = a_job(status=Status.SUBMITTED, tenant="other")
+    job = build_job(status=Status.SUBMITTED, tenant="other")
     uow = the_moves(a_snapshot(job))
 
     uow.transition(job, to(Status.RUNNING)(job))
@@ -192,15 +196,15 @@ def test_another_tenants_subscription_is_owed_nothing() -> None:
 
 
 async def test_a_mover_tells_its_listeners_what_is_on_disk(database_url: str) -> None:
-    store = await open_store(database_url, NOON)
+    store = await open_store(database_url, T0)
     told: list[ChangeSet] = []
-    transactions = Transactions(store, Clock(), Chance().new_id, NOBODY)
-    transactions.on_commit.append(told.append)
+    transactions = Transactions(store, Clock(), CountingIds().new_id, NO_QUEUES, (told.append,))
     new = a_new_job()
 
-    (job,), fresh = await transactions.add([new], None)
-    await transactions.change([job.ref], lambda uow: _move(uow, job.ref, to(Status.SUBMITTED)))
-    events = await store.events("acme", {}, Page(limit=9))
+    (job,), fresh = await transactions.add_jobs([new], None)
+    async with transactions.begin([job.ref]) as uow:
+        _move(uow, job.ref, to(Status.SUBMITTED))
+    events = await store.events.find("acme", {}, Page(limit=9))
     await store.close()
 
     assert fresh
@@ -216,14 +220,13 @@ async def test_a_mover_tells_its_listeners_what_is_on_disk(database_url: str) ->
 
 
 async def test_a_request_that_is_repeated_is_told_to_nobody_again(database_url: str) -> None:
-    store = await open_store(database_url, NOON)
+    store = await open_store(database_url, T0)
     told: list[ChangeSet] = []
-    transactions = Transactions(store, Clock(), Chance().new_id, NOBODY)
-    transactions.on_commit.append(told.append)
+    transactions = Transactions(store, Clock(), CountingIds().new_id, NO_QUEUES, (told.append,))
     key = Idempotency(name="k1", digest="d1")
 
-    first, fresh = await transactions.add([a_new_job()], key)
-    again, fresh_again = await transactions.add([a_new_job()], key)
+    first, fresh = await transactions.add_jobs([a_new_job()], key)
+    again, fresh_again = await transactions.add_jobs([a_new_job()], key)
     await store.close()
 
     assert again == first
@@ -231,19 +234,20 @@ async def test_a_request_that_is_repeated_is_told_to_nobody_again(database_url: 
 
 
 async def test_a_change_that_fails_is_told_to_nobody(database_url: str) -> None:
-    store = await open_store(database_url, NOON)
+    store = await open_store(database_url, T0)
     told: list[ChangeSet] = []
-    transactions = Transactions(store, Clock(), Chance().new_id, NOBODY)
-    (job,), _ = await transactions.add([a_new_job()], None)
-    transactions.on_commit.append(told.append)
+    transactions = Transactions(store, Clock(), CountingIds().new_id, NO_QUEUES, (told.append,))
+    (job,), _ = await transactions.add_jobs([a_new_job()], None)
+    told.clear()
 
-    def fail(uow: UnitOfWork) -> None:
-        _move(uow, job.ref, to(Status.SUBMITTED))
-        raise NotFound("as a bug would")
+    async def fail() -> None:
+        async with transactions.begin([job.ref]) as uow:
+            _move(uow, job.ref, to(Status.SUBMITTED))
+            raise NotFound("as a bug would")
 
     with pytest.raises(NotFound):
-        await transactions.change([job.ref], fail)
-    stored = await store.job("acme", job.id)
+        await fail()
+    stored = await store.jobs.get("acme", job.id)
     await store.close()
 
     assert told == []

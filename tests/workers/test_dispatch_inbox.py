@@ -1,0 +1,63 @@
+"""The hand-over of deliveries from transactions and claims to the dispatcher."""
+
+import pytest
+
+from service.domain.deliveries.delivery import LEASE
+from service.domain.deliveries.send_queue import SendQueues
+from service.transactions.change_set import ChangeSet
+from service.workers.dispatcher import DispatchInbox
+from tests.support.factories import T0, a_subscription, a_task
+
+
+def an_inbox(max_queued: int = 10) -> DispatchInbox:
+    inbox = DispatchInbox(SendQueues(9, alone=True, max_queued=max_queued))
+    inbox.queues.accepts_work = True
+    return inbox
+
+
+@pytest.mark.parametrize("changed", ["the subscription", "any"])
+def test_a_task_that_was_claimed_before_its_subscription_changed_is_released(changed: str) -> None:
+    inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
+    inbox.claim_request(T0)
+
+    inbox.release_queued(task.subscription.id if changed == "the subscription" else None)
+    inbox.put_claimed([task])
+
+    assert inbox.take_released() == [task]
+    assert inbox.queues.start() is None
+
+
+def test_the_change_of_another_subscription_releases_nothing() -> None:
+    inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
+    inbox.claim_request(T0)
+
+    inbox.release_queued("sub_of_somebody_else")
+    inbox.put_claimed([task])
+
+    assert inbox.take_released() == []
+    assert inbox.queues.start() is not None
+
+
+def test_a_full_queue_that_has_room_again_at_the_commit_is_claimed_for_at_once() -> None:
+    inbox, task = an_inbox(max_queued=1), a_task(a_subscription(), due_at=T0 + LEASE)
+    inbox.put([task])
+    started = inbox.queues.start()
+    assert started is not None
+
+    inbox.done(*started, settled=True)
+    inbox.on_commit(ChangeSet(overflowed={task.subscription.id}))
+
+    assert inbox.claim_wakeup.is_set
+
+
+def test_a_full_queue_is_claimed_for_when_it_has_room_again() -> None:
+    inbox, task = an_inbox(max_queued=1), a_task(a_subscription(), due_at=T0 + LEASE)
+    inbox.put([task])
+    started = inbox.queues.start()
+    assert started is not None
+    inbox.on_commit(ChangeSet(overflowed={task.subscription.id}))
+    before = inbox.claim_wakeup.is_set
+
+    inbox.done(*started, settled=True)
+
+    assert (before, inbox.claim_wakeup.is_set) == (False, True)
