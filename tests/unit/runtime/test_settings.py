@@ -109,7 +109,7 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_repeated(password: st
 
 @pytest.mark.parametrize("role", [Role.WEB, Role.WORKER])
 def test_sqlite_has_one_process_for_everything(role: Role) -> None:
-    with pytest.raises(SettingsError, match="--role: SQLite serves one process"):
+    with pytest.raises(SettingsError, match="--role: cannot be used with SQLite"):
         from_env({}, role)
 
 
