@@ -78,7 +78,7 @@ class ChangeListener:
             self._ended.clear()
             if self._wakeups.awaited_jobs:
                 try:
-                    self._wakeups.jobs_ended(
+                    self._wakeups.wake_jobs(
                         await self._store.ended_among(list(self._wakeups.awaited_jobs))
                     )
                 except Unavailable:

@@ -8,7 +8,7 @@ import structlog
 from service.domain.jobs.job import Job
 from service.providers.protocol import Inconclusive, LookupResult, Reply
 from service.runtime.clients.provider_client import ProviderChannel
-from service.runtime.observability.metrics import READS
+from service.runtime.observability.metrics import LOOKUPS
 from service.runtime.tasks import in_thread_if_large
 from service.transactions.change_set import CallbackResolution, CheckLease
 from service.transactions.reconciliation import NOT_ASKED, postponed, reason_of, reconcile
@@ -53,7 +53,7 @@ class Reconciler:
         channel, step = self._channels[job.provider], 0
         found: LookupResult = NOT_ASKED
         while (call := channel.provider.lookup(job, step)) is not None:
-            READS.labels(reason_of(job)).inc()
+            LOOKUPS.labels(reason_of(job)).inc()
             reply = await channel.client.send(call, READ_SECONDS)
             if not isinstance(reply, Reply) or _is_away(reply):
                 return None
