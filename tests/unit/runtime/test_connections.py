@@ -506,7 +506,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
 
 
 # In one process with its peers uvloop may never close after this one; a process of its own does
-# (tests/test_file_limits.py has the cap there).
+# (test_file_limits.py tests the limit there).
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_at_the_cap_a_new_connection_takes_the_place_of_the_longest_waiting() -> None:
     async with place(connections=3) as at:
