@@ -56,7 +56,7 @@ def subscription_row(subscription: Subscription) -> Values:
         "url": subscription.url,
         "enabled": int(subscription.enabled),
         "paused": int(subscription.paused),
-        "is_open": int(subscription.is_open),
+        "is_open": int(subscription.deliverable),
         "rate": subscription.rate_limit or 0,
         "doc": _encode(subscription).decode(),
     }

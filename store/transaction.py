@@ -104,7 +104,7 @@ async def write_events(session: Session, changes: ChangeSet) -> None:
 def _backlogs(changes: ChangeSet) -> set[str]:
     """Who has something parked; one that is not open has a backlog once it is, a rate never."""
     parked = [p.subscription for p in changes.delivery_tasks if p.delivery.due_at >= HELD]
-    return {one.id for one in parked if one.is_open and not one.rate_limit}
+    return {one.id for one in parked if one.deliverable and not one.rate_limit}
 
 
 async def write_receivers(session: Session, changes: ChangeSet) -> None:

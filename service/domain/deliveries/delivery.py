@@ -63,7 +63,7 @@ class DeliveryTask(msgspec.Struct, frozen=True):
     @property
     def is_queued(self) -> bool:
         """Whether nobody has it in hand though its receiver can take it now."""
-        return self.subscription.is_open and not self.delivery.claims
+        return self.subscription.deliverable and not self.delivery.claims
 
 
 class Placement(Enum):

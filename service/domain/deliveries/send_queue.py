@@ -179,7 +179,7 @@ class SendQueues:
         *behind* is the highest earlier sequence of its job that is owed to the subscription and
         is not being placed here by the same transaction; 0: none.
         """
-        if not subscription.is_open or subscription.rate_limit:
+        if not subscription.deliverable or subscription.rate_limit:
             return Placement.PARKED
         queue = self.by_subscription.get(subscription.id)
         if queue is not None and queue.full:

@@ -128,7 +128,7 @@ def test_one_success_and_it_is_well(*, probe: bool) -> None:
 def test_the_subscription_of_a_held_receiver_is_closed() -> None:
     changes = judged(*attempts(*[500] * FAILURES_TO_OPEN))
 
-    assert (now(changes).state, now(changes).is_open) == ("held", False)
+    assert (now(changes).state, now(changes).deliverable) == ("held", False)
     assert changes.health[HOOK.id] is not None
     assert told(changes) == []
 
@@ -136,7 +136,7 @@ def test_the_subscription_of_a_held_receiver_is_closed() -> None:
 def test_a_receiver_that_is_back_is_open_again() -> None:
     changes = judged(*attempts(200, probe=True), health=failed(FAILURES_TO_OPEN), held=True)
 
-    assert now(changes).is_open
+    assert now(changes).deliverable
     assert changes.health == {HOOK.id: None}
 
 
