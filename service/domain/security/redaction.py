@@ -61,12 +61,13 @@ def _redact_value(value: Any, redact: Callable[[str], str]) -> Any:
 
 
 def _redact_field(name: str, value: Any, redact: Callable[[str], str]) -> Any:
-    """Hide a value whose name suggests a secret, except numbers: `max_tokens` is a count."""
-    if isinstance(value, str | list | dict):
-        if any(secret in name.casefold() for secret in _SECRET_NAMES):
-            return _HIDDEN
-        return _redact_value(value, redact)
-    return value
+    """Hide a value under a secret name unless it is a number: `max_tokens` is a count."""
+    if not isinstance(value, str | list | dict):
+        return value
+    folded = name.casefold()
+    if any(secret in folded for secret in _SECRET_NAMES):
+        return _HIDDEN
+    return _redact_value(value, redact)
 
 
 def _hide_queries(text: str) -> str:

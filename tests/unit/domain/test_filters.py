@@ -257,9 +257,9 @@ def test_a_match_has_no_description() -> None:
 
 
 def test_long_values_are_shortened_in_the_description() -> None:
-    said = first_mismatch({"provider": "a" * 100}, {"provider": ["é"] * 100}) or ""
+    description = first_mismatch({"provider": "a" * 100}, {"provider": ["é"] * 100}) or ""
 
-    found, wanted = said.removeprefix("filter.provider: is ").split(
+    found, wanted = description.removeprefix("filter.provider: is ").split(
         ", which has no element that is "
     )
     assert found.startswith('["é", "é"')
