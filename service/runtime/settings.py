@@ -69,7 +69,8 @@ class Role(StrEnum):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one process.
 
-    Where *secret_keys* or *admin_key* is empty, the process generates them at its start.
+    With SQLite, missing *secret_keys* are generated and stored in `keys_file`. Without *admin_key*,
+    the first start creates an API key with the scope `admin` and prints it.
     """
 
     role: Role = Role.ALL

@@ -33,7 +33,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 
 class App:
-    """Counts the requests in progress; `/held` responses only when the gate opens."""
+    """Counts the requests in progress; `/held` responds only when the gate opens."""
 
     def __init__(self) -> None:
         self.gate, self.in_progress = asyncio.Event(), 0
