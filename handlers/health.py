@@ -12,7 +12,7 @@ from service.context import AppContext
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.domain.subscriptions.subscription import State
-from service.runtime.observability.metrics import OWED_AGE, RECEIVERS, page
+from service.runtime.observability.metrics import OLDEST_PENDING, SUBSCRIPTIONS, render_metrics
 from service.transactions.store_protocols import PausedAccount
 
 
@@ -63,9 +63,9 @@ async def metrics(request: Request) -> Response:
     try:
         owed = await context.store.deliveries.backlog()
         waited = 0 if owed.oldest is None else (context.clock() - owed.oldest) / SECOND
-        OWED_AGE.set(max(0, waited))
+        OLDEST_PENDING.set(max(0, waited))
         for state in get_args(State):
-            RECEIVERS.labels(state).set(owed.receivers.get(state, 0))
+            SUBSCRIPTIONS.labels(state).set(owed.receivers.get(state, 0))
     except Unavailable:
-        OWED_AGE.set(float("nan"))
-    return Response(page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        OLDEST_PENDING.set(float("nan"))
+    return Response(render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

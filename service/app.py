@@ -176,7 +176,7 @@ def _wake_streams(wakeups: Wakeups) -> OnCommit:
     def on_commit(changes: ChangeSet) -> None:
         if changes.events:
             wakeups.wake_tenants({event.tenant for event in changes.events})
-        wakeups.jobs_ended(job.id for job in changes.jobs.values() if job.ended)
+        wakeups.wake_jobs(job.id for job in changes.jobs.values() if job.ended)
 
     return on_commit
 

@@ -16,7 +16,7 @@ from service.domain.jobs.job import Job, Status
 from service.domain.jobs.view import JobView, cancellation, render_job
 from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.security.redaction import redacted_json
-from service.runtime.tasks import LARGE, in_thread_if_large
+from service.runtime.tasks import LARGE_BYTES, in_thread_if_large
 from service.transactions.job_commands import cancel_job, retry_job
 from service.transactions.job_request import MAX_JOBS, JobRequest, idempotency
 from service.transactions.store_protocols import Idempotency, NewJob
@@ -38,7 +38,7 @@ async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[J
     """Submit a job, or up to 100 in an array: all or none."""
     given = await read_json_body(request.request)
     context, headers = request.context, request.request.headers
-    size = int(headers.get("content-length", LARGE))
+    size = int(headers.get("content-length", LARGE_BYTES))
     new, key = await in_thread_if_large(size, _taken, request, given)
     jobs, fresh = await context.transactions.add_jobs(new, key)
     inputs = {one.job.id: one.input for one in new} if fresh else await _inputs(context, jobs)

@@ -24,7 +24,7 @@ async def until_ended(request: ApiRequest[Any], jobs: Sequence[Job], seconds: in
     """Wait until all *jobs* have ended, *seconds* at most; returns them as they then stand."""
     wakeups = request.context.wakeups
     with ExitStack() as bells:
-        ends = {job.id: bells.enter_context(wakeups.job_end(job.id)) for job in jobs}
+        ends = {job.id: bells.enter_context(wakeups.watch_job_end(job.id)) for job in jobs}
         now = await _as_they_stand(request, jobs)
         waits = [ends[job.id].wait() for job in now if not job.ended]
         if not waits:

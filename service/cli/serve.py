@@ -17,7 +17,7 @@ from service.context import AppContext
 from service.domain.primitives.errors import StartError
 from service.providers import providers_with_callbacks
 from service.runtime.http_server.file_limits import raise_open_file_limit
-from service.runtime.http_server.server import Server, limits_beside
+from service.runtime.http_server.server import Server, connection_limits
 from service.runtime.observability import logs
 from service.runtime.settings import Role, Settings, from_env
 from service.runtime.wakeups import Wakeups
@@ -42,7 +42,7 @@ async def serve(settings: Settings) -> int:
     _warn(settings)
     wakeups = Wakeups()
     async with running(settings, wakeups) as context:
-        limits = limits_beside(settings.max_posts)
+        limits = connection_limits(settings.max_posts)
         server = Server(create_app(context), wakeups, settings.host, settings.port, limits)
         log.info("service.started", host=settings.host, port=settings.port, role=settings.role)
         _spare_the_collector()

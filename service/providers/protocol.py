@@ -108,12 +108,34 @@ LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
 """What one read found: what the provider says of the task by now, in one report or more."""
 
 
+class AccountSettings(msgspec.Struct, frozen=True):
+    """The environment variables of a provider's account, and the defaults of two of them.
+
+    *token_variable* holds the credential. *prefix* begins the names of the other variables.
+    *base_url* is the default of `<prefix>_BASE_URL`, without a slash at its end. *max_jobs* is the
+    default of `<prefix>_MAX_JOBS`: how many jobs may be in progress at the account at once.
+    """
+
+    token_variable: str
+    prefix: str
+    base_url: str
+    max_jobs: int
+
+    @property
+    def base_url_variable(self) -> str:
+        return f"{self.prefix}_BASE_URL"
+
+    @property
+    def max_jobs_variable(self) -> str:
+        return f"{self.prefix}_MAX_JOBS"
+
+
 class Provider(Protocol):
     """What the rest of the house asks of a provider."""
 
     name: str
     title: str
-    default_base_url: str
+    account: AccountSettings
 
     @property
     def operations(self) -> Mapping[str, Operation]:

@@ -1,1 +1,1 @@
-"""Technical parts that know nothing of jobs."""
+"""Infrastructure without business rules: settings, HTTP, logs, metrics and background tasks."""

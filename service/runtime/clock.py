@@ -1,4 +1,4 @@
-"""The system clock and the source of random ids; everything else is handed these."""
+"""The system clock and the random id source, and the types by which others receive them."""
 
 import random
 import secrets
@@ -8,14 +8,25 @@ from typing import Protocol
 
 from service.domain.primitives import ids
 
+Clock = Callable[[], int]
+"""Returns the current time in microseconds since 1970 in UTC."""
+
+
+class IdSource(Protocol):
+    """Makes ids, refs and random bytes for secrets; times are in microseconds."""
+
+    def new_id(self, prefix: str, at: int) -> str: ...
+    def new_ref(self) -> str: ...
+    def random_bytes(self, count: int) -> bytes: ...
+
 
 def now() -> int:
-    """The time in microseconds since 1970 in UTC."""
+    """The current time in microseconds since 1970 in UTC."""
     return time.time_ns() // 1000
 
 
 class SystemIdSource:
-    """Ids, which only have to differ, and refs and secrets from the system's randomness."""
+    """Ids from the fast generator, as they only have to be unique; refs and secrets from the OS."""
 
     def new_id(self, prefix: str, at: int) -> str:
         return ids.new_id(prefix, at, random.getrandbits(ids.RANDOM_BITS))
@@ -25,15 +36,3 @@ class SystemIdSource:
 
     def random_bytes(self, count: int) -> bytes:
         return secrets.token_bytes(count)
-
-
-Clock = Callable[[], int]
-"""Now, in microseconds since 1970 in UTC."""
-
-
-class IdSource(Protocol):
-    """Where ids, refs and secrets come from."""
-
-    def new_id(self, prefix: str, at: int) -> str: ...
-    def new_ref(self) -> str: ...
-    def random_bytes(self, count: int) -> bytes: ...

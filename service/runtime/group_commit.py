@@ -1,4 +1,4 @@
-"""Group commit: whoever waits shares one transaction, and each is answered only after it."""
+"""Group commit: items of several callers share one transaction, and each caller gets its result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,31 +11,32 @@ R = TypeVar("R")
 
 
 class GroupCommitter(Generic[T, R]):
-    """Hands items in groups to *commit*, which answers them in order; one group at a time.
+    """Passes groups of at most *limit* items to *commit*, one group at a time.
 
-    A group that fails is tried item by item, so that a bad one harms no other. When the store is
-    Unavailable all are told, also those that wait behind: each group of them would wait as long.
+    *commit* returns one result for each item, in the same order. When it fails, the items of the
+    group are committed one by one, so that only the bad item fails. When it raises Unavailable,
+    all items fail, also those that still wait: each of their groups would wait equally long.
     """
 
     def __init__(self, commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
         self._commit, self._limit = commit, limit
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._singly = 0  # how many of the first belong to a group that failed
-        self._some = asyncio.Event()
+        self._retry_singly = 0  # how many of the first items belong to a group that failed
+        self._not_empty = asyncio.Event()
 
     async def put(self, item: T) -> R:
-        """Wait until *item* is committed, or raise what went wrong with it."""
+        """Wait until *item* is committed; raises what *commit* raised for it."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        self._some.set()
+        self._not_empty.set()
         return await future
 
     async def run(self) -> None:
         while True:
-            await self._some.wait()
-            group = self._take(1 if self._singly else self._limit)
+            await self._not_empty.wait()
+            group = self._take(1 if self._retry_singly else self._limit)
             try:
-                await self._serve(group)
+                await self._commit_group(group)
             except BaseException:
                 for _, future in group:
                     future.cancel()
@@ -43,22 +44,22 @@ class GroupCommitter(Generic[T, R]):
 
     def _take(self, count: int) -> list[tuple[T, asyncio.Future[R]]]:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._singly = max(0, self._singly - count)
+        self._retry_singly = max(0, self._retry_singly - count)
         if not self._waiting:
-            self._some.clear()
+            self._not_empty.clear()
         return taken
 
-    async def _serve(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _commit_group(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._commit([item for item, _ in group])
         except Unavailable as exc:
             _fail([*group, *self._take(len(self._waiting))], exc)
-        except Exception as exc:  # noqa: BLE001 - its waiter is told
+        except Exception as exc:  # noqa: BLE001 - its caller receives it
             if len(group) == 1:
                 _fail(group, exc)
                 return
-            self._waiting[:0], self._singly = group, len(group)
-            self._some.set()
+            self._waiting[:0], self._retry_singly = group, len(group)
+            self._not_empty.set()
         else:
             for (_, future), result in zip(group, results, strict=True):
                 if not future.done():

@@ -1,4 +1,4 @@
-"""The open streams of this process: how many a tenant has, and with which keys."""
+"""The open event streams of this process, by tenant and API key."""
 
 from collections.abc import Collection
 from typing import Final
@@ -9,11 +9,11 @@ from service.runtime.observability.metrics import STREAMS
 from service.runtime.wakeups import Wakeups
 
 HEARTBEAT_SECONDS: Final = 15.0
-"""Proxies cut connections on which nothing is sent, many of them after 60 seconds."""
+"""The interval of heartbeats: many proxies close a connection that is silent for 60 seconds."""
 
 
 class OpenStream:
-    """One open stream; *revoked* is True once it must end because its key is gone."""
+    """One open stream; *revoked* becomes True when its API key is deleted and it must end."""
 
     def __init__(self, caller: Principal) -> None:
         self.tenant, self.key_id = caller.tenant, caller.key_id
@@ -21,7 +21,7 @@ class OpenStream:
 
 
 class OpenStreams:
-    """Counts the open streams of each tenant, and refuses more than *max_per_tenant*."""
+    """Counts the open streams of each tenant and allows at most *max_per_tenant*."""
 
     def __init__(self, wakeups: Wakeups, max_per_tenant: int) -> None:
         self._wakeups, self._max = wakeups, max_per_tenant
@@ -29,15 +29,15 @@ class OpenStreams:
 
     @property
     def tenants(self) -> Collection[str]:
-        """Who has a stream open."""
+        """The tenants that have a stream open."""
         return self._by_tenant.keys()
 
     def open(self, caller: Principal) -> OpenStream:
-        """Count a new stream until it is closed; TooManyStreams when its tenant has all it may."""
+        """Register a stream until `close`; TooManyStreams when its tenant is at the limit."""
         streams = self._by_tenant.setdefault(caller.tenant, set())
         if len(streams) >= self._max:
             raise TooManyStreams(
-                f"This tenant has {self._max} streams open, the most it may have; close one first."
+                f"This tenant has {self._max} open streams, the maximum. Close one first."
             )
         stream = OpenStream(caller)
         streams.add(stream)
@@ -52,7 +52,7 @@ class OpenStreams:
         STREAMS.dec()
 
     def revoke(self, key_id: str) -> None:
-        """End the streams that were opened with this key, and wake them to notice."""
+        """Mark the streams of this API key as revoked and wake them, so that they end."""
         for tenant, streams in self._by_tenant.items():
             revoked = [stream for stream in streams if stream.key_id == key_id]
             for stream in revoked:

@@ -1,4 +1,4 @@
-"""Settings: read once from the environment, every fault named at once."""
+"""Settings, read once from the environment; all invalid variables are reported together."""
 
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -10,20 +10,23 @@ import msgspec
 
 from service.domain.primitives.errors import FieldError, StartError
 from service.domain.security.address_policy import Network
+from service.providers import registry
+from service.providers.protocol import AccountSettings
 
 MIN_KEY: Final = 32
+"""Characters of each secret key and of the admin key."""
 MAX_POSTS: Final = 512
 WORKER_PORT: Final = 8081
-"""Beside a web process on one machine: where a worker shows its health."""
+"""The default port of a worker's health endpoints, next to a web process on one machine."""
 _MAX_PORT: Final = 65535
 _MAX_DAYS: Final = 36_500
-_MAX_SLOTS: Final = 10_000
+_MAX_COUNT: Final = 10_000
 T = TypeVar("T")
 D = TypeVar("D")
 
 
 class SettingsError(StartError):
-    """The environment has *errors*, one line each in the message."""
+    """One or more settings are invalid; the message has one line for each of *errors*."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         super().__init__("\n".join(f"{error.path}: {error.message}" for error in errors))
@@ -31,7 +34,10 @@ class SettingsError(StartError):
 
 
 class ProviderAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """How we stand with one provider: no *token*, no jobs for it."""
+    """Our account at one provider; without a *token* the provider takes no jobs.
+
+    *max_jobs* is how many jobs may be in progress at once.
+    """
 
     base_url: str
     token: str | None
@@ -46,38 +52,44 @@ class ProviderAccount(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is set up, and not with a provider emulated on this machine."""
+        """Whether the account has a token and its provider is not emulated on this machine."""
         return self.token is not None and not self.is_loopback
 
 
 class Role(StrEnum):
-    """What one process does: everything, or on PostgreSQL only a part."""
+    """The work of one process. SQLite allows only `all`."""
 
     ALL = "all"
     WEB = "web"
     """Serves the API, the streams and the callbacks."""
     WORKER = "worker"
-    """Sends jobs and deliveries, and watches deadlines."""
+    """Submits jobs, delivers webhooks and checks deadlines."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one process; *secret_keys* and *admin_key* may still have to be made."""
+    """The settings of one process.
+
+    With SQLite, missing *secret_keys* are generated and stored in `keys_file`. Without *admin_key*,
+    the first start creates an API key with the scope `admin` and prints it.
+    """
 
     role: Role = Role.ALL
     database_url: str = "sqlite:///belfry.db"
     public_url: str | None = None
     secret_keys: tuple[str, ...] = ()
+    """The oldest key first."""
     admin_key: str | None = None
     allow_targets: tuple[Network, ...] = ()
     reconcile: bool = True
     retention_days: int = 30
     max_posts: int = MAX_POSTS
-    """Webhooks under way at once in this process."""
+    """Webhook requests that this process may have in progress at once."""
     max_streams: int = 1000
     """Streams that one tenant may have open at this process."""
     host: str = "127.0.0.1"
     port: int = 8080
     accounts: dict[str, ProviderAccount] = {}
+    """By the name of the provider."""
 
     def __repr__(self) -> str:
         return f"Settings({self.host}:{self.port}, {sorted(self.accounts)})"
@@ -88,60 +100,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def callback_base(self) -> str:
-        """Where providers reach us; without a public URL only an emulated one can."""
+        """The start of callback URLs; without a public URL only emulated providers reach it."""
         return self.public_url or self.local_url
 
     @property
     def local_url(self) -> str:
-        """Where this machine reaches the service."""
-        return f"http://{_literal(self.host)}:{self.port}"
+        """The URL of the service for clients on this machine."""
+        host = self.host
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            host = "127.0.0.1"
+        elif ":" in host:
+            host = f"[{host}]"
+        return f"http://{host}:{self.port}"
 
     @property
     def keys_file(self) -> str | None:
-        """Where the secret keys are kept that were made because none are set."""
+        """The path of the generated secret keys; None where none are generated."""
         if self.secret_keys or not self.is_sqlite:
             return None
         return self.database_url.removeprefix("sqlite:///") + ".keys"
 
     @property
     def has_private_public_url(self) -> bool:
-        """Whether the public URL names a private address; names are not looked up for it."""
-        return _is_private(urlsplit(self.public_url or "").hostname or "")
+        """Whether the public URL has a private address or `localhost`; there is no DNS lookup."""
+        host = urlsplit(self.public_url or "").hostname or ""
+        try:
+            return not ipaddress.ip_address(host).is_global
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
 
     def reachable_from(self, provider: str) -> bool:
-        """Whether *provider* can call back: by a public URL, or because it runs beside us."""
+        """Whether *provider* can call back: there is a public URL, or it runs on this machine."""
         return self.public_url is not None or self.accounts[provider].is_loopback
 
 
-def _is_private(host: str) -> bool:
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _literal(host: str) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
-
-
-_ACCOUNTS: Final = {
-    "useapi": ("USEAPI_TOKEN", "USEAPI", "https://api.useapi.net/v1/runwayml", 10),
-    "runware": ("RUNWARE_API_KEY", "RUNWARE", "https://api.runware.ai/v1", 100),
-    "runway_ai": ("RUNWAY_AI_API_KEY", "RUNWAY_AI", "https://api.runway-ai.ai", 8),
-}
-"""Token variable, prefix, base URL, and how many jobs may be under way at the account."""
-
-
-def names_of(provider: str) -> tuple[str, str]:
-    """Name the settings that hold the credential and the base URL of *provider*."""
-    token, prefix, *_ = _ACCOUNTS[provider]
-    return token, f"{prefix}_BASE_URL"
-
-
 def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
-    """Read all settings; SettingsError names every fault at once."""
+    """Read all settings; SettingsError names every invalid variable."""
     reader = _Reader(environ)
     settings = Settings(
         role=role,
@@ -152,33 +146,25 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
         reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
         retention_days=reader.read("BELFRY_RETENTION_DAYS", _days, Settings().retention_days),
-        max_posts=reader.read("BELFRY_MAX_POSTS", _slots, Settings().max_posts),
-        max_streams=reader.read("BELFRY_MAX_STREAMS", _slots, Settings().max_streams),
+        max_posts=reader.read("BELFRY_MAX_POSTS", _count, Settings().max_posts),
+        max_streams=reader.read("BELFRY_MAX_STREAMS", _count, Settings().max_streams),
         host=reader.read("HOST", str, Settings().host),
         port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
-        accounts={name: _account(reader, *row) for name, row in _ACCOUNTS.items()},
+        accounts={
+            name: _account(reader, provider.account) for name, provider in registry().items()
+        },
     )
     if not settings.is_sqlite and not settings.secret_keys:
-        reader.error("BELFRY_SECRET_KEYS", "must be set with PostgreSQL: all processes share it")
+        reader.error("BELFRY_SECRET_KEYS", "is required with PostgreSQL: all processes share it")
     if settings.is_sqlite and role is not Role.ALL:
-        reader.error("--role", "SQLite serves one process, which does everything; leave it out")
+        reader.error("--role", "cannot be used with SQLite, which allows one process; leave it out")
     if reader.errors:
         raise SettingsError(reader.errors)
     return settings
 
 
-def _account(
-    reader: "_Reader", token: str, prefix: str, base_url: str, slots: int
-) -> ProviderAccount:
-    return ProviderAccount(
-        token=reader.read(token, _token, None),
-        base_url=reader.read(f"{prefix}_BASE_URL", _url, base_url),
-        max_jobs=reader.read(f"{prefix}_MAX_JOBS", _slots, slots),
-    )
-
-
 class _Reader:
-    """Collects faults instead of stopping at the first."""
+    """Reads variables and collects the errors of all of them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -188,6 +174,7 @@ class _Reader:
         self.errors.append(FieldError(name, message))
 
     def read(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
+        """Parse a variable; *default* where it is blank, not set or invalid."""
         text = self._environ.get(name, "").strip()
         if not text:
             return default
@@ -198,20 +185,32 @@ class _Reader:
             return default
 
 
+def _account(reader: _Reader, declared: AccountSettings) -> ProviderAccount:
+    return ProviderAccount(
+        token=reader.read(declared.token_variable, _token, None),
+        base_url=reader.read(declared.base_url_variable, _url, declared.base_url),
+        max_jobs=reader.read(declared.max_jobs_variable, _count, declared.max_jobs),
+    )
+
+
 def _database_url(text: str) -> str:
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///"):
         return text
     if text.startswith(("postgresql://", "postgres://")):
-        _refuse_raw_password(text)
+        _check_is_encoded(text)
         return text
     raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
-def _refuse_raw_password(text: str) -> None:
-    """A password that ends too early would stand in the driver's error as a host or a database."""
-    rule = "percent-encode what is not a letter or a digit in user and password"
+def _check_is_encoded(database_url: str) -> None:
+    """Refuse reserved characters in user and password.
+
+    They would end the password too early, and the driver's error message would show the rest of it
+    as a host or a database name.
+    """
+    rule = "percent-encode all characters of user and password except letters and digits"
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(database_url)
         _ = parts.port
     except ValueError:
         raise ValueError(rule) from None
@@ -221,11 +220,13 @@ def _refuse_raw_password(text: str) -> None:
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    _ = parts.port  # a ValueError of its own where it is no number
+    _ = parts.port  # raises ValueError where it is not a number
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise ValueError("must be an http or https URL without a user, as https://belfry.example")
+        raise ValueError(
+            "must be an http or https URL without a user name, like https://belfry.example"
+        )
     if parts.query or parts.fragment:
-        raise ValueError("must have no query and no fragment")
+        raise ValueError("must not have a query or a fragment")
     return text.rstrip("/")
 
 
@@ -236,7 +237,10 @@ def _keys(text: str) -> tuple[str, ...]:
 
 def _key(text: str) -> str:
     if len(text) < MIN_KEY or not text.isascii() or not text.isprintable():
-        raise ValueError(f"each key needs {MIN_KEY} characters or more: openssl rand -hex 32")
+        raise ValueError(
+            f"each key must have at least {MIN_KEY} printable ASCII characters; "
+            "to make one: openssl rand -hex 32"
+        )
     return text
 
 
@@ -250,13 +254,7 @@ def _networks(text: str) -> tuple[Network, ...]:
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as exc:
-        raise ValueError(f"must be networks as 10.1.0.0/16, separated by commas ({exc})") from exc
-
-
-def _days(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_DAYS:
-        return int(text)
-    raise ValueError(f"must be a number of days from 1 to {_MAX_DAYS}")
+        raise ValueError(f"must be networks like 10.1.0.0/16, separated by commas ({exc})") from exc
 
 
 def _switch(text: str) -> bool:
@@ -265,13 +263,19 @@ def _switch(text: str) -> bool:
     return text == "on"
 
 
+def _days(text: str) -> int:
+    return _integer(text, 1, _MAX_DAYS, "a number of days")
+
+
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= _MAX_PORT:
-        return int(text)
-    raise ValueError("must be a number from 0 to 65535")
+    return _integer(text, 0, _MAX_PORT, "a number")
 
 
-def _slots(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_SLOTS:
+def _count(text: str) -> int:
+    return _integer(text, 1, _MAX_COUNT, "a number")
+
+
+def _integer(text: str, minimum: int, maximum: int, noun: str) -> int:
+    if text.isascii() and text.isdigit() and minimum <= int(text) <= maximum:
         return int(text)
-    raise ValueError("must be a number from 1 to 10000")
+    raise ValueError(f"must be {noun} from {minimum} to {maximum}")

@@ -7,13 +7,16 @@ from typing import Any, Final, ParamSpec, TypeVar
 import structlog
 
 GRACE_SECONDS: Final = 4.0
-"""How long what is under way may take to end; with the server's own, less than ten seconds."""
+"""How long running tasks may take to end at shutdown.
+
+Together with the HTTP server's own grace period this stays below ten seconds.
+"""
 T = TypeVar("T")
 log = structlog.get_logger()
 
 
 class TaskSet:
-    """A set of tasks; one that fails is logged, because nobody else awaits it."""
+    """Holds background tasks; the failure of a task is logged, because no caller awaits it."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -30,7 +33,7 @@ class TaskSet:
             log.error("task.failed", exc_info=exc)
 
     async def finish(self, seconds: float) -> None:
-        """Let what is under way end, and what follows from it; after *seconds* cancel the rest."""
+        """Await all tasks, also those that they spawn; cancel the rest after *seconds*."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._tasks:
             left = deadline - asyncio.get_running_loop().time()
@@ -42,58 +45,69 @@ class TaskSet:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-PAUSE_SECONDS: Final = 1.0
+FIRST_PAUSE_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 8.0
-"""The pause before a restart doubles from one to the other while a loop dies again and again."""
 HEALTHY_SECONDS: Final = 60.0
-"""A loop that has run this long begins with the first pause when it dies."""
 Run = Callable[[], Awaitable[None]]
 
 
 class Supervisor:
-    """Runs named loops; *dead* names those that died and have not run again for a while."""
+    """Runs named loops and restarts those that fail.
 
-    def __init__(self) -> None:
+    The pause before a restart begins with *first_pause_seconds* and doubles with each failure, up
+    to *max_pause_seconds*. It begins anew after a run of *healthy_seconds*. *dead* names the loops
+    that failed and since then have not run for as long as their last pause.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+        max_pause_seconds: float = MAX_PAUSE_SECONDS,
+        healthy_seconds: float = HEALTHY_SECONDS,
+    ) -> None:
+        self._first_pause = first_pause_seconds
+        self._max_pause = max_pause_seconds
+        self._healthy_seconds = healthy_seconds
         self.dead: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, name: str, run: Run) -> None:
-        self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
+        self._tasks.append(asyncio.create_task(self._supervise(name, run), name=name))
 
-    async def _keep(self, name: str, run: Run) -> None:
-        """Restart it for ever; it is dead until it has run longer than it paused before."""
-        loop, pause = asyncio.get_running_loop(), PAUSE_SECONDS
+    async def _supervise(self, name: str, run: Run) -> None:
+        loop, pause = asyncio.get_running_loop(), self._first_pause
         while True:
             started = loop.time()
-            alive = loop.call_later(pause, self.dead.discard, name)
+            recovery = loop.call_later(pause, self.dead.discard, name)
             try:
                 await run()
             except Exception:
                 self.dead.add(name)
                 log.exception("loop.died", loop=name)
             finally:
-                alive.cancel()
-            if loop.time() - started >= HEALTHY_SECONDS:
-                pause = PAUSE_SECONDS
+                recovery.cancel()
+            if loop.time() - started >= self._healthy_seconds:
+                pause = self._first_pause
             await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            pause = min(2 * pause, self._max_pause)
 
     async def stop(self) -> None:
-        """Cancel all at once, so that their times of grace do not add up."""
+        """Cancel all loops at the same time, so that their grace periods do not add up."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-LARGE: Final = 256 * 1024
-"""Bytes from which a hand-over to a thread costs less than the stop of the loop: about 1 ms."""
+LARGE_BYTES: Final = 256 * 1024
+"""From this size on, work would block the event loop for 1 ms or more; a thread costs less."""
 P = ParamSpec("P")
 
 
 async def in_thread_if_large(
-    size: int, function: Callable[P, T], *args: P.args, **named: P.kwargs
+    size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Call *function*, which works on *size* bytes: here, or in a thread where they are many."""
-    if size < LARGE:
-        return function(*args, **named)
-    return await asyncio.to_thread(function, *args, **named)
+    """Call *function*, which processes *size* bytes; in a thread from `LARGE_BYTES` on."""
+    if size < LARGE_BYTES:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Wake-ups: tells those who wait that something was committed. A hint, never the data itself."""
+"""Wake-ups tell waiting tasks that something was committed; the data itself is in the store."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator
@@ -6,96 +6,102 @@ from contextlib import contextmanager
 
 
 class WakeupEvent:
-    """Wakes a loop before its time; one that comes while it is at work is not lost."""
+    """Ends the pause of a loop early; a wake-up during the loop's work is kept for its next wait.
+
+    A loop calls `clear`, then looks for work, then calls `wait`.
+    """
 
     def __init__(self) -> None:
-        self._given = asyncio.Event()
+        self._event = asyncio.Event()
 
     @property
     def is_set(self) -> bool:
-        return self._given.is_set()
+        return self._event.is_set()
 
     def set(self) -> None:
-        self._given.set()
+        self._event.set()
 
     def clear(self) -> None:
-        """Call it before looking at what the nudges are about."""
-        self._given.clear()
+        """Forget earlier wake-ups; call it before the loop looks for work."""
+        self._event.clear()
 
     async def wait(self, seconds: float) -> None:
-        """Wait for a nudge since it was last forgotten, *seconds* at most."""
+        """Wait for a wake-up since `clear`, at most *seconds*."""
         try:
             async with asyncio.timeout(seconds):
-                await self._given.wait()
+                await self._event.wait()
         except TimeoutError:
             return
 
 
 Wakeup = asyncio.Event
-"""Set by the first wake-up of its tenant after it was taken."""
+"""Set once, by the first wake-up of its tenant after `next_wakeup` returned it."""
 
 
 class Wakeups:
-    """Take a ticket, read the store, then wait on the ticket: a wake-up in between is not lost."""
+    """Wakes the streams of tenants and the requests that wait for the end of a job.
+
+    Ask for the wake-up first, then read the store, then wait: no commit in between is missed.
+    """
 
     def __init__(self) -> None:
         self._closed = False
-        self._tickets: dict[str, Wakeup] = {}
-        self._bells: dict[str, set[asyncio.Event]] = {}
+        self._by_tenant: dict[str, Wakeup] = {}
+        self._by_job: dict[str, set[asyncio.Event]] = {}
 
     @property
     def closed(self) -> bool:
         return self._closed
 
     def next_wakeup(self, tenant: str) -> Wakeup:
-        """Give the ticket that the next wake-up of *tenant* sets."""
-        ticket = self._tickets.setdefault(tenant, Wakeup())
+        """Return the event that the next wake-up of *tenant* sets."""
+        wakeup = self._by_tenant.setdefault(tenant, Wakeup())
         if self._closed:
-            ticket.set()
-        return ticket
+            wakeup.set()
+        return wakeup
 
     def wake_tenants(self, tenants: Iterable[str]) -> None:
-        """Set the tickets of *tenants*: something was committed for them."""
+        """Wake the streams of *tenants*: events were committed for them."""
         for tenant in tenants:
-            if ticket := self._tickets.pop(tenant, None):
-                ticket.set()
+            if wakeup := self._by_tenant.pop(tenant, None):
+                wakeup.set()
 
-    def close(self) -> None:
-        """End every wait, now and later: the process is about to stop."""
-        self._closed = True
-        self.wake_tenants(list(self._tickets))
-        self.jobs_ended(list(self._bells))
-
-    @property
-    def awaited_jobs(self) -> Collection[str]:
-        """The jobs whose end somebody waits for."""
-        return self._bells.keys()
-
-    def jobs_ended(self, job_ids: Iterable[str]) -> None:
-        """Tell those who wait for these jobs that they have ended."""
-        for job_id in job_ids:
-            for bell in self._bells.get(job_id, ()):
-                bell.set()
-
-    @contextmanager
-    def job_end(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Lend a bell that rings when the job ends; as with a ticket, take it before you read."""
-        bell = asyncio.Event()
-        self._bells.setdefault(job_id, set()).add(bell)
-        if self._closed:
-            bell.set()
-        try:
-            yield bell
-        finally:
-            self._bells[job_id].discard(bell)
-            if not self._bells[job_id]:
-                del self._bells[job_id]
-
-    async def wait(self, ticket: Wakeup, timeout_seconds: float | None = None) -> bool:
-        """Wait for a wake-up since *ticket* was taken; False when the time is over first."""
+    async def wait(self, wakeup: Wakeup, timeout_seconds: float | None = None) -> bool:
+        """Wait until *wakeup* is set; False when *timeout_seconds* pass first."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                await ticket.wait()
+                await wakeup.wait()
         except TimeoutError:
             return False
         return True
+
+    @property
+    def awaited_jobs(self) -> Collection[str]:
+        """The ids of the jobs whose end is waited for."""
+        return self._by_job.keys()
+
+    def wake_jobs(self, job_ids: Iterable[str]) -> None:
+        """Wake the requests that wait for these jobs: the jobs have ended."""
+        for job_id in job_ids:
+            for ended in self._by_job.get(job_id, ()):
+                ended.set()
+
+    @contextmanager
+    def watch_job_end(self, job_id: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set when the job ends; enter this before reading the job."""
+        ended = asyncio.Event()
+        self._by_job.setdefault(job_id, set()).add(ended)
+        if self._closed:
+            ended.set()
+        try:
+            yield ended
+        finally:
+            self._by_job[job_id].discard(ended)
+            if not self._by_job[job_id]:
+                del self._by_job[job_id]
+
+    def close(self) -> None:
+        """End all waits, current and future: the process is stopping."""
+        self._closed = True
+        self.wake_tenants(list(self._by_tenant))
+        self.wake_jobs(list(self._by_job))

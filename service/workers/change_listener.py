@@ -78,7 +78,7 @@ class ChangeListener:
             self._jobs_ended.clear()
             if awaited := list(self._wakeups.awaited_jobs):
                 try:
-                    self._wakeups.jobs_ended(await self._store.jobs.ended(awaited))
+                    self._wakeups.wake_jobs(await self._store.jobs.ended(awaited))
                 except Unavailable:
                     await asyncio.sleep(POLL_SECONDS)
                     self._jobs_ended.set()

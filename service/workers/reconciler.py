@@ -14,7 +14,7 @@ from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Inconclusive, LookupResult, Reply
 from service.runtime.clients.provider_client import ProviderChannel
-from service.runtime.observability.metrics import READS
+from service.runtime.observability.metrics import LOOKUPS
 from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import CallbackResolution, ChangeSet, CheckLease
@@ -121,7 +121,7 @@ class Reconciler:
         channel, step = self._channels[job.provider], 0
         found: LookupResult = NOT_ASKED
         while (call := channel.provider.lookup(job, step)) is not None:
-            READS.labels(reason_of(job)).inc()
+            LOOKUPS.labels(reason_of(job)).inc()
             reply = await channel.client.send(call, LOOKUP_SECONDS)
             if not isinstance(reply, Reply):
                 return None

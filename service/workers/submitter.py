@@ -28,7 +28,7 @@ from service.providers.protocol import (
     RetryLater,
 )
 from service.runtime.clients.provider_client import ProviderChannel
-from service.runtime.observability.metrics import ANSWERS
+from service.runtime.observability.metrics import SUBMISSIONS
 from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import ChangeSet, RawResponse
@@ -242,7 +242,7 @@ class Submitter:
 
 
 def _log(before: Job, after: Job, answer: Answer, reply: Reply | None) -> None:
-    ANSWERS.labels(before.provider, after.status).inc()
+    SUBMISSIONS.labels(before.provider, after.status).inc()
     log.info(
         "job.answered",
         job=before.id,

@@ -131,7 +131,7 @@ WORST: Final[dict[str, list[Text]]] = {
     ],
     "service.sandbox.runware.checks._UUID": [("", "0", ""), ("01234567", "-0123", "")],
     "service.domain.subscriptions.subscription._HEADER": [("", "a", "!:")],
-    "service.domain.subscriptions.subscription._OURS": [
+    "service.domain.subscriptions.subscription._RESERVED_HEADER": [
         ("", "webhook-", "\n"),
         ("", "content-", "\n"),
     ],

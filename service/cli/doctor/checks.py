@@ -13,9 +13,9 @@ from handlers.health import Readiness
 from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity, ask
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers.http_status import BUSY
-from service.providers.protocol import Call, Provider, Reply
+from service.providers.protocol import AccountSettings, Call, Provider, Reply
 from service.runtime.clients.provider_client import ProviderClient
-from service.runtime.settings import ProviderAccount, Settings, names_of
+from service.runtime.settings import ProviderAccount, Settings
 
 _PROVIDER_SECONDS: Final = 10
 _OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
@@ -66,7 +66,7 @@ async def check_service(client: httpx.AsyncClient, url: str, clock: ClockSkew) -
 async def check_provider(
     settings: Settings, provider: Provider, tls: ssl.SSLContext, clock: ClockSkew
 ) -> list[Diagnostic]:
-    account, (token, _) = settings.accounts[provider.name], names_of(provider.name)
+    account, token = settings.accounts[provider.name], provider.account.token_variable
     if account.token is None:
         return [Diagnostic(Severity.NOTE, provider.name, f"not set up: {token} is not set")]
     call = provider.check()
@@ -79,33 +79,33 @@ async def check_provider(
 async def _tried(
     account: ProviderAccount, provider: Provider, call: Call, tls: ssl.SSLContext, clock: ClockSkew
 ) -> Diagnostic:
-    name, (token, base_url) = provider.name, names_of(provider.name)
+    name, variables = provider.name, provider.account
     client = ProviderClient(account, tls)
     try:
         reply = await client.send(call, _PROVIDER_SECONDS)
     finally:
         await client.close()
     if not isinstance(reply, Reply):
-        message = f"{urlsplit(account.base_url).hostname}: {reply.message}; is {base_url} right?"
+        host, variable = urlsplit(account.base_url).hostname, variables.base_url_variable
+        message = f"{host}: {reply.message}; is {variable} right?"
         return Diagnostic(Severity.FAULT, name, message)
     clock.compare(name, reply.headers.get("date"))
     error = provider.read_check(reply)
     if error is None:
-        return Diagnostic(Severity.OK, name, f"{token} is accepted")
+        return Diagnostic(Severity.OK, name, f"{variables.token_variable} is accepted")
     level = Severity.WARNING if error.retryable or reply.status in BUSY else Severity.FAULT
     said = error.message.replace(account.token or "", "…").rstrip(".")
-    return Diagnostic(level, name, f"{said}: {_mending(error, level, name)}")
+    return Diagnostic(level, name, f"{said}: {_mending(error, level, variables)}")
 
 
-def _mending(error: JobError, level: Severity, name: str) -> str:
-    token, base_url = names_of(name)
+def _mending(error: JobError, level: Severity, variables: AccountSettings) -> str:
     if level is Severity.WARNING:
         return "look again later"
     if error.code is ErrorCode.UNAUTHORIZED:
-        return f"set {token} to one that is valid"
+        return f"set {variables.token_variable} to one that is valid"
     if error.code is ErrorCode.INSUFFICIENT_CREDITS:
         return "settle it with the provider"
-    return f"set it up there, or set {base_url} right"
+    return f"set it up there, or set {variables.base_url_variable} right"
 
 
 def _shown(url: str) -> str:

@@ -1,4 +1,4 @@
-"""What can go wrong for a caller: a code, a sentence, and the faults that can be mended."""
+"""The errors that callers of the API receive: a code, a message and the invalid fields."""
 
 from typing import ClassVar
 
@@ -6,18 +6,21 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing wrong with an input: where (`input.style`, `[3].provider`) and how to mend it."""
+    """One error of an input: its path (`input.style`, `[3].provider`) and how to fix it."""
 
     path: str
     message: str
 
 
 class StartError(Exception):
-    """The service cannot start; the message names each setting at fault and the fix."""
+    """The service cannot start; the message names each invalid setting and how to fix it."""
 
 
 class ServiceError(Exception):
-    """The base of all errors that a caller is told about."""
+    """The base of all errors whose message is sent to the caller.
+
+    *reason* is the `code` of the response: that of the class, unless another one is given.
+    """
 
     code: ClassVar[str] = "internal"
 
@@ -43,7 +46,7 @@ class Conflict(ServiceError):
 
 
 class Invalid(ServiceError):
-    """The input is wrong in one or more places, all of them named at once."""
+    """The input is invalid; *errors* lists all invalid fields."""
 
     code = "invalid_input"
 
@@ -58,7 +61,7 @@ class Invalid(ServiceError):
 
 
 class TooManyStreams(ServiceError):
-    """The tenant has as many streams open as it may."""
+    """The tenant has the maximum number of streams open."""
 
     code = "too_many_streams"
 
@@ -68,7 +71,7 @@ class TooManyStreams(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """The store cannot be written just now: nothing was lost, nothing was done, try again."""
+    """The store cannot be reached or written now; nothing was changed and the caller may retry."""
 
     code = "unavailable"
 

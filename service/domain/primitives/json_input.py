@@ -1,59 +1,59 @@
-"""The one place where JSON from outside is read, with every oddity of it decided."""
+"""The reader for all JSON from clients and providers, with limits on depth and size."""
 
 from typing import Any, Final
 
 import msgspec
 
-DEPTH: Final = 64
+MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 100_000
-"""Values in one body, all of its levels together: what takes about 30 ms to decode and look at."""
+"""Values in one body, on all levels together; so many take about 30 ms to process."""
 _STRUCTURE: Final = b",[{"
-_TEXT: Final = bytes(set(range(256)) - set(_STRUCTURE + b'"'))
+_NOT_STRUCTURE: Final = bytes(set(range(256)) - set(_STRUCTURE + b'"'))
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 class UnreadableJson(ValueError):
-    """The bytes are not JSON that could be stored and shown again; the message says why."""
+    """The bytes are not JSON that can be stored and returned; the message says why."""
 
 
 def read_json(body: bytes) -> Any:
-    """Decode *body*; Unreadable when it is not JSON, not UTF-8, too deep, or of too many values.
+    """Decode *body*; UnreadableJson when it is not JSON, not UTF-8, too deep or too large.
 
-    At most 64 levels and 100,000 values are read. NUL characters become U+FFFD, because no SQL
-    text can hold them. Of repeated keys the last one counts. Integers of any size stay integers.
+    The limits are 64 levels and 100,000 values. NUL characters become U+FFFD, because SQL text
+    cannot hold them. The last of repeated keys counts. Integers of any size stay integers.
     """
-    marks = len(body) - len(body.translate(None, _STRUCTURE))
+    marks = len(body) - len(body.translate(None, _STRUCTURE))  # an upper bound of values and levels
     if marks >= MAX_VALUES and _has_too_many_values(body):
-        raise UnreadableJson(f"not readable JSON: more than {MAX_VALUES} values")
+        raise UnreadableJson(f"the JSON has more than {MAX_VALUES} values")
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as exc:
-        raise UnreadableJson(f"not JSON: {exc}") from exc
-    if marks > DEPTH and _depth(value) > DEPTH:
-        raise UnreadableJson(f"not readable JSON: nested deeper than {DEPTH}")
+        raise UnreadableJson(f"not valid JSON: {exc}") from exc
+    if marks > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise UnreadableJson(f"the JSON is nested deeper than {MAX_DEPTH} levels")
     return _without_nul(value) if b"\\u0000" in body else value
 
 
 def _has_too_many_values(body: bytes) -> bool:
-    """Count commas and opening brackets outside of strings: every value but the first follows one.
+    """Count commas and opening brackets outside strings: each value but the first follows one.
 
-    That takes a few passes in C, 40 ms for 8 MiB at the most, and is only done where there are many
-    of them, inside of strings or not.
+    This takes a few passes in C, at most 40 ms for 8 MiB. `read_json` calls it only for a body with
+    many of these characters, inside strings or not.
     """
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    skeleton = body.translate(None, _TEXT)
-    if skeleton.count(b'"') > 4 * MAX_VALUES:  # two quotes for each name, and two for each value
+    skeleton = body.translate(None, _NOT_STRUCTURE)
+    if skeleton.count(b'"') > 4 * MAX_VALUES:  # two for each name, two for each value
         return True
     return sum(map(len, skeleton.split(b'"')[::2])) >= MAX_VALUES
 
 
 def _depth(value: Any) -> int:
-    """Count the levels breadth first, so that depth costs no stack."""
+    """Count the levels breadth first, without recursion."""
     level, depth = [value], int(isinstance(value, dict | list))
     while level := [child for item in level for child in _children(item)]:
         depth += 1
-        if depth > DEPTH:
+        if depth > MAX_DEPTH:
             break
     return depth
 

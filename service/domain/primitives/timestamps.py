@@ -1,4 +1,4 @@
-"""Points in time: integers of microseconds since 1970 in UTC, rendered as RFC 3339 at the edge."""
+"""Timestamps: integers of microseconds since 1970 in UTC, rendered as RFC 3339 in the API."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,7 +15,7 @@ def _second(seconds: int) -> str:
 
 
 def rfc3339(at: int) -> str:
-    """Render with milliseconds and `Z`; cut, not rounded, so that order is kept."""
+    """Render with milliseconds and `Z`; truncated, not rounded, so that the order is kept."""
     seconds, micros = divmod(at, SECOND)
     return f"{_second(seconds)}.{micros // 1000:03d}Z"
 
@@ -25,9 +25,8 @@ def rfc3339_or_none(at: int | None) -> str | None:
 
 
 def parse_rfc3339(text: str) -> int:
-    """Read a time that names its offset; ValueError otherwise."""
+    """Read a time with an offset, in microseconds; ValueError when it is invalid."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        msg = "a time needs its offset, as in 2026-01-31T12:00:00Z"
-        raise ValueError(msg)
+        raise ValueError("a time needs an offset, like 2026-01-31T12:00:00Z")
     return (moment - _EPOCH) // timedelta(microseconds=1)

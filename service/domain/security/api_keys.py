@@ -1,4 +1,4 @@
-"""API keys: generation, format check, hash, scopes."""
+"""API keys: their format, hash and scopes."""
 
 import hashlib
 import hmac
@@ -10,12 +10,12 @@ import msgspec
 
 
 def key_hash(key: str) -> str:
-    """Hash an API key; a plain hash is enough because keys are random, not chosen."""
+    """Hash an API key; SHA-256 without salt is enough, because keys are random."""
     return hashlib.sha256(b"belfry.key\x00" + key.encode()).hexdigest()
 
 
 def constant_time_equal(given: str, expected: str) -> bool:
-    """Compare in constant time."""
+    """Compare two strings in constant time."""
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
@@ -27,7 +27,7 @@ _SHAPE: Final = re.compile(r"bfy_[0-9a-f]{48}[0-9a-f]{8}")
 
 
 class Scope(StrEnum):
-    """What a key may do; `admin` may do everything in its tenant, and make keys for any."""
+    """A permission; `admin` allows everything in its tenant, and to create keys for any tenant."""
 
     JOBS_READ = "jobs:read"
     JOBS_WRITE = "jobs:write"
@@ -36,7 +36,7 @@ class Scope(StrEnum):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key; only its *hash* is kept."""
+    """An API key as it is stored: its *hash*, never the key."""
 
     id: str
     hash: str
@@ -47,7 +47,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking; *key_id* is None for the admin key of the settings."""
+    """The authenticated caller; *key_id* is None for the admin key from the settings."""
 
     tenant: str
     scopes: tuple[str, ...]
@@ -58,13 +58,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_key(random_bytes: bytes) -> str:
-    """Make a key of 24 random bytes and a checksum of them."""
-    text = PREFIX + random_bytes.hex()
-    return text + _checksum(text)
+    """Make a key from 24 random bytes; it ends with a checksum."""
+    key = PREFIX + random_bytes.hex()
+    return key + _checksum(key)
 
 
 def is_well_formed(key: str) -> bool:
-    """Tell a key of ours from garbage without a look-up."""
+    """Whether *key* has the format and the checksum of a key, without a lookup in the store."""
     return _SHAPE.fullmatch(key) is not None and key[-8:] == _checksum(key[:-8])
 
 

@@ -1,4 +1,4 @@
-"""Signed callback URLs: the `t` parameter that proves a URL is one of ours."""
+"""Signed callback URLs: the query parameter `t` proves that we made the URL."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _SALT: Final = "belfry.callback."
 
 
 class _Signer(TimestampSigner):
-    """A TimestampSigner that is told the time, with SHA-256 in place of the library's SHA-1."""
+    """A TimestampSigner with an injected time and SHA-256 instead of the library's SHA-1."""
 
     default_digest_method = staticmethod(hashlib.sha256)
     at: int = 0
@@ -22,22 +22,19 @@ class _Signer(TimestampSigner):
 
 
 class CallbackSigner:
-    """Signs and reads the `t` of callback URLs.
+    """Signs and verifies the tokens in the parameter `t` of callback URLs.
 
-    *keys* come oldest first: the newest signs, all verify. Age never refuses a token: a callback
-    that comes late, or before its time because a clock stepped back, is still the provider's.
+    *keys* are ordered from oldest to newest: the newest signs, all verify. A token has no expiry: a
+    late callback is still valid, and so is one whose token seems to come from the future because a
+    clock was set back.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = list(keys)
         self._signers: dict[str, _Signer] = {}
 
-    def _signer(self, provider: str) -> _Signer:
-        if provider not in self._signers:
-            self._signers[provider] = _Signer(self._keys, salt=_SALT + provider)
-        return self._signers[provider]
-
     def sign(self, provider: str, ref: str, at: int) -> str:
+        """Make the token of a job's callback URL; *at* is the current time in microseconds."""
         signer = self._signer(provider)
         signer.at = at
         return signer.sign(ref).decode().removeprefix(ref + ".")
@@ -48,3 +45,8 @@ class CallbackSigner:
         except (BadData, UnicodeError, ValueError):
             return False
         return True
+
+    def _signer(self, provider: str) -> _Signer:
+        if provider not in self._signers:
+            self._signers[provider] = _Signer(self._keys, salt=_SALT + provider)
+        return self._signers[provider]

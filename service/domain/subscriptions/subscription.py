@@ -1,4 +1,4 @@
-"""The subscription: which events go to which URL, signed with which secret."""
+"""The subscription: which events are sent to which URL, signed with which secret."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,14 @@ from service.domain.primitives.errors import Conflict, FieldError
 from service.domain.subscriptions.filters import first_mismatch, matches
 
 MAX_IN_FLIGHT: Final = 8
-"""POSTs under way at one receiver, unless its subscription says otherwise."""
+"""The default number of concurrent requests to one receiver."""
 MAX_PATTERNS: Final = 100
 MAX_HEADER: Final = 4096
+"""Characters of the value of a header."""
 _HEADER_RULE: Final = f"must be up to {MAX_HEADER} printable ASCII characters"
 _GROUPS: Final = frozenset({"*", *(f"{name.split('.')[0]}.*" for name in EVENT_TYPES)})
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_OURS: Final = re.compile(
+_RESERVED_HEADER: Final = re.compile(
     r"webhook-.*|host|content-.*|transfer-encoding|connection|upgrade|te|trailer|keep-alive"
     r"|proxy-.*|accept-encoding|expect|user-agent|cookie|date",
     re.IGNORECASE,
@@ -29,12 +30,15 @@ State = Literal["active", "held", "paused", "disabled"]
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """*secret* and the values of *headers* are sealed.
+    """A subscription; its secrets and the values of *headers* are encrypted.
 
-    *kind* is `permanent`, or `per_job` for the reply URL of jobs.
+    *kind* is `permanent`, or `per_job` for the reply URL of jobs. *max_in_flight* limits concurrent
+    requests, *rate_limit* requests per second. With *delivery* `every` each progress event is sent;
+    with `latest` a newer progress event of a job replaces one that is not sent yet.
 
-    *rate_limit* is per second. *delivery* `every` sends each progress event; `latest` lets a newer
-    event of the job replace one that is not sent yet. The *previous_secret* signs too, until then.
+    *enabled* and *paused* are set by the tenant; a receiver that answers 410 or fails for days is
+    disabled with a *disabled_reason*. *held* is True while the circuit breaker stops deliveries.
+    *previous_secret* also signs, until *previous_until*. Times are in microseconds.
     """
 
     id: str
@@ -61,7 +65,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def deliverable(self) -> bool:
-        """Whether events are sent now; otherwise their deliveries are parked."""
+        """Whether events are sent now; otherwise its deliveries are parked."""
         return self.enabled and not self.paused and not self.held
 
     def refuse_if_off(self) -> None:
@@ -73,7 +77,9 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     def state(self) -> State:
         if not self.enabled:
             return "disabled"
-        return "paused" if self.paused else "held" if self.held else "active"
+        if self.paused:
+            return "paused"
+        return "held" if self.held else "active"
 
 
 def starts_afresh(before: Subscription, changed: Subscription) -> bool:
@@ -83,18 +89,25 @@ def starts_afresh(before: Subscription, changed: Subscription) -> bool:
 
 
 def signing_secrets(subscription: Subscription, at: int) -> list[str]:
-    """The sealed secrets that sign what is sent at *at*, the newest first."""
-    old = subscription.previous_secret
-    return [subscription.secret, *([old] if old and at < subscription.previous_until else [])]
+    """The encrypted secrets that sign a webhook sent *at* that time, the newest first."""
+    secrets = [subscription.secret]
+    if subscription.previous_secret and at < subscription.previous_until:
+        secrets.append(subscription.previous_secret)
+    return secrets
 
 
 @lru_cache(maxsize=65536)
-def matches_type(patterns: tuple[str, ...], kind: str) -> bool:
-    """Say whether one of *patterns* (`job.failed`, `job.*`, `*`) means the event type *kind*."""
-    return any(p in ("*", kind) or (p[-2:] == ".*" and kind.startswith(p[:-1])) for p in patterns)
+def matches_type(patterns: tuple[str, ...], event_type: str) -> bool:
+    """Whether one of *patterns* (`job.failed`, `job.*`, `*`) matches *event_type*."""
+    return any(
+        pattern in ("*", event_type)
+        or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
 
 
 def is_subscribed(subscription: Subscription, event: Event) -> bool:
+    """Whether *event* gets a delivery to *subscription*."""
     return (
         subscription.enabled
         and subscription.tenant == event.tenant
@@ -103,27 +116,26 @@ def is_subscribed(subscription: Subscription, event: Event) -> bool:
 
 
 def accepts(subscription: Subscription, event: Event) -> bool:
-    """Whether *event* is for *subscription* as it is now, on or off."""
-    filtered = subscription.filter
-    return matches_type(subscription.event_types, event.type) and (
-        not filtered or matches(filtered, document_of(event.payload))
-    )
+    """Whether *event* matches the event types and the filter, enabled or not."""
+    if not matches_type(subscription.event_types, event.type):
+        return False
+    return not subscription.filter or matches(subscription.filter, _document(event.payload))
 
 
 def mismatch(subscription: Subscription, event: Event) -> str | None:
-    """Say why *event* is not for *subscription* as it is now; None when it is."""
+    """Describe why *event* does not match *subscription*; None when it does."""
     if not matches_type(subscription.event_types, event.type):
-        return f"event_types: {event.type} is not among {', '.join(subscription.event_types)}"
+        return f"event_types: {event.type} does not match {', '.join(subscription.event_types)}"
     if subscription.filter and (
-        miss := first_mismatch(subscription.filter, document_of(event.payload))
+        reason := first_mismatch(subscription.filter, _document(event.payload))
     ):
-        return miss
-    return None if subscription.enabled else "enabled: it is off"
+        return reason
+    return None if subscription.enabled else "enabled: the subscription is disabled"
 
 
 @lru_cache(maxsize=256)
-def document_of(payload: bytes) -> Mapping[str, Any]:
-    """What filters are matched with, read from the body that is sent."""
+def _document(payload: bytes) -> Mapping[str, Any]:
+    """Build the document that filters test from the body of an event."""
     body = msgspec.json.decode(payload)
     data = body["data"]
     return {
@@ -137,14 +149,14 @@ def document_of(payload: bytes) -> Mapping[str, Any]:
 
 
 def event_type_errors(patterns: Sequence[str], path: str) -> list[FieldError]:
-    """Refuse patterns that could never match, and more of them than there are."""
+    """List the patterns that match no event type; too many patterns are one error."""
     known = EVENT_TYPES.keys() | _GROUPS
     if len(patterns) > MAX_PATTERNS:
         return [FieldError(path, f"may have at most {MAX_PATTERNS} entries")]
     return [
         FieldError(
             f"{path}[{n}]",
-            f"{pattern!r} is no event type; take one of {', '.join(EVENT_TYPES)}, job.*, *",
+            f"unknown event type {pattern!r}; allowed: {', '.join(EVENT_TYPES)}, job.*, *",
         )
         for n, pattern in enumerate(patterns)
         if pattern not in known
@@ -152,13 +164,16 @@ def event_type_errors(patterns: Sequence[str], path: str) -> list[FieldError]:
 
 
 def header_errors(headers: dict[str, str], path: str) -> list[FieldError]:
-    """Refuse headers that belong to HTTP or to the signature, and values that are not text."""
+    """List the headers that a subscription may not set, and values that are not printable ASCII.
+
+    Reserved are the headers of HTTP itself, those that we send, and all of Standard Webhooks.
+    """
     errors = []
     for name, value in headers.items():
-        if _OURS.fullmatch(name) or not _HEADER.fullmatch(name):
-            errors.append(
-                FieldError(f"{path}.{name}", "may not be set: it is not a free header name")
-            )
+        if _RESERVED_HEADER.fullmatch(name):
+            errors.append(FieldError(f"{path}.{name}", "is a reserved header and cannot be set"))
+        elif not _HEADER.fullmatch(name):
+            errors.append(FieldError(f"{path}.{name}", "is not a valid header name"))
         elif not value.isprintable() or not value.isascii() or len(value) > MAX_HEADER:
             errors.append(FieldError(f"{path}.{name}", _HEADER_RULE))
     return errors

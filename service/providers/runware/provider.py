@@ -24,6 +24,7 @@ from service.providers.http_status import (
 )
 from service.providers.input_schema import input_errors
 from service.providers.protocol import (
+    AccountSettings,
     Answer,
     Call,
     Inconclusive,
@@ -56,7 +57,12 @@ class Runware:
 
     name = "runware"
     title = "Runware"
-    default_base_url = "https://api.runware.ai/v1"
+    account = AccountSettings(
+        "RUNWARE_API_KEY",
+        prefix="RUNWARE",
+        base_url="https://api.runware.ai/v1",
+        max_jobs=100,
+    )
     operations: Mapping[str, Operation] = MappingProxyType(
         {
             "imageCaption": operation_of("imageCaption", "Describe an image in words.", *CAPTION),

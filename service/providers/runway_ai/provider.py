@@ -21,6 +21,7 @@ from service.providers.http_status import (
 )
 from service.providers.input_schema import input_errors
 from service.providers.protocol import (
+    AccountSettings,
     Answer,
     Call,
     Inconclusive,
@@ -42,7 +43,12 @@ class RunwayAi:
 
     name = "runway_ai"
     title = "runway-ai.ai"
-    default_base_url = "https://api.runway-ai.ai"
+    account = AccountSettings(
+        "RUNWAY_AI_API_KEY",
+        prefix="RUNWAY_AI",
+        base_url="https://api.runway-ai.ai",
+        max_jobs=8,
+    )
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: row.operation for name, row in ENDPOINTS.items()}
     )

@@ -23,6 +23,7 @@ from service.providers.http_status import (
 )
 from service.providers.input_schema import input_errors
 from service.providers.protocol import (
+    AccountSettings,
     Answer,
     Call,
     Inconclusive,
@@ -51,7 +52,12 @@ class UseApi:
 
     name = "useapi"
     title = "useapi.net (Runway)"
-    default_base_url = "https://api.useapi.net/v1/runwayml"
+    account = AccountSettings(
+        "USEAPI_TOKEN",
+        prefix="USEAPI",
+        base_url="https://api.useapi.net/v1/runwayml",
+        max_jobs=10,
+    )
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: row.operation for name, row in ENDPOINTS.items()}
     )

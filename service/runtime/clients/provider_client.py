@@ -1,4 +1,4 @@
-"""The HTTP client for providers: httpx, one small pool each, and what became of a request."""
+"""The HTTP client for providers (httpx): one small pool for each, and how each request ended."""
 
 import asyncio
 import ssl
@@ -13,12 +13,12 @@ from service.providers.protocol import Call, Inconclusive, Provider, Reply, Retr
 from service.runtime.clients.webhook_client import USER_AGENT
 from service.runtime.settings import ProviderAccount
 
-MAX_ANSWER: Final = 16 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 RECONNECT_SECONDS: Final = 3
-"""How long a provider is left alone that cannot be reached at all."""
+"""The pause after a failed attempt to connect to a provider."""
 _POOL: Final = httpx.Limits(max_connections=10, max_keepalive_connections=10)
 Trace = Callable[[str, Any], Awaitable[None]]
-"""Told by httpcore what a request does, by the names of its documentation's page "Extensions"."""
+"""Called by httpcore with each step of a request; https://www.encode.io/httpcore/extensions/."""
 log = structlog.get_logger()
 
 
@@ -39,15 +39,17 @@ class ProviderClient:
         await self._client.aclose()
 
     async def send(self, call: Call, timeout_seconds: float) -> Reply | RetryLater | Inconclusive:
-        """Send *call*: Busy when no byte of it left, Unknown when it left and no answer came.
+        """Send *call* and return the response, whatever its status.
 
-        Whatever goes wrong is told in this way, because nobody else can tell the two apart.
+        RetryLater when the request was not sent, so that it is safe to repeat; Inconclusive when it
+        was sent but no complete response came. No error of the request is raised: only here is it
+        known whether the request was sent.
         """
-        has_left = False
+        was_sent = False
 
-        async def trace(event: str, _: Any) -> None:
-            nonlocal has_left
-            has_left = has_left or event == "http11.send_request_headers.started"
+        async def trace(step: str, _: Any) -> None:
+            nonlocal was_sent
+            was_sent = was_sent or step == "http11.send_request_headers.started"
 
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -55,7 +57,7 @@ class ProviderClient:
         except Exception as exc:
             if not isinstance(exc, httpx.HTTPError | httpx.InvalidURL | OSError):
                 log.exception("provider.failed")
-            if has_left:
+            if was_sent:
                 return Inconclusive(message=f"no answer: {type(exc).__name__}")
             message = f"cannot connect: {type(exc).__name__}"
             return RetryLater(message=message, retry_after_seconds=RECONNECT_SECONDS)
@@ -76,14 +78,19 @@ class ProviderClient:
             async for part in response.aiter_bytes():
                 parts.append(part)
                 size += len(part)
-                if size > MAX_ANSWER:
-                    return Inconclusive(message=f"an answer of more than {MAX_ANSWER} bytes")
+                if size > MAX_RESPONSE_BYTES:
+                    return Inconclusive(
+                        message=f"an answer of more than {MAX_RESPONSE_BYTES} bytes"
+                    )
             lowered = {name.lower(): value for name, value in response.headers.items()}
             return Reply(status=response.status_code, headers=lowered, body=b"".join(parts))
 
 
 class ProviderChannel(msgspec.Struct, frozen=True, kw_only=True):
-    """How we reach one provider, and where it reaches us."""
+    """A provider with its client; *callback_base* is the start of the callback URLs it is given.
+
+    *max_jobs* is how many jobs may be in progress at its account at once.
+    """
 
     provider: Provider
     client: ProviderClient

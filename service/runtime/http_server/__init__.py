@@ -1,1 +1,1 @@
-"""uvicorn with limits on heads, connections and open files."""
+"""uvicorn with limits on request heads, connections and open files."""

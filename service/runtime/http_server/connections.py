@@ -1,4 +1,4 @@
-"""The open connections: how many there may be, and how long each may wait for what."""
+"""The open connections: their maximum number and the timeouts of each."""
 
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -8,6 +8,7 @@ import structlog
 from service.runtime.http_server.file_limits import MAX_BACKLOG, MAX_CONNECTIONS
 
 HEAD_BYTES: Final = 64 * 1024
+"""The size limit of a request line and its headers together."""
 HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 75.0
 SEND_SECONDS: Final = 15.0
@@ -17,9 +18,11 @@ log = structlog.get_logger()
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """*send_seconds* is how long a client may take nothing of its answer.
+    """The limits of the server's connections.
 
-    *linger_seconds* is how long a refused client may read why, *spare* how many of them may.
+    *head_seconds* is the time for a request head, *idle_seconds* the time between two requests,
+    *send_seconds* the time in which a client must read part of its response. A refused client has
+    *linger_seconds* to read the reason; *spare* is how many of them may linger at once.
     """
 
     connections: int = MAX_CONNECTIONS
@@ -33,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connection(Protocol):
-    """What is asked of a connection whose time is over."""
+    """The methods by which a connection learns that one of its timeouts has expired."""
 
     def head_expired(self) -> None: ...
     def idle_expired(self) -> None: ...
@@ -45,7 +48,10 @@ C = TypeVar("C", bound=Connection)
 
 
 class Deadlines(Generic[C]):
-    """Connections in the order of their deadlines, which is that of their start: one length."""
+    """Connections with the same timeout of *seconds*, in the order of their deadlines.
+
+    As the timeout is the same for all, the order of the starts is that of the deadlines.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -58,7 +64,7 @@ class Deadlines(Generic[C]):
         return len(self._started)
 
     def start(self, connection: C, now: float) -> None:
-        """Start the time of *connection*, or start it again."""
+        """Start or restart the timeout of *connection*."""
         self._started.pop(connection, None)
         self._started[connection] = now
 
@@ -66,23 +72,26 @@ class Deadlines(Generic[C]):
         self._started.pop(connection, None)
 
     def first(self) -> tuple[C, float] | None:
-        """The one that has waited longest, and since when."""
+        """The connection that has waited longest, and the time of its start."""
         return next(iter(self._started.items()), None)
 
     def expired(self, now: float) -> list[C]:
-        """Remove and return those whose time is over; only they are looked at, and one more."""
-        over = []
+        """Remove and return the expired connections; the others are not iterated over."""
+        expired = []
         for connection, started in self._started.items():
             if now - started < self._seconds:
                 break
-            over.append(connection)
-        for connection in over:
+            expired.append(connection)
+        for connection in expired:
             del self._started[connection]
-        return over
+        return expired
 
 
 class Connections(Generic[C]):
-    """Keeps *limits*; one that does nothing is in one of four queues, one at work in none."""
+    """Keeps all connections within *limits*.
+
+    A connection that waits is in one of four queues; one whose request is processed is in none.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -91,28 +100,36 @@ class Connections(Generic[C]):
         self.sending = Deadlines[C](limits.send_seconds)
         self.lingering = Deadlines[C](limits.linger_seconds)
         self._open: set[C] = set()
-        self._reported = float("-inf")
+        self._reported_at = float("-inf")
 
     def admit(self, connection: C, now: float) -> bool:
-        """Take *connection* in, at the cap for the one that waits longest; False if none waits."""
+        """Add *connection*; False when the limit is reached.
+
+        At the limit, the connection that has waited longest for a request is closed to make room.
+        If none waits, *connection* is not added.
+        """
         if len(self._open) >= self.limits.connections:
-            self._report(now)
-            if (waiting := self._longest_waiting()) is None:
+            if now - self._reported_at >= _REPORT_SECONDS:
+                self._reported_at = now
+                log.warning("connections.full", limit=self.limits.connections)
+            waiting = [one for one in (self.heads.first(), self.idle.first()) if one is not None]
+            if not waiting:
                 return False
-            waiting.abort()
+            longest_waiting, _ = min(waiting, key=lambda one: one[1])
+            longest_waiting.abort()
         self._open.add(connection)
         self.heads.start(connection, now)
         return True
 
     def linger(self, connection: C, now: float) -> None:
-        """Keep a refused *connection* for a moment; beyond *spare* the oldest of them must go."""
+        """Keep a refused *connection* open for a moment; beyond *spare* the oldest is closed."""
         self.leave(connection)
         self.lingering.start(connection, now)
         if len(self.lingering) > self.limits.spare and (oldest := self.lingering.first()):
             oldest[0].abort()
 
     def leave(self, connection: C) -> None:
-        """Forget *connection*: it is closed, or as good as closed."""
+        """Remove *connection* from all queues: it is closed or about to close."""
         self._open.discard(connection)
         self.heads.stop(connection)
         self.idle.stop(connection)
@@ -120,7 +137,7 @@ class Connections(Generic[C]):
         self.lingering.stop(connection)
 
     def sweep(self, now: float) -> None:
-        """End what has waited too long."""
+        """Tell the connections whose timeouts have expired."""
         for connection in self.heads.expired(now):
             connection.head_expired()
         for connection in self.idle.expired(now):
@@ -129,12 +146,3 @@ class Connections(Generic[C]):
             connection.send_expired(now)
         for connection in self.lingering.expired(now):
             connection.abort()
-
-    def _longest_waiting(self) -> C | None:
-        waiting = [one for one in (self.heads.first(), self.idle.first()) if one is not None]
-        return min(waiting, key=lambda one: one[1])[0] if waiting else None
-
-    def _report(self, now: float) -> None:
-        if now - self._reported >= _REPORT_SECONDS:
-            self._reported = now
-            log.warning("connections.full", limit=self.limits.connections)

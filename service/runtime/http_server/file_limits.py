@@ -1,4 +1,4 @@
-"""The limit of open files, shared out between connections in, webhooks out and the rest."""
+"""Divides the limit of open files between incoming connections, webhooks and everything else."""
 
 import contextlib
 import resource
@@ -8,15 +8,20 @@ import msgspec
 
 MAX_CONNECTIONS: Final = 10_000
 SOCKETS_PER_POST: Final = 2
-"""A POST may try two addresses at once; what is left of these is for idle connections."""
+"""A webhook request may try two addresses at once; idle connections may use what is left."""
 MAX_OTHER_FILES: Final = 128
-"""Database (up to 40), pools to providers (30), name look-ups (32), logs and the loop's own."""
+"""Database (up to 40), provider connections (30), DNS lookups (32), logs and the event loop."""
 MAX_BACKLOG: Final = 2048
 _ENOUGH: Final = 65_536
+"""More open files than the service can use."""
 
 
 class FileShares(msgspec.Struct, frozen=True, kw_only=True):
-    """*backlog* is how many connections may wait to be accepted, *spare* see `Limits`."""
+    """The maximum number of sockets for each use.
+
+    *connections* may be open, *backlog* more may wait to be accepted, and *spare* refused ones may
+    linger (see `connections.Limits`).
+    """
 
     connections: int
     spare: int
@@ -25,12 +30,12 @@ class FileShares(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def posts(self) -> int:
-        """How many webhooks there is room for at once."""
+        """How many webhook requests may be in progress at once."""
         return self.webhook_sockets // SOCKETS_PER_POST
 
 
 def raise_open_file_limit() -> None:
-    """Raise the soft limit to the hard one; where the system refuses, the soft one stays."""
+    """Raise the soft limit to the hard limit; it stays as it is where the system refuses."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, _ENOUGH) if hard == resource.RLIM_INFINITY else hard
     with contextlib.suppress(ValueError, OSError):
@@ -38,16 +43,16 @@ def raise_open_file_limit() -> None:
 
 
 def file_shares(posts: int) -> FileShares:
-    """Share out the limit that now holds, with up to *posts* webhooks under way."""
+    """Divide the current limit of this process; up to *posts* webhook requests at once."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return shares_of(_ENOUGH if soft == resource.RLIM_INFINITY else soft, posts)
 
 
 def shares_of(limit: int, posts: int) -> FileShares:
-    """Share *limit* out: incoming connections get what is left once the rest has its part.
+    """Divide *limit* open files; incoming connections get what the other uses leave.
 
-    Of that, *backlog* is for those that the loop accepts in one turn before any can be refused,
-    and *spare* for those that were refused and are about to close.
+    Of these, *backlog* is for the connections that the event loop accepts in one turn, before it
+    can refuse any, and *spare* is for refused connections that are about to close.
     """
     other = min(MAX_OTHER_FILES, limit * 3 // 8)
     webhook_sockets = min(SOCKETS_PER_POST * posts, (limit - other) // 2)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with limits on heads, waiting, sending and pipelining."""
+"""uvicorn's HTTP/1.1 protocol with limits on request heads, waiting, sending and pipelining."""
 
 import asyncio
 from http import HTTPStatus
@@ -15,13 +15,15 @@ from service.runtime.clock import SystemIdSource, now
 from service.runtime.http_server.connections import Connections
 
 MAX_PIPELINED: Final = 64
+"""Requests of one connection that may wait for their responses."""
 MAX_DISCARDED: Final = 1024 * 1024
-LEAST_SENT: Final = 64 * 1024
-"""What a client must take of its answer in each span of the send timeout."""
+"""Bytes that a refused client may still send before its connection is cut."""
+MIN_SENT_BYTES: Final = 64 * 1024
+"""Bytes of its response that a client must read in each period of `Limits.send_seconds`."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to what is no request that the application could be asked."""
+    """The response to input that never reaches the application."""
 
     status: HTTPStatus
     code: str
@@ -40,31 +42,33 @@ HEAD_TOO_SLOW: Final = Refusal(
     detail="The request line and the headers did not arrive in time.",
 )
 UNREADABLE: Final = Refusal(
-    status=HTTPStatus.BAD_REQUEST, code="bad_request", detail="This is not valid HTTP/1.1."
+    status=HTTPStatus.BAD_REQUEST, code="bad_request", detail="The request is not valid HTTP/1.1."
 )
 HOST_MISSING: Final = Refusal(
-    status=HTTPStatus.BAD_REQUEST, code="bad_request", detail="Send one Host header, and only one."
+    status=HTTPStatus.BAD_REQUEST,
+    code="bad_request",
+    detail="The request must have exactly one Host header.",
 )
 UPGRADE_WITH_BODY: Final = Refusal(
     status=HTTPStatus.BAD_REQUEST,
     code="bad_request",
-    detail="Send a request that has a body without Upgrade; only HTTP/1.1 is spoken here.",
+    detail="A request with a body cannot ask for an Upgrade; only HTTP/1.1 is supported.",
 )
 TOO_MANY_PIPELINED: Final = Refusal(
     status=HTTPStatus.BAD_REQUEST,
     code="bad_request",
-    detail=f"At most {MAX_PIPELINED} requests of a connection may wait for their answers.",
+    detail=f"At most {MAX_PIPELINED} pipelined requests may wait on one connection.",
 )
 FULL: Final = Refusal(
     status=HTTPStatus.SERVICE_UNAVAILABLE,
     code="unavailable",
-    detail="Too many connections are at work; try again shortly.",
+    detail="The service has too many busy connections. Try again shortly.",
     retry_after_seconds=1,
 )
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One connection; *connections* holds its deadlines, so that a request costs no timer."""
+    """One connection; its timeouts are in *connections*, so that a request needs no timer."""
 
     def __init__(
         self,
@@ -76,29 +80,31 @@ class HttpConnection(HttpToolsProtocol):
         connections: "Connections[HttpConnection]",
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._all = connections
+        self._open_connections = connections
         self._head_limit = connections.limits.head_bytes
         self._in_head, self._head_begun, self._head_size = True, False, 0
-        self._fault = UNREADABLE
+        self._parse_error = UNREADABLE
         self._refusal: Refusal | None = None
         self._discarded = self._unsent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if not self._all.admit(self, self.loop.time()):
+        if not self._open_connections.admit(self, self.loop.time()):
             self._refuse(FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._all.leave(self)
+        self._open_connections.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse in pieces that end where the head must: so its size is exact.
+        """Feed the parser no more bytes than a head may still have, so that its limit is exact.
 
-        Of a pipelined head the bytes that share a piece with the request before are not counted.
+        The bytes of a pipelined head that come together with the previous request do not count.
         """
         if self._refusal is not None:
-            self._discard(len(data))
+            self._discarded += len(data)
+            if self._discarded > MAX_DISCARDED:
+                self.abort()
             return
         while data:
             room = self._head_limit - self._head_size
@@ -110,37 +116,37 @@ class HttpConnection(HttpToolsProtocol):
                 self._head_size += len(piece)
             try:
                 self.parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as exc:  # not taken up: the next request follows
+            except httptools.HttpParserUpgrade as exc:  # ignored: the next request follows
                 data = piece[exc.args[0] :] + data
             except httptools.HttpParserError:
-                self._refuse(self._fault)
+                self._refuse(self._parse_error)
                 return
-        if self._head_begun and not self._at_work() and self not in self._all.heads:
-            self._all.idle.stop(self)
-            self._all.heads.start(self, self.loop.time())
+        if self._head_begun and not self._is_busy() and self not in self._open_connections.heads:
+            self._open_connections.idle.stop(self)
+            self._open_connections.heads.start(self, self.loop.time())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_begun = True
 
     def on_headers_complete(self) -> None:
-        self._fault = self._fault_of_head() or UNREADABLE
-        if self._fault is not UNREADABLE:
-            raise ValueError(self._fault.detail)  # it ends the parsing; see `data_received`
+        if refusal := self._head_refusal():
+            self._parse_error = refusal
+            raise ValueError(refusal.detail)  # ends the parsing; `data_received` refuses
         self._in_head, self._head_begun, self._head_size = False, False, 0
-        self._all.heads.stop(self)
-        self._all.idle.stop(self)
+        self._open_connections.heads.stop(self)
+        self._open_connections.idle.stop(self)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head = True
         if self.cycle.response_complete and not self.transport.is_closing():
-            self._all.heads.stop(self)
-            self._all.idle.start(self, self.loop.time())
+            self._open_connections.heads.stop(self)
+            self._open_connections.idle.start(self, self.loop.time())
 
     def on_response_complete(self) -> None:
-        """Go on with the next request; without one the connection waits, for 10 s or for 75."""
+        """Start the next pipelined request, or the timeout for a head or an idle connection."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -150,9 +156,9 @@ class HttpConnection(HttpToolsProtocol):
         elif self._refusal is not None:
             self._send(self._refusal)
         elif self._in_head and not self._head_begun:
-            self._all.idle.start(self, self.loop.time())
+            self._open_connections.idle.start(self, self.loop.time())
         else:
-            self._all.heads.start(self, self.loop.time())
+            self._open_connections.heads.start(self, self.loop.time())
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -161,10 +167,10 @@ class HttpConnection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.transport.is_closing():
-            self._all.sending.stop(self)
+            self._open_connections.sending.stop(self)
 
     def head_expired(self) -> None:
-        """Refuse the rest of a head; without one close: nothing came, or a body does not end."""
+        """Refuse an incomplete head; close if none has begun: nothing came or a body never ends."""
         if self._head_begun:
             self._refuse(HEAD_TOO_SLOW)
         else:
@@ -175,16 +181,16 @@ class HttpConnection(HttpToolsProtocol):
         self._watch_sending()
 
     def send_expired(self, now: float) -> None:
-        """Give a client that reads slowly more time, and one that has stopped reading none."""
+        """Cut a client that reads less than `MIN_SENT_BYTES` in the period; others get one more."""
         unsent = self.transport.get_write_buffer_size()
-        if self._unsent - unsent < LEAST_SENT:
+        if self._unsent - unsent < MIN_SENT_BYTES:
             self.abort()
         else:
             self._unsent = unsent
-            self._all.sending.start(self, now)
+            self._open_connections.sending.start(self, now)
 
     def abort(self) -> None:
-        self._all.leave(self)
+        self._open_connections.leave(self)
         self.transport.abort()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -194,20 +200,20 @@ class HttpConnection(HttpToolsProtocol):
 
     def _request_done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
-        if self.transport.is_closing() and self not in self._all.sending:
-            self._watch_sending()  # the answer was the last, or failed midway; it may not be read
+        if self.transport.is_closing() and self not in self._open_connections.sending:
+            self._watch_sending()  # the rest of the response may never be read
 
     def _watch_sending(self) -> None:
-        """Give the client the send timeout from now on, unless it has gone."""
+        """Start the send timeout, unless the connection is closed."""
         if self in self.connections:
             self._unsent = self.transport.get_write_buffer_size()
-            self._all.sending.start(self, self.loop.time())
+            self._open_connections.sending.start(self, self.loop.time())
 
-    def _at_work(self) -> bool:
-        # uvicorn declares its cycle as never None, which it is until the first request
+    def _is_busy(self) -> bool:
+        # uvicorn declares `cycle` as never None, but it is None until the first request
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
-    def _fault_of_head(self) -> Refusal | None:
+    def _head_refusal(self) -> Refusal | None:
         names = [name for name, _ in self.headers]
         hosts = names.count(b"host")
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
@@ -215,16 +221,16 @@ class HttpConnection(HttpToolsProtocol):
         if self.parser.should_upgrade() and (
             b"content-length" in names or b"transfer-encoding" in names
         ):
-            return UPGRADE_WITH_BODY  # the parser would take the body for the next request
+            return UPGRADE_WITH_BODY  # the parser would read the body as the next request
         return TOO_MANY_PIPELINED if len(self.pipeline) >= MAX_PIPELINED else None
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Read no more, and say why once the requests before are answered."""
+        """Stop reading, and send *refusal* after the responses to the earlier requests."""
         self._refusal, cycle = refusal, self.cycle
-        if self._at_work():
+        if self._is_busy():
             if not cycle.more_body:
                 return
-            if self.pipeline and self.pipeline[0][0] is cycle:  # the newest stands first
+            if self.pipeline and self.pipeline[0][0] is cycle:  # the newest is the first
                 self.pipeline.popleft()
                 return
             cycle.disconnected = True
@@ -235,22 +241,17 @@ class HttpConnection(HttpToolsProtocol):
         self._send(refusal)
 
     def _send(self, refusal: Refusal) -> None:
-        """Send, then listen for a moment: bytes left unread would reset what was sent."""
+        """Send, then keep reading for a moment: unread bytes would cause an early reset."""
         if self.transport.is_closing():
             return
-        self.transport.write(_answer(refusal, self.server_state.default_headers))
+        self.transport.write(_response(refusal, self.server_state.default_headers))
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._all.linger(self, self.loop.time())
-
-    def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded > MAX_DISCARDED:
-            self.abort()
+        self._open_connections.linger(self, self.loop.time())
 
 
-def _answer(refusal: Refusal, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Write *refusal* as the application writes its problems (RFC 9457)."""
+def _response(refusal: Refusal, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Encode *refusal* as a problem document (RFC 9457), like the application's own errors."""
     request_id = SystemIdSource().new_id("req", now())
     body = msgspec.json.encode(
         {

@@ -1,4 +1,4 @@
-"""Runs an application under uvicorn, with an end that open event streams do not hold up."""
+"""Runs an application under uvicorn; open event streams do not delay its shutdown."""
 
 import asyncio
 import contextlib
@@ -20,11 +20,12 @@ from service.runtime.settings import MAX_POSTS
 from service.runtime.wakeups import Wakeups
 
 GRACE_SECONDS: Final = 4
+"""How long requests may take to finish at shutdown."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port at once, so that one that is taken is told as a setting at fault."""
+    """Bind the port; StartError when that fails, so that it is reported like an invalid setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -37,22 +38,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def limits_beside(posts: int = MAX_POSTS) -> Limits:
-    """As many connections as the limit of open files leaves room for beside *posts* webhooks."""
+def connection_limits(posts: int = MAX_POSTS) -> Limits:
+    """As many connections as the limit of open files allows with *posts* webhook requests."""
     shares = file_shares(posts)
     return Limits(connections=shares.connections, spare=shares.spare, backlog=shares.backlog)
 
 
 class Server(uvicorn.Server):
-    """Closes *wakeups* when it is told to stop, because uvicorn first waits for open streams.
+    """Closes *wakeups* at shutdown to end the event streams, because uvicorn waits for them.
 
-    Without *limits* they are those of `limits_beside`.
+    *limits* are by default those of `connection_limits`.
     """
 
     def __init__(
         self, app: ASGIApp, wakeups: Wakeups, host: str, port: int, limits: Limits | None = None
     ) -> None:
-        limits = limits or limits_beside()
+        limits = limits or connection_limits()
         self._connections = Connections[HttpConnection](limits)
         config = uvicorn.Config(
             app,
@@ -62,7 +63,7 @@ class Server(uvicorn.Server):
             http=cast("Any", partial(HttpConnection, connections=self._connections)),
             ws="none",
             lifespan="off",
-            access_log=False,  # it would print callback URLs with their signatures
+            access_log=False,  # it would log callback URLs with their signatures
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
@@ -81,12 +82,12 @@ class Server(uvicorn.Server):
         self.ready.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """End what has waited too long, ten times a second."""
+        """Check the timeouts of the connections; uvicorn calls this ten times a second."""
         self._connections.sweep(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     def stop(self) -> None:
-        """Stop accepting, end streams, let requests finish."""
+        """Accept no more connections, end the streams, let requests finish."""
         self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -95,7 +96,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take signals without raising them again at the end: there is still work to finish."""
+        """Handle signals; unlike uvicorn, do not raise them again: workers still have to stop."""
         loop = asyncio.get_running_loop()
         for sig in _SIGNALS:
             loop.add_signal_handler(sig, self.handle_exit, sig, None)

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus."""
+"""The Prometheus metrics of this process."""
 
 from functools import lru_cache
 from typing import Final
@@ -8,62 +8,61 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 REGISTRY: Final = CollectorRegistry()
 CALLBACKS: Final = Counter(
     "belfry_callbacks_total",
-    "Requests at callback URLs, by what they were judged to be.",
+    "Requests at callback URLs, by provider and verdict.",
     ("provider", "verdict"),
     registry=REGISTRY,
 )
 EVENTS: Final = Counter(
     "belfry_events_total", "Events written to the log, by type.", ("type",), registry=REGISTRY
 )
-ANSWERS: Final = Counter(
+SUBMISSIONS: Final = Counter(
     "belfry_submissions_total",
-    "Requests that carried jobs to providers, by what came of them.",
+    "Jobs sent to providers, by provider and the job's status after the response.",
     ("provider", "answer"),
     registry=REGISTRY,
 )
 ATTEMPTS: Final = Counter(
     "belfry_attempts_total",
-    "POSTs to subscribers, by what their delivery became.",
+    "Webhook requests, by the status of their delivery afterwards.",
     ("status",),
     registry=REGISTRY,
 )
 ATTEMPT_TIME: Final = Histogram(
     "belfry_attempt_seconds",
-    "How long POSTs to subscribers took.",
+    "Duration of webhook requests in seconds.",
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 15),
     registry=REGISTRY,
 )
-READS: Final = Counter(
+LOOKUPS: Final = Counter(
     "belfry_provider_reads_total",
-    "Status reads at providers, by the doubt they were to settle; none in normal running.",
+    "Requests for a job's status at providers, by reason; normally zero.",
     ("reason",),
     registry=REGISTRY,
 )
-STREAMS: Final = Gauge("belfry_streams", "Event streams that are open.", registry=REGISTRY)
-
-
-@lru_cache(maxsize=256)
-def _callbacks(provider: str, verdict: str) -> Counter:
-    return CALLBACKS.labels(provider, verdict)
-
-
-def count_callback(provider: str, verdict: str) -> None:
-    """Count one request at a callback URL; looking the counter up again would cost more."""
-    _callbacks(provider, verdict).inc()
-
-
-OWED_AGE: Final = Gauge(
+STREAMS: Final = Gauge("belfry_streams", "Open event streams.", registry=REGISTRY)
+OLDEST_PENDING: Final = Gauge(
     "belfry_oldest_owed_seconds",
-    "How long the delivery that is owed longest has been owed; 0 when nothing is.",
+    "Age of the oldest pending delivery in seconds; 0 when none is pending.",
     registry=REGISTRY,
 )
-RECEIVERS: Final = Gauge(
+SUBSCRIPTIONS: Final = Gauge(
     "belfry_subscriptions",
-    "Subscriptions: active, held, paused or disabled.",
+    "Subscriptions by state: active, held, paused or disabled.",
     ("state",),
     registry=REGISTRY,
 )
 
 
-def page() -> bytes:
+@lru_cache(maxsize=256)
+def _callback_counter(provider: str, verdict: str) -> Counter:
+    return CALLBACKS.labels(provider, verdict)
+
+
+def count_callback(provider: str, verdict: str) -> None:
+    """Count a request at a callback URL; a cached counter saves the slow lookup of its labels."""
+    _callback_counter(provider, verdict).inc()
+
+
+def render_metrics() -> bytes:
+    """Render all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)

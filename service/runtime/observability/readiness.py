@@ -1,4 +1,4 @@
-"""Whether the store can be written: one real write answers all probes of a short time."""
+"""The readiness probe of the store: one real write, whose result serves all probes for a while."""
 
 import asyncio
 import time
@@ -8,12 +8,13 @@ from typing import Final
 from service.domain.primitives.errors import Unavailable
 
 GOOD_SECONDS: Final = 2.0
-"""How long a good answer holds: each one costs a commit and its fsync."""
+"""How long a success is reused: each check costs a commit with its fsync."""
 BAD_SECONDS: Final = 1.0
+"""How long a failure is reused."""
 
 
 class WriteCheck:
-    """Asks *write* at most once at a time, and keeps its answer by the *monotonic* clock."""
+    """Calls *write* at most once at a time and reuses the result, by the *monotonic* clock."""
 
     def __init__(
         self,
@@ -25,10 +26,10 @@ class WriteCheck:
         self._task: asyncio.Task[str | None] | None = None
 
     async def problem(self) -> str | None:
-        """Say why the store cannot be written; None when it can."""
+        """Return the reason why the store cannot be written; None when it can."""
         if self._task is None or (self._task.done() and self._monotonic() >= self._valid_until):
             self._task = asyncio.create_task(self._check(), name="readiness")
-        return await asyncio.shield(self._task)  # others wait for it when this probe is cancelled
+        return await asyncio.shield(self._task)  # other probes await it when this one is cancelled
 
     async def _check(self) -> str | None:
         try:

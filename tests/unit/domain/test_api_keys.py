@@ -18,8 +18,8 @@ KEY = new_key(bytes(range(RANDOM_BYTES)))
 
 
 @given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))
-def test_every_new_key_is_well_formed(noise: bytes) -> None:
-    assert is_well_formed(new_key(noise))
+def test_every_new_key_is_well_formed(random_bytes: bytes) -> None:
+    assert is_well_formed(new_key(random_bytes))
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_every_new_key_is_well_formed(noise: bytes) -> None:
         "bfy_" + "é" * 56,
     ],
 )
-def test_garbage_is_told_from_a_key_without_a_look_up(text: str) -> None:
+def test_an_invalid_key_is_recognised_without_a_lookup(text: str) -> None:
     assert not is_well_formed(text)
 
 
 @pytest.mark.parametrize(
-    ("scopes", "may"),
+    ("scopes", "allowed"),
     [
         (("jobs:read",), {Scope.JOBS_READ}),
         (("jobs:read", "jobs:write"), {Scope.JOBS_READ, Scope.JOBS_WRITE}),
@@ -51,23 +51,23 @@ def test_garbage_is_told_from_a_key_without_a_look_up(text: str) -> None:
         ((), set()),
     ],
 )
-def test_a_key_may_do_what_its_scopes_say(scopes: tuple[str, ...], may: set[Scope]) -> None:
+def test_a_key_allows_what_its_scopes_name(scopes: tuple[str, ...], allowed: set[Scope]) -> None:
     caller = Principal(tenant="acme", scopes=scopes)
 
-    assert {scope for scope in Scope if caller.may(scope)} == may
+    assert {scope for scope in Scope if caller.may(scope)} == allowed
 
 
 @pytest.mark.parametrize("name", ["a", "acme", "Acme-1.test_2", "7", "a" * 64])
-def test_a_tenant_has_a_plain_name(name: str) -> None:
+def test_a_valid_tenant_name_is_accepted(name: str) -> None:
     assert TENANT.fullmatch(name)
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a/b", "ü", "a" * 65, "a\n"])
-def test_no_tenant_has_an_odd_name(name: str) -> None:
+def test_an_invalid_tenant_name_is_refused(name: str) -> None:
     assert not TENANT.fullmatch(name)
 
 
-def test_a_key_is_shown_without_its_hash() -> None:
+def test_a_key_is_rendered_without_its_hash() -> None:
     key = a_key(name="ci")
 
     assert msgspec.to_builtins(api_key_view(key)) == {
@@ -80,5 +80,5 @@ def test_a_key_is_shown_without_its_hash() -> None:
     }
 
 
-def test_a_new_key_is_shown_itself_once() -> None:
+def test_a_new_key_is_rendered_with_its_secret_once() -> None:
     assert api_key_view(a_key(), KEY).key == KEY

@@ -47,7 +47,7 @@ DOCUMENT: dict[str, Any] = {
         ({"data": {"output": {"sizes": [True, 10]}}}, False),
     ],
 )
-def test_an_exact_value_is_equal_as_json_is(pattern: dict[str, Any], *, passed: bool) -> None:
+def test_an_exact_value_is_compared_as_json(pattern: dict[str, Any], *, passed: bool) -> None:
     assert matches(pattern, DOCUMENT) is passed
 
 
@@ -100,7 +100,9 @@ def test_an_exact_value_is_equal_as_json_is(pattern: dict[str, Any], *, passed: 
         ({"x": 1, "$not": {"y": 2}}, {"x": 1, "y": 2}, False),
     ],
 )
-def test_an_operator_says_what_passes(test: object, value: object, *, passed: bool) -> None:
+def test_each_operator_passes_or_fails_a_value(
+    test: object, value: object, *, passed: bool
+) -> None:
     assert matches({"metadata": {"v": test}}, {"metadata": {"v": value}}) is passed
 
 
@@ -128,7 +130,7 @@ def test_an_operator_says_what_passes(test: object, value: object, *, passed: bo
         ({"$exists": True}, True),
     ],
 )
-def test_an_array_passes_whole_or_by_one_element(test: object, *, passed: bool) -> None:
+def test_an_array_passes_as_a_whole_or_by_one_element(test: object, *, passed: bool) -> None:
     assert matches({"tags": test}, {"tags": ["a", "b", 3]}) is passed
     assert matches({"tags": test}, {"tags": ("a", "b", 3)}) is passed
 
@@ -147,14 +149,14 @@ def test_an_array_passes_whole_or_by_one_element(test: object, *, passed: bool) 
         ({"height": {"$exists": False}}, True),
     ],
 )
-def test_the_names_asked_of_an_array_hold_for_one_object_in_it(
+def test_all_field_names_must_match_in_one_object_of_an_array(
     test: object, *, passed: bool
 ) -> None:
     assert matches({"data": {"output": {"artifacts": test}}}, DOCUMENT) is passed
 
 
 @pytest.mark.parametrize("array", [[], [1, "a"], [[{"kind": "video"}]]])
-def test_an_array_without_objects_has_no_names(array: list[object]) -> None:
+def test_an_array_without_objects_matches_no_field_name(array: list[object]) -> None:
     assert not matches({"data": {"kind": "video"}}, {"data": array})
     assert not matches({"data": {"kind": {"$exists": False}}}, {"data": array})
 
@@ -174,7 +176,9 @@ def test_an_array_without_objects_has_no_names(array: list[object]) -> None:
         ({"metadata.": "x"}, True),
     ],
 )
-def test_dots_descend_unless_a_name_has_them(pattern: dict[str, Any], *, passed: bool) -> None:
+def test_a_dot_separates_field_names_unless_a_field_has_that_name(
+    pattern: dict[str, Any], *, passed: bool
+) -> None:
     assert filter_errors(pattern, "filter") == []
     assert matches(pattern, DOCUMENT) is passed
 
@@ -200,12 +204,12 @@ def test_dots_descend_unless_a_name_has_them(pattern: dict[str, Any], *, passed:
         ({"x": None}, False),
     ],
 )
-def test_what_is_missing_passes_negations_only(path: str, test: object, *, passed: bool) -> None:
+def test_a_missing_field_passes_only_negations(path: str, test: object, *, passed: bool) -> None:
     assert matches({path: test}, DOCUMENT) is passed
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "expected"),
     [
         ({"provider": "useapi"}, 'filter.provider: is "runware", which is not "useapi"'),
         (
@@ -213,18 +217,18 @@ def test_what_is_missing_passes_negations_only(path: str, test: object, *, passe
             "filter.data.progress.ratio.$gte: is 0.5, which is not at least 0.75",
         ),
         (
-            {"type": {"$prefix": "job.f"}},
-            'filter.type.$prefix: is "job.progress", which is not text that begins with "job.f"',
+            {"type": {"$prefix": "a."}},
+            'filter.type.$prefix: is "job.progress", which is not a string that begins with "a."',
         ),
         ({"metadata.gone": None}, "filter.metadata.gone: is missing, which is not null"),
         (
             {"metadata.shot.$exists": False},
-            "filter.metadata.shot.$exists: is 7, which goes against $exists: false",
+            "filter.metadata.shot.$exists: is 7, which fails $exists: false",
         ),
-        ({"tags": "day"}, 'filter.tags: is ["night", "draft"], which has nothing that is "day"'),
+        ({"tags": "day"}, 'filter.tags: is ["night", "draft"], which has no element that is "day"'),
         (
             {"tags": {"$nin": ["draft"]}},
-            'filter.tags.$nin: is ["night", "draft"], which is or holds one of ["draft"]',
+            'filter.tags.$nin: is ["night", "draft"], which is or contains one of ["draft"]',
         ),
         (
             {"operation": {"$not": None}},
@@ -236,7 +240,7 @@ def test_what_is_missing_passes_negations_only(path: str, test: object, *, passe
         ),
         (
             {"data.output.sizes": {"x": 1}},
-            'filter.data.output.sizes: is [1, 10], which holds no object that matches {"x": 1}',
+            'filter.data.output.sizes: is [1, 10], which contains no object that matches {"x": 1}',
         ),
         (
             {"type": "job.progress", "operation": "a", "provider": "b"},
@@ -244,43 +248,45 @@ def test_what_is_missing_passes_negations_only(path: str, test: object, *, passe
         ),
     ],
 )
-def test_the_first_test_that_fails_is_told(pattern: dict[str, Any], said: str) -> None:
-    assert first_mismatch(pattern, DOCUMENT) == said
+def test_the_first_test_that_fails_is_described(pattern: dict[str, Any], expected: str) -> None:
+    assert first_mismatch(pattern, DOCUMENT) == expected
 
 
-def test_what_passes_needs_no_explanation() -> None:
+def test_a_match_has_no_description() -> None:
     assert first_mismatch({"provider": "runware", "tags": "night"}, DOCUMENT) is None
 
 
-def test_long_values_are_cut_when_told() -> None:
-    said = first_mismatch({"provider": "a" * 100}, {"provider": ["é"] * 100}) or ""
+def test_long_values_are_shortened_in_the_description() -> None:
+    description = first_mismatch({"provider": "a" * 100}, {"provider": ["é"] * 100}) or ""
 
-    found, wanted = said.removeprefix("filter.provider: is ").split(", which has nothing that is ")
+    found, wanted = description.removeprefix("filter.provider: is ").split(
+        ", which has no element that is "
+    )
     assert found.startswith('["é", "é"')
     assert wanted == '"' + "a" * 58 + "…"
     assert len(found) == len(wanted) == 60
 
 
 @pytest.mark.parametrize(
-    ("pattern", "place", "said"),
+    ("pattern", "path", "expected"),
     [
-        ({"status": "failed"}, "filter.status", "take one of data, metadata, operation"),
-        ({"job.status": "failed"}, "filter.job.status", "'job' is never there"),
+        ({"status": "failed"}, "filter.status", "allowed: data, metadata, operation"),
+        ({"job.status": "failed"}, "filter.job.status", "unknown field 'job'"),
         ({"$or": [{}]}, "filter.$or[0]", "must be an object such as"),
-        ({"$or": [{"type": "a"}, {"x": 1}]}, "filter.$or[1].x", "'x' is never there"),
+        ({"$or": [{"type": "a"}, {"x": 1}]}, "filter.$or[1].x", "unknown field 'x'"),
         ({"$or": [{"type": "a"}, 5]}, "filter.$or[1]", "must be an object such as"),
         ({"$or": []}, "filter.$or", "at least one"),
         ({"$or": {"type": "a"}}, "filter.$or", "a list of at most 100"),
         ({"$not": "a"}, "filter.$not", "must be an object such as"),
         ({"$not": {}}, "filter.$not", "must be an object such as"),
-        ({"$not": {"x": 1}}, "filter.$not.x", "'x' is never there"),
-        ({"$gte": 1}, "filter.$gte", "write it in a field"),
-        ({"$exists": True}, "filter.$exists", "write it in a field"),
-        ({"$and": [{"type": "a"}]}, "filter.$and", "take one of $in, $nin, $gt"),
-        ({"type": {"$ne": "a"}}, "filter.type.$ne", "is no operator"),
-        ({"type": {"name": "a"}}, "filter.type.name", "its field is no object"),
-        ({"tags.x": "a"}, "filter.tags.x", "its field is no object"),
-        ({"type": {"$or": ["a", {"x": 1}]}}, "filter.type.$or[1].x", "its field is no object"),
+        ({"$not": {"x": 1}}, "filter.$not.x", "unknown field 'x'"),
+        ({"$gte": 1}, "filter.$gte", "must be inside a field"),
+        ({"$exists": True}, "filter.$exists", "must be inside a field"),
+        ({"$and": [{"type": "a"}]}, "filter.$and", "allowed: $in, $nin, $gt"),
+        ({"type": {"$ne": "a"}}, "filter.type.$ne", "unknown operator"),
+        ({"type": {"name": "a"}}, "filter.type.name", "the value is not an object"),
+        ({"tags.x": "a"}, "filter.tags.x", "the value is not an object"),
+        ({"type": {"$or": ["a", {"x": 1}]}}, "filter.type.$or[1].x", "the value is not an object"),
         ({"metadata": {}}, "filter.metadata", '{"$exists": true}'),
         ({"data": {"x": {"$not": {}}}}, "filter.data.x.$not", '{"$in": [{}]}'),
         ({"data.x": {"$gte": None}}, "filter.data.x.$gte", "must be a number or a string"),
@@ -291,24 +297,26 @@ def test_long_values_are_cut_when_told() -> None:
         ({"type": {"$in": "a"}}, "filter.type.$in", "must be a list of at most 100 entries"),
         ({"type": {"$nin": {"a": 1}}}, "filter.type.$nin", "must be a list of at most 100"),
         ({"type": {"$exists": 1}}, "filter.type.$exists", "must be true or false"),
-        ({"data.x.$regex": "a"}, "filter.data.x.$regex", "is no operator"),
+        ({"data.x.$regex": "a"}, "filter.data.x.$regex", "unknown operator"),
     ],
 )
-def test_a_fault_has_its_place_and_the_fix(pattern: dict[str, Any], place: str, said: str) -> None:
-    (fault,) = filter_errors(pattern, "filter")
+def test_an_error_has_its_path_and_says_how_to_fix_it(
+    pattern: dict[str, Any], path: str, expected: str
+) -> None:
+    (error,) = filter_errors(pattern, "filter")
 
-    assert fault.path == place
-    assert said in fault.message
+    assert error.path == path
+    assert expected in error.message
 
 
-def test_all_faults_are_named_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     pattern = {
         "status": 1,
         "type": {"$ne": 1, "$prefix": 2},
         "$or": [{"data": {"x": {"$in": 3}}}, {"data": {}}],
     }
 
-    assert [fault.path for fault in filter_errors(pattern, "[2].filter")] == [
+    assert [error.path for error in filter_errors(pattern, "[2].filter")] == [
         *("[2].filter.status", "[2].filter.type.$ne", "[2].filter.type.$prefix"),
         *("[2].filter.$or[0].data.x.$in", "[2].filter.$or[1].data"),
     ]
@@ -337,12 +345,12 @@ TESTS = {f"k{n}": 1 for n in range(50)}
         {"metadata": {"any name": {"of mine": [{"$exact": {}}]}}},
     ],
 )
-def test_a_filter_within_bounds_has_no_fault(pattern: dict[str, Any]) -> None:
+def test_a_filter_within_the_limits_has_no_error(pattern: dict[str, Any]) -> None:
     assert filter_errors(pattern, "filter") == []
 
 
 @pytest.mark.parametrize(
-    ("pattern", "place", "said"),
+    ("pattern", "path", "expected"),
     [
         (nested(9), "filter", "8 levels deep"),
         (nested(5000), "filter", "8 levels deep"),
@@ -355,11 +363,13 @@ def test_a_filter_within_bounds_has_no_fault(pattern: dict[str, Any]) -> None:
         ({"metadata": TESTS, "data.x.$or": [1] * 51}, "filter", "has 101"),
     ],
 )
-def test_a_filter_out_of_bounds_is_refused(pattern: dict[str, Any], place: str, said: str) -> None:
-    fault = filter_errors(pattern, "filter")[0]
+def test_a_filter_beyond_a_limit_is_refused(
+    pattern: dict[str, Any], path: str, expected: str
+) -> None:
+    error = filter_errors(pattern, "filter")[0]
 
-    assert fault.path == place
-    assert said in fault.message
+    assert error.path == path
+    assert expected in error.message
 
 
 def test_a_document_may_be_deeper_than_any_filter() -> None:
@@ -409,19 +419,19 @@ DOCUMENTS = st.dictionaries(st.sampled_from(["type", "tags", "metadata", "data"]
 
 
 @given(FILTERS, DOCUMENTS)
-def test_any_document_is_judged_and_explained_alike(
+def test_matches_and_first_mismatch_agree_on_any_document(
     pattern: dict[str, Any], document: dict[str, Any]
 ) -> None:
     assert (first_mismatch(pattern, document) is None) is matches(pattern, document)
 
 
 @given(FILTERS, DOCUMENTS)
-def test_not_turns_a_filter_round(pattern: dict[str, Any], document: dict[str, Any]) -> None:
+def test_not_negates_a_filter(pattern: dict[str, Any], document: dict[str, Any]) -> None:
     assert matches({"$not": pattern}, document) is not matches(pattern, document)
 
 
 @given(TEST, DOCUMENTS)
-def test_not_turns_the_test_of_a_value_round(test: Any, document: dict[str, Any]) -> None:
+def test_not_negates_the_test_of_a_value(test: Any, document: dict[str, Any]) -> None:
     assert matches({"data": {"$not": test}}, document) is not matches({"data": test}, document)
 
 
@@ -432,6 +442,6 @@ def test_a_value_equals_itself_and_is_in_a_list_of_itself(value: object) -> None
 
 
 @given(st.dictionaries(st.sampled_from([*FIELD_NAMES, "$or", "$not", "$in", "x"]), VALUES | TEST))
-def test_what_has_no_fault_judges_any_document(pattern: dict[str, Any]) -> None:
+def test_a_filter_without_errors_can_be_applied_to_any_document(pattern: dict[str, Any]) -> None:
     if not filter_errors(pattern, "filter"):
         assert (first_mismatch(pattern, DOCUMENT) is None) is matches(pattern, DOCUMENT)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.primitives.json_input import DEPTH, MAX_VALUES, UnreadableJson, read_json
+from service.domain.primitives.json_input import MAX_DEPTH, MAX_VALUES, UnreadableJson, read_json
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -56,12 +56,12 @@ def texts(value: Any) -> list[str]:
         (b'["\\u0000", 1, null]', ["\N{REPLACEMENT CHARACTER}", 1, None]),
         (b'"\\\\u0000"', "\\u0000"),
         (b'"\\ud83d\\ude00"', "\N{GRINNING FACE}"),
-        (b"[" * DEPTH + b"]" * DEPTH, json.loads("[" * DEPTH + "]" * DEPTH)),
+        (b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)),
         (b'"' + b"[" * 1000 + b'"', "[" * 1000),
         (b"[" + b"[]," * 1000 + b"[]]", [[]] * 1001),
     ],
 )
-def test_json_is_read(body: bytes, value: object) -> None:
+def test_valid_json_is_decoded(body: bytes, value: object) -> None:
     assert read_json(body) == value
 
 
@@ -84,13 +84,13 @@ def test_json_is_read(body: bytes, value: object) -> None:
         b'"a\x00b"',
         b"\xef\xbb\xbf{}",
         b'{"a": 1}'.decode().encode("utf-16"),
-        b"[" * (DEPTH + 2) + b"]" * (DEPTH + 2),
-        b'{"a":' * (DEPTH + 2) + b"1" + b"}" * (DEPTH + 2),
+        b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2),
+        b'{"a":' * (MAX_DEPTH + 2) + b"1" + b"}" * (MAX_DEPTH + 2),
         b"[" * 100_000,
         b"[" * 100_000 + b"]" * 100_000,
     ],
 )
-def test_what_could_not_be_stored_and_shown_again_is_unreadable(body: bytes) -> None:
+def test_input_that_cannot_be_stored_and_returned_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson, match=r"JSON"):
         read_json(body)
 
@@ -105,9 +105,9 @@ def test_what_could_not_be_stored_and_shown_again_is_unreadable(body: bytes) -> 
         ["\\", '"', '\\"[', ",,,,,,,,,,"] * (MAX_VALUES // 4 - 1),
         [",[{" * MAX_VALUES, '",[{' * MAX_VALUES, '\\,"' * MAX_VALUES],
     ],
-    ids=["list", "object", "lists", "objects", "quotes", "marks in strings"],
+    ids=["list", "object", "lists", "objects", "quotes", "punctuation in strings"],
 )
-def test_a_hundred_thousand_values_are_read_and_marks_in_strings_do_not_count(value: Any) -> None:
+def test_100_000_values_are_read_and_punctuation_in_strings_does_not_count(value: Any) -> None:
     assert read_json(json.dumps(value).encode()) == value
 
 
@@ -122,13 +122,13 @@ def test_a_hundred_thousand_values_are_read_and_marks_in_strings_do_not_count(va
     ],
     ids=["list", "object", "lists", "objects", "quotes"],
 )
-def test_more_than_a_hundred_thousand_values_are_unreadable(value: Any) -> None:
+def test_more_than_100_000_values_are_unreadable(value: Any) -> None:
     with pytest.raises(UnreadableJson, match="more than 100000 values"):
         read_json(json.dumps(value).encode())
 
 
 @given(st.binary() | st.lists(FRAGMENTS).map(b"".join))
-def test_any_bytes_are_a_value_or_unreadable_and_nothing_else(body: bytes) -> None:
+def test_any_bytes_are_decoded_or_unreadable(body: bytes) -> None:
     try:
         value = read_json(body)
     except UnreadableJson:
@@ -139,5 +139,5 @@ def test_any_bytes_are_a_value_or_unreadable_and_nothing_else(body: bytes) -> No
 
 
 @given(VALUES)
-def test_what_others_encode_is_read_back(value: Any) -> None:
+def test_the_output_of_another_encoder_is_decoded(value: Any) -> None:
     assert read_json(json.dumps(value).encode()) == value

@@ -13,7 +13,7 @@ HIDDEN = "https://belfry.example/callbacks/useapi/ref?[redacted]"
 
 
 @pytest.mark.parametrize("body", [None, b""])
-def test_nothing_is_shown_as_null(body: bytes | None) -> None:
+def test_an_empty_body_is_rendered_as_null(body: bytes | None) -> None:
     assert redacted_json(body) == b"null"
 
 
@@ -24,8 +24,8 @@ def test_nothing_is_shown_as_null(body: bytes | None) -> None:
         *("discord_token", "accessTokenValue", "a\ntoken", "token\n"),
     ],
 )
-def test_a_field_that_is_named_like_a_secret_is_hidden(name: str) -> None:
-    shown = json.loads(redacted_json(json.dumps({"a": [{name: "hush"}]}).encode()))
+def test_a_field_whose_name_suggests_a_secret_is_hidden(name: str) -> None:
+    shown = json.loads(redacted_json(json.dumps({"a": [{name: "s3cret"}]}).encode()))
 
     assert shown == {"a": [{name: "[redacted]"}]}
 
@@ -33,11 +33,11 @@ def test_a_field_that_is_named_like_a_secret_is_hidden(name: str) -> None:
 @pytest.mark.parametrize(
     "value", [{"tokens": 5}, {"max_tokens": 7}, {"secret": None}, {"key": "v"}]
 )
-def test_what_only_counts_is_shown(value: dict[str, object]) -> None:
+def test_a_number_or_null_under_a_secret_name_is_shown(value: dict[str, object]) -> None:
     assert json.loads(redacted_json(json.dumps(value).encode())) == value
 
 
-def test_the_signature_of_our_callback_url_is_hidden_wherever_it_stands() -> None:
+def test_the_signature_of_a_callback_url_is_hidden_at_every_place() -> None:
     body = json.dumps({"replyUrl": URL, "request": {"urls": [f"see {URL}&x=1"]}, URL: 1}).encode()
 
     shown = json.loads(redacted_json(body))
@@ -46,31 +46,31 @@ def test_the_signature_of_our_callback_url_is_hidden_wherever_it_stands() -> Non
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
-        "https://b.example/callbacks/useapi/ref?x=1&t=hush",
-        "https://b.example/callbacks/useapi/ref?x=1\\u0026t=hush",
-        r"https:\/\/b.example\/callbacks\/useapi\/ref?t=hush",
-        r"https:\\/\\/b.example\\/callbacks\\/useapi\\/ref?t=hush",
-        r"https:\u002f\u002fb.example\u002fcallbacks\u002fuseapi\u002fref\u003ft\u003dhush",
-        "https://a.example/?next=https%3A%2F%2Fb.example%2Fcallbacks%2Fuseapi%2Fref%3Ft%3Dhush",
-        "https%3a%2f%2fb.example%2fcallbacks%2fuseapi%2fref%3fx%3d1%26t%3dhush",
-        "https%253A%252F%252Fb.example%252Fcallbacks%252Fuseapi%252Fref%253Ft%253Dhush",
-        "https://b.example/callbacks//callbacks/useapi/ref?t=hush",
-        "https://b.example/callbacks/a%3Fb/ref?t=hush",
-        "https://b.example/callbacks/" + "a" * 10_000 + "?t=hush",
-        r"{\"replyUrl\":\"https:\\/\\/b.example\\/callbacks\\/useapi\\/ref?t=hush\"}",
+        "https://b.example/callbacks/useapi/ref?x=1&t=s3cret",
+        "https://b.example/callbacks/useapi/ref?x=1\\u0026t=s3cret",
+        r"https:\/\/b.example\/callbacks\/useapi\/ref?t=s3cret",
+        r"https:\\/\\/b.example\\/callbacks\\/useapi\\/ref?t=s3cret",
+        r"https:\u002f\u002fb.example\u002fcallbacks\u002fuseapi\u002fref\u003ft\u003ds3cret",
+        "https://a.example/?next=https%3A%2F%2Fb.example%2Fcallbacks%2Fuseapi%2Fref%3Ft%3Ds3cret",
+        "https%3a%2f%2fb.example%2fcallbacks%2fuseapi%2fref%3fx%3d1%26t%3ds3cret",
+        "https%253A%252F%252Fb.example%252Fcallbacks%252Fuseapi%252Fref%253Ft%253Ds3cret",
+        "https://b.example/callbacks//callbacks/useapi/ref?t=s3cret",
+        "https://b.example/callbacks/a%3Fb/ref?t=s3cret",
+        "https://b.example/callbacks/" + "a" * 10_000 + "?t=s3cret",
+        r"{\"replyUrl\":\"https:\\/\\/b.example\\/callbacks\\/useapi\\/ref?t=s3cret\"}",
     ],
 )
-def test_the_signature_is_hidden_in_every_encoding_of_a_callback_url(said: str) -> None:
-    shown = [redacted_json(json.dumps({"a": said}).encode()), redacted_json(said.encode())]
+def test_the_signature_is_hidden_in_every_encoding_of_a_callback_url(text: str) -> None:
+    shown = [redacted_json(json.dumps({"a": text}).encode()), redacted_json(text.encode())]
 
-    assert not any(b"hush" in one for one in shown)
+    assert not any(b"s3cret" in one for one in shown)
     assert all(b"[redacted]" in one for one in shown)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "https://b.example/callbacks/useapi/ref",
         "https://example.com/my-callbacks?page=2",
@@ -78,11 +78,11 @@ def test_the_signature_is_hidden_in_every_encoding_of_a_callback_url(said: str) 
         "/callbacks/ ?t=5",
     ],
 )
-def test_what_is_no_query_of_a_callback_url_is_shown(said: str) -> None:
-    assert json.loads(redacted_json(json.dumps([said]).encode())) == [said]
+def test_text_without_the_query_of_a_callback_url_is_not_changed(text: str) -> None:
+    assert json.loads(redacted_json(json.dumps([text]).encode())) == [text]
 
 
-def test_of_a_body_with_too_many_callback_urls_no_text_with_one_is_shown() -> None:
+def test_a_body_with_too_many_callback_urls_hides_all_strings_with_one() -> None:
     body = json.dumps({"urls": [URL] * (MAX_URLS + 1), "text": "a lighthouse"}).encode()
 
     shown = json.loads(redacted_json(body))
@@ -90,7 +90,7 @@ def test_of_a_body_with_too_many_callback_urls_no_text_with_one_is_shown() -> No
     assert shown == {"urls": ["[redacted]"] * (MAX_URLS + 1), "text": "a lighthouse"}
 
 
-def test_what_is_no_json_is_shown_as_text() -> None:
+def test_a_body_that_is_not_json_is_shown_as_text() -> None:
     assert json.loads(redacted_json(b"<html>oops " + URL.encode())) == f"<html>oops {HIDDEN}"
 
 
@@ -101,14 +101,14 @@ def test_text_is_shown_without_signatures_and_without_nul() -> None:
 
 
 @given(st.binary())
-def test_any_bytes_can_be_shown(body: bytes) -> None:
+def test_any_bytes_can_be_rendered(body: bytes) -> None:
     json.loads(redacted_json(body))
 
     assert "\x00" not in redacted_text(body)
 
 
 @pytest.mark.anyio
-async def test_a_mebibyte_of_callback_paths_is_taken_and_shown_in_a_moment(
+async def test_a_mebibyte_of_callback_paths_is_stored_and_rendered_within_a_second(
     service: Service,
 ) -> None:
     given = {"text_prompt": "a lighthouse", "note": "/callbacks/" * (2**20 // 11)}

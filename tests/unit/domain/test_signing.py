@@ -19,9 +19,9 @@ from service.domain.security.webhook_signature import (
 from service.runtime.secret_box import SecretBox
 from tests.support.factories import T0, a_ref
 
-OLD, NEW, STRANGE = "old-key-" * 4, "new-key-" * 4, "strange-" * 4
+OLD, NEW, UNKNOWN = "old-key-" * 4, "new-key-" * 4, "unknown-" * 4
 REF, OTHER = a_ref(1), a_ref(2)
-TOKENS = CallbackSigner([NEW])
+SIGNER = CallbackSigner([NEW])
 CENTURY = 100 * 365 * 86_400 * SECOND
 
 
@@ -29,34 +29,34 @@ def now_in_seconds() -> int:
     return int(datetime.now(UTC).timestamp())
 
 
-def test_a_token_opens_the_url_it_was_made_for() -> None:
-    token = TOKENS.sign("useapi", REF, T0)
+def test_a_token_is_valid_for_its_url() -> None:
+    token = SIGNER.sign("useapi", REF, T0)
 
-    assert TOKENS.verify("useapi", REF, token)
+    assert SIGNER.verify("useapi", REF, token)
 
 
 @pytest.mark.parametrize(("provider", "ref"), [("runware", REF), ("useapi", OTHER), ("", "")])
-def test_a_token_opens_no_other_url(provider: str, ref: str) -> None:
-    token = TOKENS.sign("useapi", REF, T0)
+def test_a_token_is_not_valid_for_another_url(provider: str, ref: str) -> None:
+    token = SIGNER.sign("useapi", REF, T0)
 
-    assert not TOKENS.verify(provider, ref, token)
+    assert not SIGNER.verify(provider, ref, token)
 
 
 @pytest.mark.parametrize("at", [0, T0 - CENTURY // 2, T0 + CENTURY])
-def test_the_age_of_a_token_refuses_nobody(at: int) -> None:
-    token = TOKENS.sign("useapi", REF, at)
+def test_a_token_of_any_age_is_valid(at: int) -> None:
+    token = SIGNER.sign("useapi", REF, at)
 
-    assert TOKENS.verify("useapi", REF, token)
+    assert SIGNER.verify("useapi", REF, token)
 
 
-def test_the_date_of_a_token_is_signed_too() -> None:
-    early, late = (TOKENS.sign("useapi", REF, at) for at in (T0, T0 + SECOND))
+def test_the_timestamp_of_a_token_is_signed_too() -> None:
+    early, late = (SIGNER.sign("useapi", REF, at) for at in (T0, T0 + SECOND))
     forged = f"{early.split('.')[0]}.{late.split('.')[1]}"
 
-    assert not TOKENS.verify("useapi", REF, forged)
+    assert not SIGNER.verify("useapi", REF, forged)
 
 
-def test_a_token_of_an_older_key_still_opens() -> None:
+def test_a_token_of_an_older_key_is_still_valid() -> None:
     token = CallbackSigner([OLD]).sign("useapi", REF, T0)
 
     assert CallbackSigner([OLD, NEW]).verify("useapi", REF, token)
@@ -69,14 +69,14 @@ def test_the_newest_key_signs() -> None:
     assert not CallbackSigner([OLD]).verify("useapi", REF, token)
 
 
-def test_a_token_of_a_dropped_key_opens_nothing() -> None:
-    token = CallbackSigner([STRANGE]).sign("useapi", REF, T0)
+def test_a_token_of_a_removed_key_is_not_valid() -> None:
+    token = CallbackSigner([UNKNOWN]).sign("useapi", REF, T0)
 
     assert not CallbackSigner([OLD, NEW]).verify("useapi", REF, token)
 
 
-def test_a_token_is_short_and_needs_no_escaping() -> None:
-    token = TOKENS.sign("useapi", REF, T0 + CENTURY)
+def test_a_token_is_short_and_needs_no_percent_encoding() -> None:
+    token = SIGNER.sign("useapi", REF, T0 + CENTURY)
 
     assert len(token) < 64
     assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -85,31 +85,31 @@ def test_a_token_is_short_and_needs_no_escaping() -> None:
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "a.b", "a.b.c", "=.=", "\x00", "\ud800", "é.é", "A" * 100_000]
 )
-def test_garbage_is_no_token(token: str) -> None:
-    assert not TOKENS.verify("useapi", REF, token)
+def test_an_invalid_token_is_refused(token: str) -> None:
+    assert not SIGNER.verify("useapi", REF, token)
 
 
 @given(st.text(), st.text(), st.text(st.characters(), max_size=200))
-def test_no_text_raises_or_opens_anything(provider: str, ref: str, token: str) -> None:
-    assert not TOKENS.verify(provider, ref, token)
+def test_no_text_raises_an_error_or_is_valid(provider: str, ref: str, token: str) -> None:
+    assert not SIGNER.verify(provider, ref, token)
 
 
 @given(st.integers(0, 60), st.characters())
-def test_a_token_with_one_character_changed_never_raises(place: int, character: str) -> None:
-    token = TOKENS.sign("useapi", REF, T0)
+def test_a_token_with_one_changed_character_never_raises(place: int, character: str) -> None:
+    token = SIGNER.sign("useapi", REF, T0)
     changed = token[:place] + character + token[place + 1 :]
 
-    verified = TOKENS.verify("useapi", REF, changed)
+    verified = SIGNER.verify("useapi", REF, changed)
 
     assert verified or changed != token
 
 
 @given(st.integers(0, 2**62))
-def test_every_moment_makes_an_authentic_token(at: int) -> None:
-    assert TOKENS.verify("runware", REF, TOKENS.sign("runware", REF, at))
+def test_a_token_made_at_any_time_is_valid(at: int) -> None:
+    assert SIGNER.verify("runware", REF, SIGNER.sign("runware", REF, at))
 
 
-def test_a_signature_is_that_of_the_published_vector() -> None:
+def test_a_signature_equals_the_published_test_vector() -> None:
     key = secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
     signature = webhook_signature(
@@ -120,7 +120,7 @@ def test_a_signature_is_that_of_the_published_vector() -> None:
 
 
 @given(st.text())
-def test_the_reference_library_accepts_what_we_sign(text: str) -> None:
+def test_the_reference_library_accepts_our_signature(text: str) -> None:
     secret, at = new_secret(bytes(range(SECRET_BYTES))), now_in_seconds()
     body = json.dumps([text]).encode()
     signature = webhook_signature(secret_bytes(secret), "evt_1", at, body)
@@ -133,7 +133,7 @@ def test_the_reference_library_accepts_what_we_sign(text: str) -> None:
     assert Webhook(secret).verify(body, headers) == [text]
 
 
-def test_the_reference_library_refuses_a_body_that_was_changed() -> None:
+def test_the_reference_library_refuses_a_changed_body() -> None:
     secret, at = new_secret(bytes(SECRET_BYTES)), now_in_seconds()
     signature = webhook_signature(secret_bytes(secret), "evt_1", at, b"{}")
     headers = {"webhook-id": "evt_1", "webhook-timestamp": str(at), "webhook-signature": signature}
@@ -142,19 +142,19 @@ def test_the_reference_library_refuses_a_body_that_was_changed() -> None:
         Webhook(secret).verify(b"{ }", headers)
 
 
-def test_a_new_secret_is_its_random_bytes() -> None:
-    noise = bytes(range(SECRET_BYTES))
+def test_a_new_secret_encodes_its_random_bytes() -> None:
+    random_bytes = bytes(range(SECRET_BYTES))
 
-    assert secret_bytes(new_secret(noise)) == noise
+    assert secret_bytes(new_secret(random_bytes)) == random_bytes
 
 
 @pytest.mark.parametrize("secret", ["whsec_a", "whsec_ab*d", "whsec_abcd\n", "whsec_é"])
-def test_what_is_no_base64_is_no_secret(secret: str) -> None:
+def test_a_secret_that_is_not_base64_is_refused(secret: str) -> None:
     with pytest.raises(ValueError, match=r"base64|ASCII"):
         secret_bytes(secret)
 
 
-def test_a_sealed_secret_opens_again() -> None:
+def test_an_encrypted_secret_can_be_decrypted() -> None:
     secret_box = SecretBox([NEW])
 
     sealed = secret_box.seal("whsec_abc", T0)
@@ -163,7 +163,7 @@ def test_a_sealed_secret_opens_again() -> None:
     assert secret_box.open(sealed) == "whsec_abc"
 
 
-def test_a_secret_sealed_by_an_older_key_opens_and_the_newest_seals() -> None:
+def test_the_newest_key_encrypts_and_every_key_decrypts() -> None:
     old, both, new = SecretBox([OLD]), SecretBox([OLD, NEW]), SecretBox([NEW])
 
     assert both.open(old.seal("s", T0)) == "s"
@@ -172,22 +172,22 @@ def test_a_secret_sealed_by_an_older_key_opens_and_the_newest_seals() -> None:
 
 @pytest.mark.parametrize(
     "sealed",
-    ["", "garbage", SecretBox([STRANGE]).seal("s", T0)],
-    ids=["empty", "garbage", "strange"],
+    ["", "garbage", SecretBox([UNKNOWN]).seal("s", T0)],
+    ids=["empty", "garbage", "unknown key"],
 )
-def test_what_no_key_opens_is_said_without_the_secret(sealed: str) -> None:
+def test_a_secret_that_no_key_decrypts_is_an_error_without_the_secret(sealed: str) -> None:
     with pytest.raises(ValueError, match="no key of BELFRY_SECRET_KEYS"):
         SecretBox([OLD, NEW]).open(sealed)
 
 
-def test_the_keys_of_tokens_and_of_the_vault_are_not_the_same_bytes() -> None:
+def test_the_encryption_key_is_not_the_signing_key() -> None:
     plain = base64.urlsafe_b64encode(NEW.encode())
 
     with pytest.raises(ValueError, match="no key"):
         SecretBox([plain.decode()]).open(SecretBox([NEW]).seal("s", T0))
 
 
-def test_a_key_is_kept_as_a_hash_that_does_not_show_it() -> None:
+def test_the_hash_of_a_key_does_not_contain_the_key() -> None:
     assert key_hash("bfy_1") == key_hash("bfy_1") != key_hash("bfy_2")
     assert "bfy_1" not in key_hash("bfy_1")
 
@@ -195,5 +195,5 @@ def test_a_key_is_kept_as_a_hash_that_does_not_show_it() -> None:
 @pytest.mark.parametrize(
     ("given_key", "equal"), [("bfy_1", True), ("bfy_2", False), ("", False), ("é", False)]
 )
-def test_keys_are_compared_whole(given_key: str, *, equal: bool) -> None:
+def test_keys_are_compared_in_full(given_key: str, *, equal: bool) -> None:
     assert constant_time_equal(given_key, "bfy_1") is equal

@@ -24,7 +24,7 @@ MOMENTS = st.integers(0, 250_000_000_000 * SECOND)
         (-1, "1969-12-31T23:59:59.999Z"),
     ],
 )
-def test_a_time_is_shown_in_milliseconds_cut_not_rounded(at: int, text: str) -> None:
+def test_a_time_is_rendered_in_milliseconds_truncated_not_rounded(at: int, text: str) -> None:
     assert rfc3339(at) == text
 
 
@@ -37,26 +37,26 @@ def test_a_time_is_shown_in_milliseconds_cut_not_rounded(at: int, text: str) -> 
         ("2026-01-01T12:00:00.5-00:00", T0 + SECOND // 2),
     ],
 )
-def test_a_time_is_read_with_its_offset(text: str, at: int) -> None:
+def test_a_time_with_an_offset_is_read(text: str, at: int) -> None:
     assert parse_rfc3339(text) == at
 
 
 @pytest.mark.parametrize("text", ["", "noon", "2026-01-01", "2026-01-01T12:00:00", "1767268800"])
-def test_a_time_without_an_offset_is_none(text: str) -> None:
+def test_a_time_without_an_offset_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"offset|isoformat"):
         parse_rfc3339(text)
 
 
-def test_no_time_is_shown_as_nothing() -> None:
+def test_no_time_is_rendered_as_none() -> None:
     assert rfc3339_or_none(None) is None
     assert rfc3339_or_none(T0) == rfc3339(T0)
 
 
 @given(MOMENTS)
-def test_what_is_shown_reads_back_to_the_millisecond(at: int) -> None:
+def test_a_rendered_time_is_read_back_to_the_millisecond(at: int) -> None:
     assert parse_rfc3339(rfc3339(at)) == at - at % MILLISECOND
 
 
 @given(MOMENTS, MOMENTS)
-def test_times_sort_as_text(one: int, two: int) -> None:
+def test_rendered_times_sort_like_the_times(one: int, two: int) -> None:
     assert (one <= two) == (rfc3339(one) <= rfc3339(two)) or rfc3339(one) == rfc3339(two)

@@ -17,6 +17,7 @@ from service.providers.coercion import fields, identifier, json_or_none, ratio, 
 from service.providers.http_status import BUSY, is_success, message_of, rejected, retry_later
 from service.providers.input_schema import InputField, input_errors, json_schema
 from service.providers.protocol import (
+    AccountSettings,
     Answer,
     Call,
     Inconclusive,
@@ -55,7 +56,12 @@ class Foundry:
 
     name = "foundry"
     title = "The bell foundry"
-    default_base_url = "https://foundry.example/v1"
+    account = AccountSettings(
+        "FOUNDRY_TOKEN",
+        prefix="FOUNDRY",
+        base_url="https://foundry.example/v1",
+        max_jobs=4,
+    )
     operations: Mapping[str, Operation] = MappingProxyType({CAST.name: CAST})
 
     def operation(self, name: str) -> Operation | None:
@@ -235,11 +241,12 @@ def test_its_credential_is_checked_by_a_read_that_costs_nothing() -> None:
     assert FOUNDRY.read_check(reply(401, {})) is not None
 
 
-def test_every_provider_has_its_line_among_the_accounts() -> None:
+def test_settings_hold_the_account_that_each_provider_declares() -> None:
     accounts = from_env({}).accounts
 
-    assert {name: account.base_url for name, account in accounts.items()} == {
-        name: provider.default_base_url for name, provider in registry().items()
+    assert {name: (one.base_url, one.max_jobs) for name, one in accounts.items()} == {
+        name: (provider.account.base_url, provider.account.max_jobs)
+        for name, provider in registry().items()
     }
 
 

@@ -1,4 +1,4 @@
-"""Connections on raw sockets: heads, Host, waiting, pipelining, unread answers, the cap."""
+"""The server's limits on raw sockets: heads, Host, idle time, pipelining, unread responses."""
 
 import asyncio
 import json
@@ -28,15 +28,15 @@ LONG, SHORT = 60.0, 0.3
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """The service runs on uvloop, most tests on asyncio; their transports differ."""
+    """Run on both loops: the service uses uvloop, most tests asyncio; their transports differ."""
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
 class App:
-    """Answers; counts what is at work, and holds some of it until its gate opens."""
+    """Counts the requests in progress; `/held` responds only when the gate opens."""
 
     def __init__(self) -> None:
-        self.gate, self.at_work = asyncio.Event(), 0
+        self.gate, self.in_progress = asyncio.Event(), 0
         self.starlette = Starlette(
             routes=[
                 Route("/short", self.short, methods=["GET", "POST"]),
@@ -53,7 +53,7 @@ class App:
         return PlainTextResponse("short")
 
     async def length(self, request: Request) -> Response:
-        self.at_work += 1
+        self.in_progress += 1
         return PlainTextResponse(str(len(await request.body())))
 
     async def medium(self, _: Request) -> Response:
@@ -63,7 +63,7 @@ class App:
         return Response(bytes(BIG))
 
     async def held(self, _: Request) -> Response:
-        self.at_work += 1
+        self.in_progress += 1
         await self.gate.wait()
         return PlainTextResponse("held")
 
@@ -74,25 +74,25 @@ class App:
         return StreamingResponse(self._broken())
 
     async def _endless(self) -> AsyncIterator[bytes]:
-        self.at_work += 1
+        self.in_progress += 1
         try:
             while True:
                 yield bytes(16 * 1024)
                 await asyncio.sleep(0)
         finally:
-            self.at_work -= 1
+            self.in_progress -= 1
 
     async def _broken(self) -> AsyncIterator[bytes]:
         yield bytes(MEDIUM)
         raise ConnectionError("while it was sent")
 
-    async def works(self, count: int) -> None:
-        """Wait until as many requests have reached the application."""
+    async def reached(self, count: int) -> None:
+        """Wait until *count* requests are in progress."""
 
-        async def look() -> bool:
-            return self.at_work == count
+        async def has_reached() -> bool:
+            return self.in_progress == count
 
-        await eventually(look)
+        await eventually(has_reached)
 
 
 class Peer:
@@ -104,8 +104,8 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Read one answer with its Content-Length."""
+    async def response(self) -> tuple[int, dict[str, str], bytes]:
+        """Read one response with a Content-Length."""
         async with asyncio.timeout(20):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
@@ -118,14 +118,14 @@ class Peer:
             return await self.reader.read()
 
     async def is_cut(self) -> bool:
-        """Read until the end, be it a proper one or a reset."""
+        """Read until the server closes or resets the connection."""
         with suppress(ConnectionError):
             await self.rest()
         return True
 
     async def refusal(self) -> tuple[int, dict[str, Any]]:
-        """Read a problem, after which the connection must end."""
-        status, headers, body = await self.answer()
+        """Read a problem response; the server must close the connection after it."""
+        status, headers, body = await self.response()
         assert headers["content-type"] == "application/problem+json"
         assert headers["connection"] == "close"
         assert await self.rest() == b""
@@ -134,8 +134,8 @@ class Peer:
         return status, problem
 
 
-class Place:
-    """A server, and as many clients as a test needs."""
+class RunningServer:
+    """A server and its clients."""
 
     def __init__(self, app: App, server: Server, stack: AsyncExitStack) -> None:
         self.app, self._server, self._stack = app, server, stack
@@ -143,7 +143,7 @@ class Place:
         self._address = (host, int(port))
 
     async def peer(self, *, narrow: bool = False) -> Peer:
-        """Connect; little is under way to a *narrow* one, the rest waits in the server."""
+        """Connect; with a *narrow* receive buffer, most of a response waits in the server."""
         plain = socket.socket()
         if narrow:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -165,15 +165,15 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def place(**limits: Any) -> AsyncIterator[Place]:
-    """Serve with long limits but for those that are given."""
+async def serving(**limits: Any) -> AsyncIterator[RunningServer]:
+    """Serve with long timeouts, except for the given *limits*."""
     long = {f"{name}_seconds": LONG for name in ("head", "idle", "send", "linger")}
     app = App()
     server = Server(app.starlette, Wakeups(), "127.0.0.1", 0, Limits(**{**long, **limits}))
     task = asyncio.create_task(server.run_until_stopped())
     await server.ready.wait()
     async with AsyncExitStack() as stack:
-        yield Place(app, server, stack)
+        yield RunningServer(app, server, stack)
         app.gate.set()
     server.stop()
     await task
@@ -184,13 +184,13 @@ def head_of(size: int, path: str = "/short") -> bytes:
     return start + b"a" * (size - len(start) - 4) + b"\r\n\r\n"
 
 
-async def test_a_head_of_64_kib_is_taken_and_one_byte_more_is_refused_with_431() -> None:
-    async with place() as at:
-        taken, refused = await at.peer(), await at.peer()
-        taken.send(head_of(HEAD_BYTES))
+async def test_a_head_of_64_kib_is_accepted_and_one_byte_more_is_refused_with_431() -> None:
+    async with serving() as server:
+        accepted, refused = await server.peer(), await server.peer()
+        accepted.send(head_of(HEAD_BYTES))
         refused.send(head_of(HEAD_BYTES + 1))
 
-        assert (await taken.answer())[0] == 200
+        assert (await accepted.response())[0] == 200
         status, problem = await refused.refusal()
 
     assert (status, problem["code"]) == (431, "too_large")
@@ -212,9 +212,9 @@ ENDLESS: dict[str, Callable[[], list[bytes]]] = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_an_endless_head_is_refused(name: str) -> None:
-    async with place() as at:
-        peer = await at.peer()
+async def test_a_head_that_is_too_large_is_refused(name: str) -> None:
+    async with serving() as server:
+        peer = await server.peer()
         for part in ENDLESS[name]():
             peer.send(part)
 
@@ -223,9 +223,9 @@ async def test_an_endless_head_is_refused(name: str) -> None:
     assert status == 431
 
 
-async def test_of_an_endless_head_no_more_is_read_than_a_refused_client_may_send() -> None:
-    async with place() as at:
-        peer, sent = await at.peer(), 0
+async def test_the_server_stops_reading_an_endless_head_after_the_refusal() -> None:
+    async with serving() as server:
+        peer, sent = await server.peer(), 0
         peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n")
         with suppress(ConnectionError):
             while sent < 114:
@@ -233,7 +233,7 @@ async def test_of_an_endless_head_no_more_is_read_than_a_refused_client_may_send
                 await peer.writer.drain()
                 sent += 1
 
-    assert sent < 114, f"the rest, beyond {MAX_DISCARDED} bytes, finds the connection reset"
+    assert sent < 114, f"the connection is reset after {MAX_DISCARDED} more bytes"
 
 
 @pytest.mark.parametrize(
@@ -241,34 +241,34 @@ async def test_of_an_endless_head_no_more_is_read_than_a_refused_client_may_send
     [GET, b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 70000\r\n\r\n" + b"b" * 70_000],
     ids=["a GET", "a POST"],
 )
-async def test_the_head_of_a_later_request_is_limited_too(before: bytes) -> None:
-    async with place() as at:
-        exact, more = await at.peer(), await at.peer()
+async def test_the_head_of_a_second_request_is_limited_too(before: bytes) -> None:
+    async with serving() as server:
+        exact, more = await server.peer(), await server.peer()
         for peer, size in ((exact, HEAD_BYTES), (more, HEAD_BYTES + 1)):
             peer.send(before)
-            assert (await peer.answer())[0] == 200
+            assert (await peer.response())[0] == 200
             peer.send(head_of(size))
 
-        assert (await exact.answer())[0] == 200
+        assert (await exact.response())[0] == 200
         assert (await more.refusal())[0] == 431
 
 
-async def test_a_pipelined_head_without_end_is_refused_after_the_answers_before_it() -> None:
-    async with place() as at:
-        peer = await at.peer()
+async def test_a_pipelined_head_that_is_too_large_is_refused_after_the_earlier_responses() -> None:
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n" + GET + head_of(3 * HEAD_BYTES)[:-4])
-        await at.app.works(1)
-        at.app.gate.set()
+        await server.app.reached(1)
+        server.app.gate.set()
 
-        first, second = await peer.answer(), await peer.answer()
+        first, second = await peer.response(), await peer.response()
         status, _ = await peer.refusal()
 
     assert (first[2], second[2], status) == (b"held", b"short", 431)
 
 
-async def test_a_head_that_comes_byte_by_byte_ends_with_408() -> None:
-    async with place(head_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_a_head_sent_byte_by_byte_is_refused_with_408() -> None:
+    async with serving(head_seconds=SHORT) as server:
+        peer = await server.peer()
 
         async def drip() -> None:
             for byte in b"GET / HTTP/1.1\r\nx: " + b"a" * 10_000:
@@ -282,63 +282,63 @@ async def test_a_head_that_comes_byte_by_byte_ends_with_408() -> None:
     assert (status, problem["code"]) == (408, "timed_out")
 
 
-async def test_half_a_head_on_a_connection_in_use_ends_with_408() -> None:
-    async with place(head_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_an_incomplete_second_head_is_refused_with_408() -> None:
+    async with serving(head_seconds=SHORT) as server:
+        peer = await server.peer()
         peer.send(GET)
-        await peer.answer()
+        await peer.response()
         peer.send(GET[:20])
 
         assert (await peer.refusal())[0] == 408
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "an empty line"])
-async def test_a_connection_without_a_request_is_closed_without_an_answer(sent: bytes) -> None:
-    async with place(head_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_a_connection_without_a_request_is_closed_without_a_response(sent: bytes) -> None:
+    async with serving(head_seconds=SHORT) as server:
+        peer = await server.peer()
         peer.send(sent)
 
         assert await peer.rest() == b""
 
 
-async def test_an_idle_connection_is_closed_and_one_in_use_is_not() -> None:
-    async with place(idle_seconds=1.0) as at:
-        idle, used, held = await at.peer(), await at.peer(), await at.peer()
+async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
+    async with serving(idle_seconds=1.0) as server:
+        idle, used, held = await server.peer(), await server.peer(), await server.peer()
         held.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
         idle.send(GET)
-        await idle.answer()
+        await idle.response()
 
         closed = asyncio.create_task(idle.rest())
         rounds = 0
         while not closed.done():
             used.send(GET)
-            await used.answer()
+            await used.response()
             rounds += 1
             await asyncio.sleep(0.01)
         used.send(GET)
-        at.app.gate.set()
+        server.app.gate.set()
 
-        assert (await used.answer())[0] == 200
-        assert (await held.answer())[2] == b"held"
+        assert (await used.response())[0] == 200
+        assert (await held.response())[2] == b"held"
         assert await closed == b""
         assert rounds > 1
 
 
-async def test_the_idle_time_begins_again_with_each_answer() -> None:
-    async with place(idle_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_the_idle_timeout_restarts_with_each_response() -> None:
+    async with serving(idle_seconds=SHORT) as server:
+        peer = await server.peer()
         for _ in range(3):
             peer.send(GET)
-            assert (await peer.answer())[0] == 200
+            assert (await peer.response())[0] == 200
 
         assert await peer.rest() == b""
 
 
-async def test_a_body_that_never_ends_after_its_answer_is_cut_off() -> None:
-    async with place(head_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_a_connection_is_closed_if_its_body_never_ends_after_the_response() -> None:
+    async with serving(head_seconds=SHORT) as server:
+        peer = await server.peer()
         peer.send(b"POST /short HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nb")
-        assert (await peer.answer())[2] == b"short"
+        assert (await peer.response())[2] == b"short"
 
         async def drip() -> None:
             while True:
@@ -350,18 +350,18 @@ async def test_a_body_that_never_ends_after_its_answer_is_cut_off() -> None:
         dripping.cancel()
 
 
-async def test_a_connection_whose_body_ends_after_its_answer_is_idle_from_then_on() -> None:
-    async with place(head_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_a_connection_whose_body_ends_after_the_response_becomes_idle() -> None:
+    async with serving(head_seconds=SHORT) as server:
+        peer = await server.peer()
         peer.send(b"POST /short HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nb")
-        await peer.answer()
+        await peer.response()
         peer.send(b"bb")
-        later = await at.peer()
-        assert await later.rest() == b"", "the time for a head is over"
+        later = await server.peer()
+        assert await later.rest() == b"", "the timeout for a head has passed"
 
         peer.send(GET)
 
-        assert (await peer.answer())[2] == b"short"
+        assert (await peer.response())[2] == b"short"
 
 
 HOSTS: dict[str, tuple[bytes, int]] = {
@@ -375,13 +375,13 @@ HOSTS: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", HOSTS)
-async def test_http_1_1_needs_one_host(name: str) -> None:
+async def test_http_1_1_requires_exactly_one_host(name: str) -> None:
     sent, expected = HOSTS[name]
-    async with place() as at:
-        peer = await at.peer()
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(sent)
 
-        status, _, body = await peer.answer()
+        status, _, body = await peer.response()
         closed = status == 200 or await peer.rest() == b""
 
     assert (status, closed) == (expected, True)
@@ -401,11 +401,11 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-async def test_what_is_no_request_is_refused_with_a_problem(
+async def test_an_invalid_request_is_refused_with_a_problem(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with place() as at:
-        peer = await at.peer()
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(UNREADABLE[name])
 
         status, problem = await peer.refusal()
@@ -414,25 +414,25 @@ async def test_what_is_no_request_is_refused_with_a_problem(
     assert "Invalid HTTP" not in caplog.text
 
 
-async def test_a_body_that_cannot_be_read_is_refused_while_the_application_waits_for_it() -> None:
-    async with place() as at:
-        peer = await at.peer()
+async def test_an_invalid_chunked_body_is_refused_while_the_application_reads_it() -> None:
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(
             b"POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
         )
-        await at.app.works(1)
+        await server.app.reached(1)
         peer.send(b"no length\r\n")
 
         assert (await peer.refusal())[0] == 400
 
 
-async def test_an_unwanted_upgrade_is_ignored() -> None:
+async def test_an_upgrade_without_a_body_is_ignored() -> None:
     upgrade = b"GET /short HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
-    async with place() as at:
-        peer = await at.peer()
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(upgrade + GET)
 
-        assert [(await peer.answer())[2] for _ in range(2)] == [b"short", b"short"]
+        assert [(await peer.response())[2] for _ in range(2)] == [b"short", b"short"]
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
@@ -440,43 +440,43 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size + b"b" * size
         for size in (0, 70_000, 3, 200_000, 65_536)
     ]
-    async with place() as at:
-        peer = await at.peer()
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(GET.join([b"", *posts, b""]))
 
-        answers = [(await peer.answer())[2] for _ in range(11)]
+        responses = [(await peer.response())[2] for _ in range(11)]
 
-    assert answers[::2] == [b"short"] * 6
-    assert answers[1::2] == [b"0", b"70000", b"3", b"200000", b"65536"]
+    assert responses[::2] == [b"short"] * 6
+    assert responses[1::2] == [b"0", b"70000", b"3", b"200000", b"65536"]
 
 
-async def test_more_pipelined_requests_than_may_wait_are_refused_after_the_others() -> None:
-    async with place() as at:
-        peer = await at.peer()
+async def test_too_many_pipelined_requests_are_refused_after_the_earlier_responses() -> None:
+    async with serving() as server:
+        peer = await server.peer()
         peer.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n" + GET * 5000)
-        await at.app.works(1)
-        at.app.gate.set()
+        await server.app.reached(1)
+        server.app.gate.set()
 
-        answers = [(await peer.answer())[0] for _ in range(1 + MAX_PIPELINED)]
+        responses = [(await peer.response())[0] for _ in range(1 + MAX_PIPELINED)]
         status, problem = await peer.refusal()
 
-    assert answers == [200] * (1 + MAX_PIPELINED)
+    assert responses == [200] * (1 + MAX_PIPELINED)
     assert (status, str(MAX_PIPELINED) in problem["detail"]) == (400, True)
 
 
-async def test_a_stream_whose_client_stops_reading_is_cut_off() -> None:
-    async with place(send_seconds=SHORT) as at:
-        await unread(at, "stream")
-        await at.app.works(1)
+async def test_a_stream_is_closed_if_its_client_stops_reading() -> None:
+    async with serving(send_seconds=SHORT) as server:
+        await unread(server, "stream")
+        await server.app.reached(1)
 
-        await at.app.works(0)
+        await server.app.reached(0)
 
-        assert await eventually(at.none_is_open)
+        assert await eventually(server.none_is_open)
 
 
-async def unread(at: Place, path: str, header: str = "") -> None:
-    """Ask for something and read no more than the beginning of it."""
-    peer = await at.peer(narrow=True)
+async def unread(server: RunningServer, path: str, header: str = "") -> None:
+    """Send a request and read only the first bytes of the response."""
+    peer = await server.peer(narrow=True)
     peer.send(f"GET /{path} HTTP/1.1\r\nhost: x\r\n{header}\r\n".encode())
     await peer.reader.readexactly(10)
     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -484,16 +484,16 @@ async def unread(at: Place, path: str, header: str = "") -> None:
 
 @pytest.mark.parametrize("path", ["big", "medium", "fail"])
 @pytest.mark.parametrize("header", ["", "connection: close\r\n"], ids=["open", "last"])
-async def test_a_client_that_stops_reading_its_answer_is_cut_off(path: str, header: str) -> None:
-    async with place(send_seconds=SHORT, idle_seconds=SHORT) as at:
-        await unread(at, path, header)
+async def test_a_connection_is_closed_if_its_client_stops_reading(path: str, header: str) -> None:
+    async with serving(send_seconds=SHORT, idle_seconds=SHORT) as server:
+        await unread(server, path, header)
 
-        assert await eventually(at.none_is_open)
+        assert await eventually(server.none_is_open)
 
 
-async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
-    async with place(send_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_a_client_that_reads_slowly_gets_the_whole_response() -> None:
+    async with serving(send_seconds=SHORT) as server:
+        peer = await server.peer()
         peer.send(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
         await peer.reader.readuntil(b"\r\n\r\n")
         received = 0
@@ -502,68 +502,68 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
             await asyncio.sleep(0.02)
 
         peer.send(GET)
-        assert (await peer.answer())[2] == b"short"
+        assert (await peer.response())[2] == b"short"
 
 
-# In one process with its peers uvloop may never close after this one; a process of its own does
-# (tests/test_file_limits.py has the cap there).
+# With the clients in the same process, uvloop may never close after this test;
+# test_file_limits.py tests the limit in a separate process.
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_at_the_cap_a_new_connection_takes_the_place_of_the_longest_waiting() -> None:
-    async with place(connections=3) as at:
-        silent, idle, half = await at.peer(), await at.peer(), await at.peer()
+async def test_at_the_limit_a_new_connection_replaces_the_one_that_has_waited_longest() -> None:
+    async with serving(connections=3) as server:
+        silent, idle, half = await server.peer(), await server.peer(), await server.peer()
         idle.send(GET)
-        await idle.answer()
+        await idle.response()
         half.send(GET)
-        await half.answer()
+        await half.response()
         half.send(GET[:-2])
 
-        first = await at.peer()
+        first = await server.peer()
         first.send(GET)
-        assert (await first.answer())[0] == 200
+        assert (await first.response())[0] == 200
         assert await silent.is_cut()
-        second = await at.peer()
+        second = await server.peer()
         second.send(GET)
-        assert (await second.answer())[0] == 200
+        assert (await second.response())[0] == 200
         assert await idle.is_cut()
 
         half.send(GET[-2:])
-        assert (await half.answer())[0] == 200
+        assert (await half.response())[0] == 200
 
 
-async def test_when_all_connections_are_at_work_a_new_one_is_told_to_come_back() -> None:
-    async with place(connections=2) as at:
-        busy = [await at.peer(), await at.peer()]
+async def test_a_new_connection_gets_503_when_all_connections_are_busy() -> None:
+    async with serving(connections=2) as server:
+        busy = [await server.peer(), await server.peer()]
         for peer in busy:
             peer.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
-        await at.app.works(2)
+        await server.app.reached(2)
 
-        late = await at.peer()
+        late = await server.peer()
         late.send(GET)
-        status, headers, body = await late.answer()
-        at.app.gate.set()
-        answers = [(await peer.answer())[2] for peer in busy]
+        status, headers, body = await late.response()
+        server.app.gate.set()
+        responses = [(await peer.response())[2] for peer in busy]
 
     assert (status, headers["retry-after"]) == (503, "1")
     assert json.loads(body)["code"] == "unavailable"
-    assert answers == [b"held", b"held"]
+    assert responses == [b"held", b"held"]
 
 
-async def test_of_many_refused_connections_only_some_linger() -> None:
-    async with place(connections=1, spare=3) as at:
-        busy = await at.peer()
+async def test_only_a_limited_number_of_refused_connections_lingers() -> None:
+    async with serving(connections=1, spare=3) as server:
+        busy = await server.peer()
         busy.send(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
-        await at.app.works(1)
-        late = [await at.peer() for _ in range(20)]
+        await server.app.reached(1)
+        late = [await server.peer() for _ in range(20)]
 
         await asyncio.gather(*(peer.is_cut() for peer in late))
-        at.app.gate.set()
+        server.app.gate.set()
 
-        assert (await busy.answer())[2] == b"held"
+        assert (await busy.response())[2] == b"held"
 
 
-async def test_a_refused_client_that_does_not_close_is_cut_off() -> None:
-    async with place(linger_seconds=SHORT) as at:
-        peer = await at.peer()
+async def test_a_refused_client_that_does_not_close_is_disconnected() -> None:
+    async with serving(linger_seconds=SHORT) as server:
+        peer = await server.peer()
         peer.send(b"hello\r\n\r\n")
         await peer.rest()
 

@@ -1,4 +1,4 @@
-"""Few open files: neither connections in nor webhooks out may take those of the other."""
+"""With few open files, incoming connections and webhooks do not use up each other's share."""
 
 import asyncio
 import resource
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.anyio
 FEW = 256
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 TOO_MANY = shares_of(FEW, MAX_POSTS).connections + 50
-ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 
 
 @pytest.mark.parametrize("limit", [64, 256, 1024, 4096, 20_000, 2**20])
-def test_connections_and_webhooks_leave_files_for_all_else(limit: int) -> None:
+def test_connections_and_webhooks_leave_files_for_other_uses(limit: int) -> None:
     shares = shares_of(limit, MAX_POSTS)
 
     incoming = shares.connections + shares.spare + shares.backlog
@@ -36,7 +36,7 @@ def test_connections_and_webhooks_leave_files_for_all_else(limit: int) -> None:
     assert min(shares.connections, shares.spare, shares.webhook_sockets) > 0
 
 
-def test_where_files_are_plenty_the_shares_are_those_that_are_documented() -> None:
+def test_with_many_files_the_shares_are_the_documented_ones() -> None:
     shares = shares_of(20_000, MAX_POSTS)
 
     assert shares.connections == MAX_CONNECTIONS == 10_000
@@ -56,7 +56,7 @@ async def small_process(url: str, folder: Path) -> AsyncIterator[ServiceProcess]
 
 @asynccontextmanager
 async def connected(port: int, count: int, sent: bytes) -> AsyncIterator[list[Streams]]:
-    """Open *count* connections that all send the same."""
+    """Open *count* connections; each sends *sent*."""
     async with AsyncExitStack() as stack:
         opened = []
         for _ in range(count):
@@ -74,7 +74,7 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 
 
 async def first_line(reader: asyncio.StreamReader) -> bytes:
-    """Read the status line; nothing where the service gave the place to another."""
+    """Read the status line; empty when the service has closed the connection."""
     try:
         async with asyncio.timeout(20):
             return (await reader.readline()).strip()
@@ -90,7 +90,7 @@ async def test_the_soft_limit_is_raised_to_the_hard_one(sqlite_url: str, tmp_pat
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nx: "], ids=["silent", "half a head"])
-async def test_beside_more_waiting_connections_than_fit_requests_and_webhooks_go_on(
+async def test_too_many_waiting_connections_stop_neither_requests_nor_webhooks(
     sent: bytes, database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     async with (
@@ -98,7 +98,7 @@ async def test_beside_more_waiting_connections_than_fit_requests_and_webhooks_go
         connected(service.port, TOO_MANY, sent),
     ):
         await service.subscribe(receiver.url, "job.queued")
-        jobs = [await service.post("/v1/jobs", ORDER) for _ in range(20)]
+        jobs = [await service.post("/v1/jobs", JOB) for _ in range(20)]
         await receiver.wait(20)
 
         assert len({job["id"] for job in jobs}) == 20
@@ -106,7 +106,7 @@ async def test_beside_more_waiting_connections_than_fit_requests_and_webhooks_go
     assert "Too many open files" not in service.log.read_text()
 
 
-async def test_beside_more_streams_than_fit_webhooks_go_on(
+async def test_too_many_streams_do_not_stop_webhooks(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     stream = f"GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\n\r\n"
@@ -115,7 +115,10 @@ async def test_beside_more_streams_than_fit_webhooks_go_on(
         fit = shares_of(FEW, MAX_POSTS).connections - 1
         async with connected(service.port, fit, stream.encode()) as streams:
             lines = [await first_line(reader) for reader, _ in streams]
-            async with begun(service.port) as finish, connected(service.port, 50, b"") as more:
+            async with (
+                half_submitted(service.port) as finish,
+                connected(service.port, 50, b"") as more,
+            ):
                 late = [await first_line(reader) for reader, _ in more]
                 refused = await service.http.get("/v1/jobs")
                 submitted = await finish()
@@ -129,9 +132,9 @@ async def test_beside_more_streams_than_fit_webhooks_go_on(
 
 
 @asynccontextmanager
-async def begun(port: int) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
-    """Submit a job but for its body, for which the service then waits."""
-    body = msgspec.json.encode(ORDER)
+async def half_submitted(port: int) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+    """Begin to submit a job; the body is sent when the yielded function is called."""
+    body = msgspec.json.encode(JOB)
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\n"
         f"expect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -146,8 +149,8 @@ async def begun(port: int) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
         yield finish
 
 
-class Counting:
-    """A receiver that counts the connections to it."""
+class CountingReceiver:
+    """Receivers that count their open connections."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -171,25 +174,25 @@ async def posting(max_sockets: int) -> AsyncIterator[WebhookClient]:
     await webhook_client.close()
 
 
-async def test_idle_connections_to_receivers_give_way_to_new_ones() -> None:
-    counting = Counting()
+async def test_idle_connections_to_receivers_are_closed_for_new_ones() -> None:
+    counter = CountingReceiver()
     async with AsyncExitStack() as stack, posting(6) as webhook_client:
         for _ in range(20):
-            server = await asyncio.start_server(counting.serve, "127.0.0.1", 0)
+            server = await asyncio.start_server(counter.serve, "127.0.0.1", 0)
             stack.callback(server.close)
             port = server.sockets[0].getsockname()[1]
-            outcomes = [
+            results = [
                 await webhook_client.post(f"http://127.0.0.1:{port}/", b"{}", {}) for _ in range(2)
             ]
-            assert [outcome.status_code for outcome in outcomes] == [204, 204]
+            assert [result.status_code for result in results] == [204, 204]
 
         async def few_are_open() -> bool:
-            return 0 < counting.open <= 6
+            return 0 < counter.open <= 6
 
         assert await eventually(few_are_open, 5)
 
 
-async def test_posts_beyond_the_sockets_wait_for_one_and_none_fails(receiver: Receiver) -> None:
+async def test_requests_beyond_the_socket_limit_wait_and_none_fails(receiver: Receiver) -> None:
     gate = asyncio.Event()
     receiver.otherwise = held_until(gate)
     async with posting(6) as webhook_client, asyncio.TaskGroup() as group:
@@ -217,7 +220,7 @@ def address(host: str) -> ResolveResult:
         (["1.1.1.1", "1.1.1.2", "2600::1", "2600::2"], ["1.1.1.1", "2600::1"]),
     ],
 )
-def test_of_many_addresses_two_are_tried_at_once(found: list[str], tried: list[str]) -> None:
+def test_at_most_two_addresses_are_tried_at_once(found: list[str], tried: list[str]) -> None:
     chosen = two_addresses([address(host) for host in found])
 
     assert [one["host"] for one in chosen] == tried

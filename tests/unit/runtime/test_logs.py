@@ -1,4 +1,4 @@
-"""Log lines: whole, in order, and written together where they come together."""
+"""Log lines are complete, in order, and flushed once per turn of the event loop."""
 
 import asyncio
 import io
@@ -13,7 +13,7 @@ from service.runtime.observability import logs
 
 
 class Sink(io.BytesIO):
-    """Keeps what could be read of it after each flush."""
+    """Records how many lines it holds at each flush."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def sink() -> Iterator[Sink]:
     logging.root.setLevel(level)
 
 
-def say(*numbers: int) -> None:
+def log(*numbers: int) -> None:
     for number in numbers:
         structlog.get_logger().info("said", number=number)
 
@@ -44,39 +44,39 @@ def read(sink: Sink) -> list[int]:
 
 
 @pytest.mark.anyio
-async def test_lines_of_one_turn_are_written_together(sink: Sink) -> None:
-    say(1, 2, 3)
+async def test_lines_of_one_turn_of_the_loop_are_flushed_together(sink: Sink) -> None:
+    log(1, 2, 3)
     await asyncio.sleep(0)
-    say(4)
+    log(4)
     await asyncio.sleep(0)
 
     assert read(sink) == [1, 2, 3, 4]
     assert sink.flushed == [3, 4]
 
 
-def test_lines_outside_a_loop_are_written_at_once(sink: Sink) -> None:
-    say(1, 2)
+def test_lines_outside_a_loop_are_flushed_at_once(sink: Sink) -> None:
+    log(1, 2)
 
     assert sink.flushed == [1, 2]
 
 
-def test_a_loop_that_ended_too_soon_holds_nothing_back_in_the_next(sink: Sink) -> None:
-    async def say_more() -> None:
-        say(2)
+def test_lines_of_a_stopped_loop_are_flushed_by_the_next_loop(sink: Sink) -> None:
+    async def log_more() -> None:
+        log(2)
         await asyncio.sleep(0)
 
     loop = asyncio.new_event_loop()
-    loop.call_soon(say, 1)
+    loop.call_soon(log, 1)
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.close()
-    asyncio.run(say_more())
+    asyncio.run(log_more())
 
     assert sink.flushed == [2]
 
 
 @pytest.mark.anyio
-async def test_a_log_that_nobody_reads_stops_nothing(sink: Sink) -> None:
+async def test_a_closed_log_pipe_raises_no_error(sink: Sink) -> None:
     def broken() -> None:
         raise BrokenPipeError
 
@@ -84,7 +84,7 @@ async def test_a_log_that_nobody_reads_stops_nothing(sink: Sink) -> None:
     failed: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
 
-    say(1)
+    log(1)
     await asyncio.sleep(0)
 
     assert not failed

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store:
-    """Counts its writes, which wait until it is *open* and fail while it is *full*."""
+    """Counts its writes; they wait until *open* is set and fail while *full* is True."""
 
     def __init__(self) -> None:
         self.writes, self.full, self.now = 0, False, 0.0
@@ -24,7 +24,7 @@ class Store:
             raise Unavailable("the disk is full")
 
 
-async def test_probes_at_once_share_one_write() -> None:
+async def test_concurrent_probes_share_one_write() -> None:
     store = Store()
     store.open.clear()
 
@@ -40,7 +40,7 @@ async def test_probes_at_once_share_one_write() -> None:
     ("full", "seconds", "problem"),
     [(False, GOOD_SECONDS, None), (True, BAD_SECONDS, "the disk is full")],
 )
-async def test_an_answer_holds_for_a_short_time(
+async def test_a_result_is_reused_for_a_short_time(
     full: bool,  # noqa: FBT001
     seconds: float,
     problem: str | None,
@@ -59,7 +59,7 @@ async def test_an_answer_holds_for_a_short_time(
     assert store.writes == 2
 
 
-async def test_a_probe_that_is_cancelled_spoils_no_other() -> None:
+async def test_a_cancelled_probe_does_not_affect_the_others() -> None:
     store = Store()
     store.open.clear()
     first, second = (asyncio.create_task(store.check.problem()) for _ in range(2))
@@ -73,7 +73,7 @@ async def test_a_probe_that_is_cancelled_spoils_no_other() -> None:
     assert store.writes == 1
 
 
-async def test_a_check_that_fails_otherwise_is_made_again() -> None:
+async def test_a_check_that_raises_another_error_is_repeated() -> None:
     failures = [ValueError("a defect")]
 
     async def write() -> None:

@@ -13,15 +13,15 @@ pytestmark = pytest.mark.anyio
 
 
 class Worker:
-    """A loop that dies as often as it has *deaths*, and then works until it is cancelled."""
+    """A loop that fails *failures* times and then runs until it is cancelled."""
 
-    def __init__(self, name: str, order: list[str], deaths: int = 0) -> None:
-        self.name, self.order, self.deaths = name, order, deaths
+    def __init__(self, name: str, order: list[str], failures: int = 0) -> None:
+        self.name, self.order, self.failures = name, order, failures
         self.working = asyncio.Event()
 
     async def run(self) -> None:
-        if self.deaths > 0:
-            self.deaths -= 1
+        if self.failures > 0:
+            self.failures -= 1
             raise ValueError("oops")
         self.working.set()
         try:
@@ -30,8 +30,8 @@ class Worker:
             self.order.append(self.name)
 
 
-async def test_loops_are_stopped_together_so_that_their_grace_does_not_add_up() -> None:
-    loops, together = Supervisor(), asyncio.Barrier(2)
+async def test_loops_are_stopped_at_the_same_time() -> None:
+    supervisor, together = Supervisor(), asyncio.Barrier(2)
     working = {"first": asyncio.Event(), "second": asyncio.Event()}
 
     async def run(name: str) -> None:
@@ -42,52 +42,47 @@ async def test_loops_are_stopped_together_so_that_their_grace_does_not_add_up() 
             await together.wait()  # passes only when both are ending
 
     for name, event in working.items():
-        loops.start(name, partial(run, name))
+        supervisor.start(name, partial(run, name))
         await event.wait()
     async with asyncio.timeout(5):
-        await loops.stop()
+        await supervisor.stop()
 
-    assert loops.dead == set()
+    assert supervisor.dead == set()
 
 
-async def test_a_loop_that_died_is_named_until_it_has_run_again_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("service.runtime.tasks.PAUSE_SECONDS", 0.05)
-    loops, worker = Supervisor(), Worker("courier", [], deaths=1)
+async def test_a_loop_that_failed_is_dead_until_it_has_run_for_a_while() -> None:
+    supervisor = Supervisor(first_pause_seconds=0.05)
+    worker = Worker("dispatcher", [], failures=1)
 
     with capture_logs() as logs:
-        loops.start("courier", worker.run)
+        supervisor.start("dispatcher", worker.run)
         await worker.working.wait()
-        at_its_restart = set(loops.dead)
-        await eventually(lambda: is_well(loops))
-    await loops.stop()
+        at_its_restart = set(supervisor.dead)
+        await eventually(lambda: none_is_dead(supervisor))
+    await supervisor.stop()
 
-    assert at_its_restart == {"courier"}
-    assert [(line["event"], line["loop"]) for line in logs] == [("loop.died", "courier")]
-
-
-async def is_well(loops: Supervisor) -> bool:
-    return not loops.dead
+    assert at_its_restart == {"dispatcher"}
+    assert [(line["event"], line["loop"]) for line in logs] == [("loop.died", "dispatcher")]
 
 
-async def test_a_loop_that_dies_again_and_again_stays_dead_and_pauses_longer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("service.runtime.tasks.PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr("service.runtime.tasks.MAX_PAUSE_SECONDS", 0.08)
-    loops, starts, over = Supervisor(), list[tuple[float, bool]](), asyncio.Event()
+async def none_is_dead(supervisor: Supervisor) -> bool:
+    return not supervisor.dead
+
+
+async def test_a_loop_that_keeps_failing_stays_dead_and_pauses_longer_each_time() -> None:
+    supervisor = Supervisor(first_pause_seconds=0.02, max_pause_seconds=0.08)
+    starts, over = list[tuple[float, bool]](), asyncio.Event()
 
     async def run() -> None:
-        starts.append((asyncio.get_running_loop().time(), "courier" in loops.dead))
+        starts.append((asyncio.get_running_loop().time(), "dispatcher" in supervisor.dead))
         if len(starts) == 6:
             over.set()
         raise ValueError("oops")
 
     with capture_logs():
-        loops.start("courier", run)
+        supervisor.start("dispatcher", run)
         await over.wait()
-        await loops.stop()
+        await supervisor.stop()
 
     times = [at for at, _ in starts]
     pauses = [later - earlier for earlier, later in pairwise(times)]
@@ -95,36 +90,32 @@ async def test_a_loop_that_dies_again_and_again_stays_dead_and_pauses_longer(
     assert all(map(ge, pauses, (0.019, 0.039, 0.079, 0.079, 0.079)))
 
 
-async def test_a_loop_that_ran_for_long_begins_with_the_first_pause(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("service.runtime.tasks.PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("service.runtime.tasks.MAX_PAUSE_SECONDS", 3600.0)
-    monkeypatch.setattr("service.runtime.tasks.HEALTHY_SECONDS", 0.0)
-    loops, worker = Supervisor(), Worker("courier", [], deaths=30)
+async def test_after_a_long_run_the_first_pause_applies_again() -> None:
+    supervisor = Supervisor(first_pause_seconds=0.01, max_pause_seconds=3600, healthy_seconds=0)
+    worker = Worker("dispatcher", [], failures=30)
 
     with capture_logs():
-        loops.start("courier", worker.run)
-        async with asyncio.timeout(PATIENCE_SECONDS):  # doubled each time it would be months
+        supervisor.start("dispatcher", worker.run)
+        async with asyncio.timeout(PATIENCE_SECONDS):  # the doubled pauses add up to 12 hours
             await worker.working.wait()
-    await loops.stop()
+    await supervisor.stop()
 
-    assert worker.deaths == 0
+    assert worker.failures == 0
 
 
-async def test_a_loop_that_died_harms_no_other() -> None:
-    loops = Supervisor()
-    broken, sound = Worker("broken", [], deaths=9), Worker("sound", [])
+async def test_a_loop_that_fails_does_not_affect_the_others() -> None:
+    supervisor = Supervisor()
+    broken, sound = Worker("broken", [], failures=9), Worker("sound", [])
 
     with capture_logs():
-        loops.start("broken", broken.run)
-        loops.start("sound", sound.run)
+        supervisor.start("broken", broken.run)
+        supervisor.start("sound", sound.run)
         await sound.working.wait()
-        await loops.stop()
+        await supervisor.stop()
 
-    assert loops.dead == {"broken"}
+    assert supervisor.dead == {"broken"}
     assert sound.order == ["sound"]
 
 
-async def test_nothing_started_is_nothing_to_stop() -> None:
+async def test_a_supervisor_without_loops_can_be_stopped() -> None:
     await Supervisor().stop()

@@ -8,23 +8,23 @@ from service.runtime.tasks import TaskSet
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_is_under_way_is_awaited() -> None:
-    hands, go, done = TaskSet(), asyncio.Event(), []
+async def test_running_tasks_are_awaited() -> None:
+    tasks, go, done = TaskSet(), asyncio.Event(), []
 
     async def work() -> None:
         await go.wait()
         done.append(1)
 
-    hands.spawn(work())
-    hands.spawn(work())
+    tasks.spawn(work())
+    tasks.spawn(work())
     asyncio.get_running_loop().call_soon(go.set)
-    await hands.finish(5)
+    await tasks.finish(5)
 
     assert done == [1, 1]
 
 
-async def test_what_follows_from_what_is_under_way_is_awaited_too() -> None:
-    hands, done = TaskSet(), []
+async def test_tasks_spawned_by_running_tasks_are_awaited_too() -> None:
+    tasks, done = TaskSet(), []
 
     async def last() -> None:
         await asyncio.sleep(0)
@@ -32,36 +32,36 @@ async def test_what_follows_from_what_is_under_way_is_awaited_too() -> None:
 
     async def first() -> None:
         await asyncio.sleep(0)
-        hands.spawn(last())
+        tasks.spawn(last())
 
-    hands.spawn(first())
-    await hands.finish(5)
+    tasks.spawn(first())
+    await tasks.finish(5)
 
     assert done == ["last"]
 
 
-async def test_what_takes_too_long_is_cancelled() -> None:
-    hands = TaskSet()
-    forever = hands.spawn(asyncio.Event().wait())
+async def test_a_task_that_takes_too_long_is_cancelled() -> None:
+    tasks = TaskSet()
+    forever = tasks.spawn(asyncio.Event().wait())
 
-    await hands.finish(0)
+    await tasks.finish(0)
 
     assert forever.cancelled()
 
 
-async def test_there_may_be_nothing_to_finish() -> None:
+async def test_an_empty_set_can_be_finished() -> None:
     await TaskSet().finish(5)
 
 
-async def test_a_task_gives_its_result() -> None:
+async def test_a_task_returns_its_result() -> None:
     async def work() -> int:
         return 7
 
     assert await TaskSet().spawn(work()) == 7
 
 
-async def test_a_task_that_fails_is_logged_and_harms_no_other() -> None:
-    hands = TaskSet()
+async def test_a_task_that_fails_is_logged_and_does_not_affect_the_others() -> None:
+    tasks = TaskSet()
 
     async def fail() -> None:
         raise ValueError("oops")
@@ -70,19 +70,19 @@ async def test_a_task_that_fails_is_logged_and_harms_no_other() -> None:
         return 7
 
     with capture_logs() as logs:
-        hands.spawn(fail())
-        other = hands.spawn(work())
-        await hands.finish(5)
+        tasks.spawn(fail())
+        other = tasks.spawn(work())
+        await tasks.finish(5)
 
     assert other.result() == 7
     assert [line["event"] for line in logs] == ["task.failed"]
 
 
-async def test_a_task_that_is_cancelled_is_no_failure() -> None:
-    hands = TaskSet()
+async def test_a_cancelled_task_is_not_logged_as_a_failure() -> None:
+    tasks = TaskSet()
 
     with capture_logs() as logs:
-        hands.spawn(asyncio.Event().wait()).cancel()
-        await hands.finish(5)
+        tasks.spawn(asyncio.Event().wait()).cancel()
+        await tasks.finish(5)
 
     assert logs == []

@@ -7,7 +7,7 @@ from service.runtime.wakeups import WakeupEvent, Wakeups
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_wake_up_ends_every_wait() -> None:
+async def test_a_wakeup_ends_every_wait() -> None:
     wakeups = Wakeups()
     waits = [asyncio.ensure_future(wakeups.wait(wakeups.next_wakeup("acme"))) for _ in range(3)]
     await asyncio.sleep(0)
@@ -17,38 +17,38 @@ async def test_a_wake_up_ends_every_wait() -> None:
     assert await asyncio.gather(*waits) == [True, True, True]
 
 
-async def test_a_wake_up_between_ticket_and_wait_is_not_lost() -> None:
+async def test_a_wakeup_before_the_wait_is_not_lost() -> None:
     wakeups = Wakeups()
-    ticket = wakeups.next_wakeup("acme")
+    wakeup = wakeups.next_wakeup("acme")
 
     wakeups.wake_tenants(["other", "acme"])
 
-    assert await wakeups.wait(ticket, timeout_seconds=0.001)
+    assert await wakeups.wait(wakeup, timeout_seconds=0.001)
 
 
-async def test_a_wake_up_before_the_ticket_is_old_news() -> None:
+async def test_a_wakeup_from_before_next_wakeup_does_not_count() -> None:
     wakeups = Wakeups()
     wakeups.wake_tenants(["acme"])
 
     assert not await wakeups.wait(wakeups.next_wakeup("acme"), timeout_seconds=0.001)
 
 
-async def test_a_wake_up_of_other_tenants_ends_no_wait() -> None:
+async def test_a_wakeup_of_another_tenant_ends_no_wait() -> None:
     wakeups = Wakeups()
-    ticket = wakeups.next_wakeup("acme")
+    wakeup = wakeups.next_wakeup("acme")
 
     wakeups.wake_tenants(["other"])
 
-    assert not await wakeups.wait(ticket, timeout_seconds=0.001)
+    assert not await wakeups.wait(wakeup, timeout_seconds=0.001)
 
 
-async def test_a_wait_ends_with_its_time() -> None:
+async def test_a_wait_ends_after_its_timeout() -> None:
     wakeups = Wakeups()
 
     assert not await wakeups.wait(wakeups.next_wakeup("acme"), timeout_seconds=0.001)
 
 
-async def test_closing_ends_every_wait_now_and_later() -> None:
+async def test_close_ends_all_current_and_future_waits() -> None:
     wakeups = Wakeups()
     now = asyncio.ensure_future(wakeups.wait(wakeups.next_wakeup("acme")))
     await asyncio.sleep(0)
@@ -61,21 +61,21 @@ async def test_closing_ends_every_wait_now_and_later() -> None:
     assert wakeups.closed
 
 
-async def test_a_wait_that_is_cancelled_harms_no_other() -> None:
+async def test_a_cancelled_wait_does_not_affect_the_others() -> None:
     wakeups = Wakeups()
-    leaver, stayer = (
+    cancelled, other = (
         asyncio.ensure_future(wakeups.wait(wakeups.next_wakeup("acme"))) for _ in range(2)
     )
     await asyncio.sleep(0)
 
-    leaver.cancel()
-    await asyncio.gather(leaver, return_exceptions=True)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
     wakeups.wake_tenants(["acme"])
 
-    assert await stayer
+    assert await other
 
 
-async def test_a_feed_without_waiters_can_be_woken() -> None:
+async def test_a_tenant_without_waits_can_be_woken() -> None:
     wakeups = Wakeups()
 
     wakeups.wake_tenants(["acme"])
@@ -84,19 +84,19 @@ async def test_a_feed_without_waiters_can_be_woken() -> None:
     assert not wakeups.closed
 
 
-async def test_a_nudge_that_comes_before_the_wait_is_not_lost() -> None:
-    nudge = WakeupEvent()
-    nudge.set()
+async def test_an_event_set_before_the_wait_is_not_lost() -> None:
+    event = WakeupEvent()
+    event.set()
 
-    await nudge.wait(3600)
+    await event.wait(3600)
 
 
-async def test_a_nudge_is_waited_for_no_longer_than_was_said() -> None:
-    nudge = WakeupEvent()
-    nudge.set()
-    nudge.clear()
+async def test_a_wait_for_an_event_ends_after_its_timeout() -> None:
+    event = WakeupEvent()
+    event.set()
+    event.clear()
 
     began = asyncio.get_running_loop().time()
-    await nudge.wait(0.01)
+    await event.wait(0.01)
 
     assert asyncio.get_running_loop().time() >= began + 0.01
