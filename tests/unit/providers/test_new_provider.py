@@ -13,8 +13,14 @@ from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers import registry
-from service.providers.coercion import fields, identifier, json_or_none, ratio, text, web_url
-from service.providers.http_status import BUSY, is_success, message_of, rejected, retry_later
+from service.providers.coercion import as_dict, identifier, json_or_none, ratio, text, web_url
+from service.providers.http_status import (
+    BUSY_STATUSES,
+    is_success,
+    message_of,
+    rejected,
+    retry_later,
+)
 from service.providers.input_schema import InputField, input_errors, json_schema
 from service.providers.protocol import (
     Answer,
@@ -40,7 +46,9 @@ CAST = Operation(
     summary="Cast a bell and record its sound.",
     inputs=(
         InputField(name="note", kind="string", summary="The strike note.", required=True),
-        InputField(name="tons", kind="number", summary="Its weight.", above=0, maximum=200),
+        InputField(
+            name="tons", kind="number", summary="Its weight.", exclusive_minimum=0, maximum=200
+        ),
         InputField(name="notify", kind="string", summary="Where this job's events are sent."),
     ),
     answers_immediately=False,
@@ -76,7 +84,7 @@ class Foundry:
         return {task.ref: _answer(reply) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
-        bell = fields(read_json(body))
+        bell = as_dict(read_json(body))
         if "reference" not in bell:
             raise UnreadableJson("not a bell of the foundry")
         return [_report(bell)]
@@ -87,7 +95,7 @@ class Foundry:
     def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
         if reply.status == 404:
             return TaskNotFound(message=f"read {step} found no bell {job.ref}")
-        body = fields(json_or_none(reply.body))
+        body = as_dict(json_or_none(reply.body))
         return (
             [_report(body)]
             if is_success(reply.status) and body
@@ -102,8 +110,8 @@ class Foundry:
 
 
 def _answer(reply: Reply) -> Answer:
-    body = fields(json_or_none(reply.body))
-    if reply.status in BUSY:
+    body = as_dict(json_or_none(reply.body))
+    if reply.status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(reply.status):
         return rejected(reply.status, message_of(body))
