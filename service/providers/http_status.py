@@ -46,7 +46,7 @@ _CREDENTIAL: Final = re.compile(
 )
 # The part from `@` on is optional so that a long word without it is scanned once, not from each
 # of its letters.
-_EMAIL: Final = re.compile(r"""(?i)[^\s@:<>"']++(@[^\s@:<>"',]+\.[a-z]{2,})?""")
+_EMAIL_ADDRESS: Final = re.compile(r"""(?i)[^\s@:<>"']++(@[^\s@:<>"',]+\.[a-z]{2,})?""")
 
 
 def is_success(status: int) -> bool:
@@ -129,7 +129,7 @@ def message_of(error: Any) -> str | None:
     if message is None:
         return None
     without_credentials = _CREDENTIAL.sub("…", message.strip()[:MAX_MESSAGE_LENGTH])
-    return _EMAIL.sub(lambda match: "…" if match[1] else match[0], without_credentials)
+    return _EMAIL_ADDRESS.sub(lambda match: "…" if match[1] else match[0], without_credentials)
 
 
 def _find_message(error: Any) -> str | None:

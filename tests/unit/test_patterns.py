@@ -41,7 +41,7 @@ WORST: Final[dict[str, list[Text]]] = {
     "service.domain.primitives.ids.PATTERN": [("", "job_0", ""), ("", "a", "_")],
     "service.domain.security.api_keys.TENANT": [("", "a", "!")],
     "service.domain.security.api_keys._SHAPE": [("", "bfy_", ""), ("bfy_", "0", "g")],
-    "service.providers.http_status._EMAIL": [
+    "service.providers.http_status._EMAIL_ADDRESS": [
         ("", "a", ""),
         ("", "a@", ""),
         ("a@", ".a", ""),

@@ -43,8 +43,8 @@ def classify(code: str | None) -> tuple[ErrorCode, bool] | None:
     """Return the class of *code* and whether a retry may work; None if the code is not known."""
     if not code:
         return None
-    for pattern, error_code, retryable in _CLASSES:
-        if pattern.search(code):
+    for expression, error_code, retryable in _CLASSES:
+        if expression.search(code):
             return error_code, retryable
     return None
 

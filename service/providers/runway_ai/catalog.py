@@ -26,7 +26,8 @@ def _paid_endpoint(
 ) -> Endpoint:
     """Build an endpoint that is billed.
 
-    It is never called twice for one job, because the provider does not reject a duplicate.
+    It is not called again if its answer was lost: the provider does not reject a duplicate, so the
+    work would be done and billed twice.
     """
     operation = Operation(
         name=name,
