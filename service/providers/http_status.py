@@ -11,7 +11,7 @@ from service.providers.coercion import MAX_ITEMS, as_dict, as_list, json_or_none
 from service.providers.protocol import Reply, RetryLater
 
 BUSY_STATUSES: Final = frozenset({408, 429, 503, 504})
-"""The request was not accepted and may be sent again later."""
+"""The provider is busy or unavailable, and the request may be sent again later."""
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0  # a wrong header must not delay a job for weeks
 MAX_MESSAGE_LENGTH: Final = 500  # characters
 

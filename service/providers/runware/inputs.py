@@ -23,7 +23,7 @@ _IMAGE: Final = re.compile(
 )
 _AIR: Final = re.compile("[A-Za-z0-9_.-]+(?::[A-Za-z0-9_.-]+)+@[A-Za-z0-9_.-]+")
 
-COMMON: Final = (
+COMMON_FIELDS: Final = (
     InputField(
         name="taskUUID",
         kind="string",
@@ -57,7 +57,7 @@ COMMON: Final = (
         maximum=MAX_RESULTS,
     ),
 )
-CAPTION: Final = (
+CAPTION_FIELDS: Final = (
     InputField(
         name="inputImage",
         kind="string",
@@ -104,7 +104,7 @@ def task_operation(
                 summary="The same as the operation.",
                 one_of=(task_type,),
             ),
-            *COMMON,
+            *COMMON_FIELDS,
         ),
         answers_immediately=False,
         on_lost_answer=LostAnswerPolicy.RESEND,

@@ -110,7 +110,7 @@ def _reports(items: list[Item], job: Job) -> list[Report]:
     for item, report, other in zip(
         items, read_reports(items), read_reports(without_index), strict=True
     ):
-        # Only a name, or the error that the taskUUID is in use, proves that the task was accepted.
+        # A bare taskUUID, or the error that it is in use, means that the task was accepted.
         has_content = item.status or item.has_result or item.is_failure
         if not has_content or is_duplicate_task(item.fields):
             reports.append(_accepted(job))

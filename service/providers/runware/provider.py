@@ -36,7 +36,7 @@ from service.providers.protocol import (
 from service.providers.request_builder import send
 from service.providers.runware.catalog import ROWS
 from service.providers.runware.errors import classify, error_of, is_duplicate_task
-from service.providers.runware.inputs import CAPTION, task_operation
+from service.providers.runware.inputs import CAPTION_FIELDS, task_operation
 from service.providers.runware.items import Item, read_items, read_report, read_reports
 from service.providers.runware.lookup import lookup, read_lookup
 
@@ -60,7 +60,9 @@ class Runware:
     default_base_url = "https://api.runware.ai/v1"
     operations: Mapping[str, Operation] = MappingProxyType(
         {
-            "imageCaption": task_operation("imageCaption", "Describe an image in words.", *CAPTION),
+            "imageCaption": task_operation(
+                "imageCaption", "Describe an image in words.", *CAPTION_FIELDS
+            ),
             **{
                 name: task_operation(name, summary, deadline_seconds=seconds)
                 for name, seconds, summary in ROWS

@@ -37,7 +37,7 @@ _EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
 # Not "." and "..": HTTP clients resolve such path segments, even if they are percent-encoded.
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
 
-REPLY: Final = (
+REPLY_FIELDS: Final = (
     InputField(
         name="replyUrl",
         kind="string",
@@ -53,7 +53,7 @@ REPLY: Final = (
         max_length=1024,
     ),
 )
-COMMON: Final = (
+COMMON_FIELDS: Final = (
     InputField(
         name="email",
         kind="string",
@@ -73,7 +73,7 @@ COMMON: Final = (
         minimum=1,
         maximum=10,
     ),
-    *REPLY,
+    *REPLY_FIELDS,
 )
 
 
@@ -96,7 +96,7 @@ def _task_endpoint(
     operation = Operation(
         name=path.replace("/", "."),
         summary=summary,
-        inputs=(*inputs, *COMMON),
+        inputs=(*inputs, *COMMON_FIELDS),
         answers_immediately=False,
         on_lost_answer=LostAnswerPolicy.AWAIT,
         deadline_seconds=deadline_seconds,
@@ -153,16 +153,16 @@ DESCRIBE: Final = Endpoint(
                 pattern_description="the id of an image asset",
                 example="user:12345-runwayml:me@example.com-asset:…",
             ),
-            *REPLY,
+            *REPLY_FIELDS,
         ),
         answers_immediately=True,
         on_lost_answer=LostAnswerPolicy.RESEND,
         answer_timeout_seconds=120.0,
     ),
 )
-OTHERS: Final = tuple(
+_OTHER_ENDPOINTS: Final = tuple(
     _task_endpoint(path, summary, deadline_seconds=seconds) for path, seconds, summary in ROWS
 )
 ENDPOINTS: Final = MappingProxyType(
-    {endpoint.operation.name: endpoint for endpoint in (FRAMES, DESCRIBE, *OTHERS)}
+    {endpoint.operation.name: endpoint for endpoint in (FRAMES, DESCRIBE, *_OTHER_ENDPOINTS)}
 )

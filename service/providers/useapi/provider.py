@@ -111,7 +111,10 @@ class UseApi:
             return Inconclusive(message=f"the answer to the lookup cannot be read: {exc}")
 
     def check(self) -> Call | None:
-        """Ask for the Runway accounts; passwords and tokens in the response are masked."""
+        """Ask for the Runway accounts.
+
+        Passwords and tokens in the response are masked, and the response is not stored.
+        """
         return get("/accounts", {})
 
     def read_check(self, reply: Reply) -> JobError | None:

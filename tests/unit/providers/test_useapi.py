@@ -19,7 +19,7 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
-from service.providers.useapi.catalog import COMMON, RATIOS, STYLES
+from service.providers.useapi.catalog import COMMON_FIELDS, RATIOS, STYLES
 from service.providers.useapi.provider import UseApi
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
 from tests.support.paths import PAYLOADS
@@ -140,7 +140,7 @@ def test_after_a_lost_answer_an_endpoint_with_callbacks_is_awaited(path: str) ->
         False,
         LostAnswerPolicy.AWAIT,
     )
-    assert set(COMMON) <= set(operation.inputs)
+    assert set(COMMON_FIELDS) <= set(operation.inputs)
 
 
 @pytest.mark.parametrize(("path", "seconds", "summary"), ROWS)
