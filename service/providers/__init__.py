@@ -1,4 +1,4 @@
-"""The registry of providers: a package beside this file and one line in `registry` each."""
+"""The registry of providers. Each provider is a package in this folder and a line in `registry`."""
 
 from collections.abc import Mapping
 
@@ -15,9 +15,9 @@ def registry() -> Mapping[str, Provider]:
 
 
 def providers_with_callbacks() -> list[str]:
-    """Name the providers that end some of their work with a callback."""
-    return [name for name, provider in registry().items() if _calls_back(provider)]
-
-
-def _calls_back(provider: Provider) -> bool:
-    return not all(operation.answers_immediately for operation in provider.operations.values())
+    """Name the providers that have at least one operation whose result arrives as a callback."""
+    return [
+        name
+        for name, provider in registry().items()
+        if any(not operation.answers_immediately for operation in provider.operations.values())
+    ]

@@ -1,4 +1,4 @@
-"""Readers of loose values: each takes whatever JSON may hold and gives a clean value or None."""
+"""Readers of untrusted JSON values: each accepts any value and returns a clean one or None."""
 
 import math
 import re
@@ -8,9 +8,9 @@ from service.domain.primitives.json_input import UnreadableJson, read_json
 
 _NUMBER: Final = re.compile("[0-9]{1,20}")
 _WEB_URL: Final = re.compile(r"(?i)https?://[^\s/]")
-_LARGEST: Final = 2**63 - 1
+_MAX_INTEGER: Final = 2**63 - 1
 MAX_ITEMS: Final = 1000
-"""Things in one body that are taken in one by one; what is a result's own data may hold more."""
+"""Items read one by one from one body; the structured data of a result may have more."""
 _MEDIA_TYPES: Final = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -38,90 +38,93 @@ _MEDIA_TYPES: Final = {
 
 
 def json_or_none(body: bytes) -> Any:
-    """Read an answer's body; None when it is not JSON, which is all that matters there."""
+    """Decode *body*; None if it is not JSON."""
     try:
         return read_json(body)
     except UnreadableJson:
         return None
 
 
-def fields(value: Any) -> dict[str, Any]:
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return *value* if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def entries(value: Any) -> list[Any]:
-    """Read a list, or one thing that stands where a list was meant."""
+def as_list(value: Any) -> list[Any]:
+    """Return *value* if it is a list, nothing for None, else a list of this one value."""
     if isinstance(value, list):
         return value
     return [] if value is None else [value]
 
 
-def few(*values: Any) -> list[Any]:
-    """Read lists of what is taken in one by one; Unreadable when they hold more than 1,000."""
-    found = [each for value in values for each in entries(value)]
-    if len(found) > MAX_ITEMS:
+def as_bounded_list(*values: Any) -> list[Any]:
+    """Join *values* as by `as_list`; raises UnreadableJson if there are more than 1,000 items."""
+    items = [item for value in values for item in as_list(value)]
+    if len(items) > MAX_ITEMS:
         raise UnreadableJson(f"more than {MAX_ITEMS} items")
-    return found
+    return items
 
 
 def text(value: Any) -> str | None:
+    """Read a string that is not blank."""
     return value if isinstance(value, str) and value.strip() else None
 
 
 def identifier(value: Any) -> str | None:
-    """Read an identifier, which may come as a number."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if is_number and abs(value) <= _LARGEST else text(value)
+    """Read an identifier; an integer becomes a string."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_integer and abs(value) <= _MAX_INTEGER else text(value)
 
 
 def number(value: Any) -> float | None:
-    """Read a finite number, which may come as a string."""
+    """Read a finite number; it may be given as a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        read = float(value)
+        parsed = float(value)
     except (ValueError, OverflowError):
         return None
-    return read if math.isfinite(read) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def ratio(value: Any, whole: float = 1.0) -> float | None:
-    """Read progress as a part of *whole*, from 0 to 1."""
-    read = number(value)
-    return None if read is None else min(1.0, max(0.0, read / whole))
+    """Read progress as a fraction of *whole*, clamped to 0 and 1."""
+    parsed = number(value)
+    return None if parsed is None else min(1.0, max(0.0, parsed / whole))
 
 
 def count(value: Any) -> int | None:
-    """Read a size in bytes or pixels, exact even where it comes as a string."""
+    """Read a size in bytes or pixels, without rounding if it is given as a string."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and 0 <= value <= _LARGEST else None
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_integer and 0 <= value <= _MAX_INTEGER else None
 
 
 def amount(value: Any) -> float | None:
-    """Read a cost."""
-    read = number(value)
-    return read if read is not None and read >= 0 else None
+    """Read a cost; None if it is negative."""
+    parsed = number(value)
+    return parsed if parsed is not None and parsed >= 0 else None
 
 
 def web_url(value: Any) -> str | None:
+    """Read an http or https URL."""
     return value if isinstance(value, str) and _WEB_URL.match(value) else None
 
 
 def media_type(*names: str | None) -> str | None:
-    """Tell the type by the first file name or URL whose extension is known."""
-    for each in names:
-        path = (each or "").partition("?")[0].partition("#")[0]
-        found = _MEDIA_TYPES.get(path.rpartition("/")[2].rpartition(".")[2].lower())
-        if found:
-            return found
+    """Return the media type of the first file name or URL that has a known extension."""
+    for name in names:
+        path = (name or "").partition("?")[0].partition("#")[0]
+        extension = path.rpartition("/")[2].rpartition(".")[2].lower()
+        if extension in _MEDIA_TYPES:
+            return _MEDIA_TYPES[extension]
     return None
 
 
-def kind_of(media: str) -> str:
-    """Name what a file of that media type is to us."""
+def artifact_kind(media: str) -> str:
+    """Return the kind of an artifact (`Artifact.kind`) of media type *media*."""
     family = media.partition("/")[0]
     return family if family in ("image", "video", "audio", "model", "text") else "file"

@@ -1,4 +1,4 @@
-"""What an HTTP answer means where all providers agree: refusals, delays, words fit to show."""
+"""Interpretation of HTTP responses that all providers share: errors, retry delays, messages."""
 
 import re
 from datetime import UTC, datetime
@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.providers.coercion import MAX_ITEMS, entries, fields, json_or_none, number, text
+from service.providers.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
 from service.providers.protocol import Reply, RetryLater
 
-BUSY: Final = frozenset({408, 429, 503, 504})
-LONGEST_DELAY_SECONDS: Final = 3600.0  # a provider's slip must not park a job for weeks
-LONGEST_MESSAGE: Final = 500
+BUSY_STATUSES: Final = frozenset({408, 429, 503, 504})
+"""The provider is busy or unavailable, and the request may be sent again later."""
+MAX_RETRY_AFTER_SECONDS: Final = 3600.0  # a wrong header must not delay a job for weeks
+MAX_MESSAGE_LENGTH: Final = 500  # characters
 
-_CODES: Final = {
+_ERROR_CODES: Final = {
     400: ErrorCode.INVALID_INPUT,
     401: ErrorCode.UNAUTHORIZED,
     402: ErrorCode.INSUFFICIENT_CREDITS,
@@ -25,28 +26,38 @@ _CODES: Final = {
     415: ErrorCode.INVALID_INPUT,
     422: ErrorCode.INVALID_INPUT,
 }
-_SESSION_BROKEN: Final = 596  # useapi's own: the account must be mended by hand
-_WORDED: Final = ("message", "errorMessage", "error", "errors", "detail", "title", "reason", "code")
+_SESSION_BROKEN: Final = 596  # only useapi.net: its Runway account must be repaired by hand
+_MESSAGE_KEYS: Final = (
+    "message",
+    "errorMessage",
+    "error",
+    "errors",
+    "detail",
+    "title",
+    "reason",
+    "code",
+)
 
-# Accounts and credentials: `user:1234-token`, which is also how useapi's task ids begin, and the
-# signature of our own callback URLs, also where such a URL stands inside another.
-_PRIVATE: Final = re.compile(
+# Accounts and credentials: `user:1234-token` (task ids of useapi.net begin with it too), bearer
+# tokens, and the signature in our own callback URLs, also if such a URL is encoded in another one.
+_CREDENTIAL: Final = re.compile(
     r"""(?i)\buser:\w+-[^\s"',]+|\bbearer\s+\S+"""
     r"""|(?<=[?&]t=)[^\s"'&]+|(?<=(?:%3F|%26)t%3D)[^\s"'&]+"""
 )
-# The address is optional, so that a run of letters without one is read once and not from each.
-_MAIL: Final = re.compile(r"""(?i)[^\s@:<>"']++(@[^\s@:<>"',]+\.[a-z]{2,})?""")
+# The part from `@` on is optional so that a long word without it is scanned once, not from each
+# of its letters.
+_EMAIL_ADDRESS: Final = re.compile(r"""(?i)[^\s@:<>"']++(@[^\s@:<>"',]+\.[a-z]{2,})?""")
 
 
 def is_success(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - not HTTPStatus, which does not know 596
 
 
-def code_for(status: int) -> ErrorCode:
-    return _CODES.get(status, ErrorCode.PROVIDER_ERROR)
+def error_code_for(status: int) -> ErrorCode:
+    return _ERROR_CODES.get(status, ErrorCode.PROVIDER_ERROR)
 
 
-def retryable(status: int) -> bool:
+def is_retryable(status: int) -> bool:
     return status >= 500 and status != _SESSION_BROKEN  # noqa: PLR2004
 
 
@@ -58,6 +69,7 @@ def failed(
     retryable: bool = False,
     stage: ErrorStage = ErrorStage.SUBMIT,
 ) -> Report:
+    """Report that the job failed."""
     return Report(
         status=Status.FAILED,
         error=JobError(
@@ -70,85 +82,99 @@ def failed(
     )
 
 
-def rejected(status: int, said: str | None, code: ErrorCode | None = None) -> Report:
-    """Fail a submit by its HTTP *status*; *code* where a provider means another thing by it."""
-    code = code or code_for(status)
+def rejected(status: int, message: str | None, code: ErrorCode | None = None) -> Report:
+    """Report that the submit failed with HTTP status *status*.
+
+    *message* is the provider's. *code* replaces the usual error code of *status* if the provider
+    uses that status with another meaning.
+    """
+    code = code or error_code_for(status)
     return failed(
         code,
-        safe_message(code, said) or f"The provider answered with HTTP status {status}.",
+        safe_message(code, message) or f"The provider answered with HTTP status {status}.",
         provider_code=str(status),
-        retryable=retryable(status),
+        retryable=is_retryable(status),
     )
 
 
-def unreadable_result(said: str | None = None) -> Report:
-    """Fail a job whose answer was to be its result."""
-    message = said or "The provider's answer could not be read."
+def unreadable_result(message: str | None = None) -> Report:
+    """Report that the response should be the job's result but could not be read."""
+    message = message or "The provider's answer could not be read."
     return failed(ErrorCode.PROVIDER_ERROR, message, retryable=True, stage=ErrorStage.PROVIDER)
 
 
 def empty_result() -> Report:
-    message = "The provider's answer held no output."
+    message = "The provider's answer has no output."
     return failed(ErrorCode.NO_OUTPUT, message, retryable=True, stage=ErrorStage.PROVIDER)
 
 
-def retry_later(reply: Reply, said: str | None) -> RetryLater:
+def retry_later(reply: Reply, message: str | None) -> RetryLater:
     return RetryLater(
-        message=said or f"The provider answered with HTTP status {reply.status}.",
-        retry_after_seconds=_delay(reply),
+        message=message or f"The provider answered with HTTP status {reply.status}.",
+        retry_after_seconds=_retry_after_seconds(reply),
     )
 
 
-def safe_message(code: ErrorCode, said: str | None) -> str | None:
-    """Keep back what a provider says of a credential: it may well repeat it."""
-    return "The provider refused the credential." if code is ErrorCode.UNAUTHORIZED else said
+def safe_message(code: ErrorCode, message: str | None) -> str | None:
+    """Replace the message of a refused credential, because it may contain the credential."""
+    return "The provider refused the credential." if code is ErrorCode.UNAUTHORIZED else message
 
 
 def message_of(error: Any) -> str | None:
-    """Read an error's words: a string, an object, or a list of these; nobody's account in them."""
-    found = _words(error)
-    if found is None:
+    """Find the message of an error, which may be a string, an object or a list of these.
+
+    It is cut to 500 characters; e-mail addresses and credentials in it are replaced by "…".
+    """
+    message = _find_message(error)
+    if message is None:
         return None
-    shown = _PRIVATE.sub("…", found.strip()[:LONGEST_MESSAGE])
-    return _MAIL.sub(lambda run: "…" if run[1] else run[0], shown)
+    without_credentials = _CREDENTIAL.sub("…", message.strip()[:MAX_MESSAGE_LENGTH])
+    return _EMAIL_ADDRESS.sub(lambda match: "…" if match[1] else match[0], without_credentials)
 
 
-def _words(error: Any) -> str | None:
+def _find_message(error: Any) -> str | None:
     if isinstance(error, list):
-        return next(filter(None, map(_words, error)), None)
+        return next(filter(None, map(_find_message, error)), None)
     if isinstance(error, dict):
-        return next(filter(None, (_words(error.get(key)) for key in _WORDED)), None)
+        return next(filter(None, (_find_message(error.get(key)) for key in _MESSAGE_KEYS)), None)
     return text(error)
 
 
-def _delay(reply: Reply) -> float | None:
-    """Read Retry-After (RFC 9110, 10.2.3) or useapi's `retryAfter`.
+def _retry_after_seconds(reply: Reply) -> float | None:
+    """Read the header Retry-After (RFC 9110, 10.2.3), else the field `retryAfter` of useapi.net.
 
-    Points in time are measured from the answer's own Date, and mean nothing without it.
+    A point in time counts from the Date header of the same response; without one it is ignored.
     """
-    body = entries(json_or_none(reply.body))[:MAX_ITEMS]
-    told = (reply.headers.get("retry-after"), *(fields(each).get("retryAfter") for each in body))
-    delays = (_seconds(each, reply.headers.get("date")) for each in told)
-    found = next((each for each in delays if each is not None), None)
-    return None if found is None else min(LONGEST_DELAY_SECONDS, max(0.0, found))
+    body = as_list(json_or_none(reply.body))[:MAX_ITEMS]
+    values = [reply.headers.get("retry-after")]
+    values += [as_dict(item).get("retryAfter") for item in body]
+    date = reply.headers.get("date")
+    for value in values:
+        seconds = _delay_seconds(value, date)
+        if seconds is not None:
+            return min(MAX_RETRY_AFTER_SECONDS, max(0.0, seconds))
+    return None
 
 
-def _seconds(told: Any, date: str | None) -> float | None:
-    plain = number(told)
-    until, since = _moment(told), _moment(date)
-    if plain is not None or until is None or since is None:
-        return plain
+def _delay_seconds(value: Any, date: str | None) -> float | None:
+    """Read *value* as a number of seconds, else as a point in time after *date*."""
+    seconds = number(value)
+    if seconds is not None:
+        return seconds
+    until, since = _point_in_time(value), _point_in_time(date)
+    if until is None or since is None:
+        return None
     return (until - since).total_seconds()
 
 
-def _moment(value: Any) -> datetime | None:
-    """Read an HTTP date or an ISO time; in UTC where it names no offset."""
+def _point_in_time(value: Any) -> datetime | None:
+    """Read an HTTP date or an ISO 8601 time; without an offset it is in UTC."""
     if not isinstance(value, str):
         return None
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            moment = read(value)
+            parsed = parse(value)
         except (ValueError, OverflowError):
             continue
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     return None

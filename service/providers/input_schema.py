@@ -1,4 +1,4 @@
-"""What an operation takes: a table checked before money is spent and shown as JSON Schema."""
+"""Input fields of operations: validation before the provider is called, and JSON Schema."""
 
 import re
 from typing import Any, Final, Literal
@@ -9,9 +9,9 @@ from service.domain.primitives.errors import FieldError
 
 WEB_URL: Final = re.compile(r"https?://[^\s/?#]\S*")
 UUID: Final = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""Of any version: the vendors say v4 and show others in their own samples."""
+"""A UUID of any version: vendors document v4 but show other versions in their samples."""
 
-_NOUNS: Final = {
+_KIND_DESCRIPTIONS: Final = {
     "string": "a string",
     "integer": "an integer",
     "number": "a number",
@@ -31,10 +31,12 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 class InputField(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter; *one_of* are the values it may have, the limits are inclusive but *above*.
+    """One input field of an operation.
 
-    *form* says in words what *pattern* asks for, as in "an http or https URL". A *secret* is
-    never shown again, nor any word of a provider that might repeat it.
+    *one_of* are the allowed values. *minimum* and *maximum* are inclusive; *max_length* counts
+    characters. *pattern* must match in full; *pattern_description* describes it in error messages,
+    as in "an http or https URL". The value of a *secret* is never shown, and neither is a message
+    of the provider that might contain it.
     """
 
     name: str
@@ -44,103 +46,111 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
     one_of: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    above: float | None = None
+    exclusive_minimum: float | None = None
     max_length: int | None = None
     pattern: re.Pattern[str] | None = None
-    form: str | None = None
+    pattern_description: str | None = None
     secret: bool = False
     example: Any = None
 
 
 def input_errors(inputs: tuple[InputField, ...], given: dict[str, Any]) -> list[FieldError]:
-    """Name every fault of *given* at once; names that the table does not know pass."""
-    complaints = ((entry, _complaint(entry, given)) for entry in inputs)
-    return [FieldError(f"input.{entry.name}", said) for entry, said in complaints if said]
+    """Return all errors of *given*, at most one for each field; unknown fields are allowed."""
+    errors = []
+    for field in inputs:
+        message = _error(field, given)
+        if message:
+            errors.append(FieldError(f"input.{field.name}", message))
+    return errors
 
 
 def json_schema(inputs: tuple[InputField, ...]) -> dict[str, Any]:
-    """Describe the table as a JSON Schema of one object, open to further names."""
+    """Describe *inputs* as the JSON Schema of one object that allows additional properties."""
     return {
         "type": "object",
-        "properties": {entry.name: _property(entry) for entry in inputs},
-        "required": [entry.name for entry in inputs if entry.required],
+        "properties": {field.name: _property(field) for field in inputs},
+        "required": [field.name for field in inputs if field.required],
         "additionalProperties": True,
     }
 
 
-def _complaint(entry: InputField, given: dict[str, Any]) -> str | None:
-    """Say what is wrong, never repeating the value: it may be a secret, or very long."""
-    value = given.get(entry.name)
-    if value is None and (entry.required or entry.name not in given):
-        return "is required" if entry.required else None
-    if not _fits(entry, value):
-        return f"must be {_claim(entry)}"
-    return _text_complaint(entry, value) if isinstance(value, str) else None
+def _error(field: InputField, given: dict[str, Any]) -> str | None:
+    """Return what is wrong, without the value: it may be a secret, or very long."""
+    value = given.get(field.name)
+    if value is None and (field.required or field.name not in given):
+        return "is required" if field.required else None
+    if not _has_valid_type(field, value) or not _is_within_limits(field, value):
+        return f"must be {_describe(field)}"
+    return _text_error(field, value) if isinstance(value, str) else None
 
 
-def _fits(entry: InputField, value: Any) -> bool:
-    if isinstance(value, bool) and entry.kind in ("integer", "number"):
+def _has_valid_type(field: InputField, value: Any) -> bool:
+    if isinstance(value, bool) and field.kind in ("integer", "number"):
         return False
-    if not isinstance(value, _TYPES[entry.kind]):
-        return False
-    return not isinstance(value, int | float) or _within(entry, value)
+    return isinstance(value, _TYPES[field.kind])
 
 
-def _within(entry: InputField, value: float) -> bool:
+def _is_within_limits(field: InputField, value: Any) -> bool:
+    if not isinstance(value, int | float):
+        return True
     return (
-        (entry.minimum is None or value >= entry.minimum)
-        and (entry.maximum is None or value <= entry.maximum)
-        and (entry.above is None or value > entry.above)
+        (field.minimum is None or value >= field.minimum)
+        and (field.maximum is None or value <= field.maximum)
+        and (field.exclusive_minimum is None or value > field.exclusive_minimum)
     )
 
 
-def _text_complaint(entry: InputField, value: str) -> str | None:
-    if entry.required and not value.strip():
+def _text_error(field: InputField, value: str) -> str | None:
+    if field.required and not value.strip():
         return "must not be blank"
-    if entry.one_of and value not in entry.one_of:
-        return f"must be {_claim(entry)}"
-    if entry.max_length is not None and len(value) > entry.max_length:
-        return f"may have at most {entry.max_length} characters (has {len(value)})"
-    if entry.pattern is not None and entry.pattern.fullmatch(value) is None:
-        return f"must be {_claim(entry)}"
+    if field.one_of and value not in field.one_of:
+        return f"must be {_describe(field)}"
+    if field.max_length is not None and len(value) > field.max_length:
+        return f"may have at most {field.max_length} characters (has {len(value)})"
+    if field.pattern is not None and field.pattern.fullmatch(value) is None:
+        return f"must be {_describe(field)}"
     return None
 
 
-def _claim(entry: InputField) -> str:
-    if entry.one_of:
-        return f"one of {', '.join(entry.one_of)}"
-    noun = entry.form or _NOUNS[entry.kind]
-    if entry.minimum is not None and entry.maximum is not None:
-        return f"{noun} from {_plain(entry.minimum)} to {_plain(entry.maximum)}"
-    if entry.minimum is not None:
-        return f"{noun} of at least {_plain(entry.minimum)}"
-    if entry.maximum is not None:
-        return f"{noun} of at most {_plain(entry.maximum)}"
-    return noun if entry.above is None else f"{noun} greater than {_plain(entry.above)}"
+def _describe(field: InputField) -> str:
+    """Describe the valid values."""
+    if field.one_of:
+        return f"one of {', '.join(field.one_of)}"
+    kind = field.pattern_description or _KIND_DESCRIPTIONS[field.kind]
+    if field.minimum is not None and field.maximum is not None:
+        return f"{kind} from {_format(field.minimum)} to {_format(field.maximum)}"
+    if field.minimum is not None:
+        return f"{kind} of at least {_format(field.minimum)}"
+    if field.maximum is not None:
+        return f"{kind} of at most {_format(field.maximum)}"
+    if field.exclusive_minimum is not None:
+        return f"{kind} greater than {_format(field.exclusive_minimum)}"
+    return kind
 
 
-def _plain(limit: float) -> str:
+def _format(limit: float) -> str:
     return str(int(limit)) if limit == int(limit) else str(limit)
 
 
-def _property(entry: InputField) -> dict[str, Any]:
-    said = {
-        "type": None if entry.kind == "any" else entry.kind,
-        "description": entry.summary,
-        "enum": list(entry.one_of) or None,
-        "minimum": entry.minimum,
-        "maximum": entry.maximum,
-        "exclusiveMinimum": entry.above,
-        "maxLength": entry.max_length,
-        "pattern": _schema_pattern(entry),
-        "writeOnly": entry.secret or None,
-        "examples": None if entry.example is None else [entry.example],
+def _property(field: InputField) -> dict[str, Any]:
+    """Describe *field* as a JSON Schema; keywords that do not apply are left out."""
+    keywords = {
+        "type": None if field.kind == "any" else field.kind,
+        "description": field.summary,
+        "enum": list(field.one_of) or None,
+        "minimum": field.minimum,
+        "maximum": field.maximum,
+        "exclusiveMinimum": field.exclusive_minimum,
+        "maxLength": field.max_length,
+        "pattern": _schema_pattern(field),
+        "writeOnly": field.secret or None,
+        "examples": None if field.example is None else [field.example],
     }
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in keywords.items() if value is not None}
 
 
-def _schema_pattern(entry: InputField) -> str | None:
-    """JSON Schema searches where we match in full, so the ends are written out."""
-    if entry.pattern is not None:
-        return f"^(?:{entry.pattern.pattern})$"
-    return r"\S" if entry.required and entry.kind == "string" and not entry.one_of else None
+def _schema_pattern(field: InputField) -> str | None:
+    """Return the pattern with explicit anchors, because JSON Schema patterns are not anchored."""
+    if field.pattern is not None:
+        return f"^(?:{field.pattern.pattern})$"
+    return r"\S" if field.required and field.kind == "string" and not field.one_of else None

@@ -1,4 +1,4 @@
-"""What a provider must implement, and the values it takes and returns. No I/O in here."""
+"""The protocol that every provider implements, with its parameter and result types. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -12,21 +12,21 @@ from service.providers.input_schema import InputField
 
 
 class LostAnswerPolicy(StrEnum):
-    """What to do when nobody knows whether a request reached the provider."""
+    """What to do when a submit got no answer, so that the provider may or may not have it."""
 
     RESEND = "resend"
-    """It costs nothing to repeat, or the provider knows the ref and refuses a second time."""
+    """Send it again: the operation is free, or the provider rejects a second task with this ref."""
     AWAIT = "await"
-    """Never send it again: its callback tells."""
+    """Do not send it again; wait for its callback."""
     FAIL = "fail"
-    """Never send it again and no callback will come: the user decides."""
+    """Do not send it again; no callback will come, so the job fails and the user may retry it."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing a provider does.
+    """One operation of a provider.
 
-    *at_once*: the answer to the submit is the result and no callback follows. *batched*: tasks
-    submitted together travel in one request.
+    *answers_immediately*: the response to the submit is the result, and no callback follows.
+    *batched*: tasks submitted together are sent in one request.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked input: what is sent, and what it asked of us rather than of the provider.
+    """A validated input, split into what the provider gets and what configures the job.
 
-    *account* is a suffix (an e-mail) that pins one of several accounts; *task_uuid* a reference of
-    the client that must be unique within its tenant, in lower case; *parts* how many results will
-    end the job.
+    *input* is sent to the provider. *account* is an account suffix (an e-mail address) that pins
+    one of several accounts. *task_uuid* is a reference of the client, in lower case, that must be
+    unique within its tenant. *expected_parts* is the number of results that complete the job.
     """
 
     input: dict[str, Any]
@@ -57,7 +57,10 @@ class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderTask(msgspec.Struct, frozen=True, kw_only=True):
-    """One job as its provider gets to see it; no *callback_url* where the answer is at once."""
+    """One job as it is sent to the provider.
+
+    *callback_url* is None if the operation answers immediately.
+    """
 
     ref: str
     operation: str
@@ -66,9 +69,9 @@ class ProviderTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to a provider; *path* is appended to its base URL and may bear a query.
+    """One HTTP request to a provider, without its credential, which the HTTP client adds.
 
-    The credential is added by whoever sends it.
+    *path* is appended to the base URL and may include a query string.
     """
 
     method: str
@@ -77,7 +80,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back: header names in lower case; *body* raw."""
+    """The HTTP response of a provider: header names in lower case, *body* undecoded."""
 
     status: int
     headers: Mapping[str, str]
@@ -85,27 +88,35 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryLater(msgspec.Struct, frozen=True, kw_only=True):
-    """Not taken, try again: after *retry_after_seconds* where the provider said so."""
+    """The provider did not accept the task and it is safe to send it again.
+
+    *retry_after_seconds* is None if the provider named no delay.
+    """
 
     message: str
     retry_after_seconds: float | None = None
 
 
 class Inconclusive(msgspec.Struct, frozen=True, kw_only=True):
-    """Nobody can tell: a task may or may not have been taken, or a read says nothing of it."""
+    """The outcome is unknown.
+
+    After a submit: the provider may or may not have accepted the task. After a lookup: the response
+    does not tell the state of the task.
+    """
 
     message: str
 
 
 class TaskNotFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider does not know the task: not any more, or it never did."""
+    """The provider does not know the task: it never did, or it has deleted it."""
 
     message: str
 
 
 Answer = Report | RetryLater | Inconclusive
+"""What the response to a submit means for one task."""
 LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
-"""What one read found: what the provider says of the task by now, in one report or more."""
+"""What one lookup found; reports of the state of the task, at least one, if it was found."""
 
 
 class AccountSettings(msgspec.Struct, frozen=True):
@@ -131,7 +142,7 @@ class AccountSettings(msgspec.Struct, frozen=True):
 
 
 class Provider(Protocol):
-    """What the rest of the house asks of a provider."""
+    """A provider, as the rest of the service uses it."""
 
     name: str
     title: str
@@ -139,47 +150,51 @@ class Provider(Protocol):
 
     @property
     def operations(self) -> Mapping[str, Operation]:
-        """The operations known by name, as `GET /v1/providers` lists them."""
+        """The listed operations by name, as `GET /v1/providers` shows them."""
         ...
 
     def operation(self, name: str) -> Operation | None:
-        """Find an operation; a provider may take names that it does not list."""
+        """Find an operation by name; a provider may accept names that it does not list."""
         ...
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        """Check *given*; Invalid names every fault at once, with paths as `input.style`."""
+        """Validate *given*.
+
+        Raises Invalid with all errors at once; their paths are those of the job, as `input.style`.
+        """
         ...
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
-        """Put *tasks* into one request; more than one only where the operation is batched."""
+        """Build one request for *tasks*; more than one task only if the operation is batched."""
         ...
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
-        """Say for the ref of every task what *reply* means for it."""
+        """Return for the ref of each of *tasks* what *reply* means for it."""
         ...
 
     def read_callback(self, body: bytes) -> list[Report]:
-        """Read a callback; Unreadable when it is not this provider's JSON."""
+        """Read a callback; raises UnreadableJson if *body* is not in this provider's format."""
         ...
 
     def lookup(self, job: Job, step: int) -> Call | None:
-        """Ask what became of *job*, by read number *step* from 0; None when there is none (left).
+        """Build request number *step* (from 0) that asks for the state of *job*.
 
-        The next read is worth a try where this one finds Unknown.
+        Returns None if there is no such request. The next step is used if this one finds
+        Inconclusive.
         """
         ...
 
     def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
-        """Say what read number *step* found; *job* as it was when it was asked for.
+        """Read the response to lookup number *step*; *job* is as it was when that was built.
 
-        No report names another ref than the job's.
+        Every report has the job's ref and no other.
         """
         ...
 
     def check(self) -> Call | None:
-        """A read that costs nothing and needs the credential; None where there is none."""
+        """Build a free request that needs a valid credential; None if the provider has none."""
         ...
 
     def read_check(self, reply: Reply) -> JobError | None:
-        """Say what stands in the way of jobs by *reply* to the check; None: nothing does."""
+        """Return the error that every job would get, by *reply* to the check; None if it passed."""
         ...

@@ -324,7 +324,7 @@ async def test_a_providers_words_neither_repeat_the_credential_nor_play_with_the
             ErrorCode.UNAUTHORIZED,
             "credential",
         ),
-        (USEAPI, 402, b"", ErrorCode.INSUFFICIENT_CREDITS, "lapsed"),
+        (USEAPI, 402, b"", ErrorCode.INSUFFICIENT_CREDITS, "expired"),
         (USEAPI, 404, b"", ErrorCode.INVALID_INPUT, "No Runway account"),
         (USEAPI, 200, b"<html>", ErrorCode.PROVIDER_ERROR, "could not be read"),
         (USEAPI, 500, b"{}", ErrorCode.PROVIDER_ERROR, "500"),

@@ -41,14 +41,14 @@ WORST: Final[dict[str, list[Text]]] = {
     "service.domain.primitives.ids.PATTERN": [("", "job_0", ""), ("", "a", "_")],
     "service.domain.security.api_keys.TENANT": [("", "a", "!")],
     "service.domain.security.api_keys._SHAPE": [("", "bfy_", ""), ("bfy_", "0", "g")],
-    "service.providers.http_status._MAIL": [
+    "service.providers.http_status._EMAIL_ADDRESS": [
         ("", "a", ""),
         ("", "a@", ""),
         ("a@", ".a", ""),
         ("", "a@.a", " "),
         ("a@", "a.", "@"),
     ],
-    "service.providers.http_status._PRIVATE": [
+    "service.providers.http_status._CREDENTIAL": [
         ("", "user:", ""),
         ("", "user:a ", ""),
         ("user:", "a", " "),
@@ -69,7 +69,7 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "model", ""),
         ("", "noavailable", ""),
     ],
-    "service.providers.runware.errors._TAKEN": [
+    "service.providers.runware.errors._DUPLICATE_TASK": [
         ("", "conflict", ""),
         ("", "taskuuid", ""),
         ("", "duplicatetaskuui", ""),
@@ -93,7 +93,11 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "result", "expired!"),
         ("", "notfound", "!"),
     ],
-    "service.providers.useapi.provider._PLACE": [("", "{", ""), ("", "{a", ""), ("{", "a", "")],
+    "service.providers.useapi.provider._PLACEHOLDER": [
+        ("", "{", ""),
+        ("", "{a", ""),
+        ("{", "a", ""),
+    ],
     "service.providers.useapi.catalog._EMAIL": [("", "a", " "), ("a@", "a", "@")],
     "service.providers.useapi.catalog._SEGMENT": [("", ".", "\n"), ("", "a", "\n")],
     "service.providers.useapi.tasks._REASON": [

@@ -12,7 +12,7 @@ import msgspec
 from handlers.health import Readiness
 from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity, ask
 from service.domain.jobs.results import ErrorCode, JobError
-from service.providers.http_status import BUSY
+from service.providers.http_status import BUSY_STATUSES
 from service.providers.protocol import AccountSettings, Call, Provider, Reply
 from service.runtime.clients.provider_client import ProviderClient
 from service.runtime.settings import ProviderAccount, Settings
@@ -93,7 +93,7 @@ async def _tried(
     error = provider.read_check(reply)
     if error is None:
         return Diagnostic(Severity.OK, name, f"{variables.token_variable} is accepted")
-    level = Severity.WARNING if error.retryable or reply.status in BUSY else Severity.FAULT
+    level = Severity.WARNING if error.retryable or reply.status in BUSY_STATUSES else Severity.FAULT
     said = error.message.replace(account.token or "", "…").rstrip(".")
     return Diagnostic(level, name, f"{said}: {_mending(error, level, variables)}")
 

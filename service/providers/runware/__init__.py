@@ -1,1 +1,1 @@
-"""Runware: task arrays, one callback per result."""
+"""Runware: arrays of tasks, one callback for each result."""

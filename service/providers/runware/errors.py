@@ -1,15 +1,15 @@
-"""Runware's error codes in our words.
+"""Maps Runware's error codes to those of this service.
 
-The codes are not stable, so they are judged by what they contain, in the order of the vendor's own
-SDK (runware-python, errors.py). Two codes slip through there and are put right here: the
-documented `timeoutProvider`, and `invalidProviderContent`, which is a moderation verdict.
+Runware's codes are not stable, so they are classified by the words in them, in the order of the
+vendor's SDK (runware-python, errors.py). The SDK misses two codes that are handled here: the
+documented `timeoutProvider`, and `invalidProviderContent`, which is the result of a moderation.
 """
 
 import re
 from typing import Any, Final
 
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.providers.coercion import entries, fields, identifier, text
+from service.providers.coercion import as_dict, as_list, identifier, text
 from service.providers.http_status import message_of, safe_message
 
 _CLASSES: Final = tuple(
@@ -34,43 +34,52 @@ _CLASSES: Final = tuple(
         ("value|array|required|^(max|min)", ErrorCode.INVALID_INPUT, False),
     )
 )
-_TAKEN: Final = re.compile(
+_DUPLICATE_TASK: Final = re.compile(
     "(?:conflict|duplicate).{0,40}taskuuid|taskuuid.{0,40}conflict", re.IGNORECASE
 )
 
 
 def classify(code: str | None) -> tuple[ErrorCode, bool] | None:
-    """Name the class of *code* and whether another try may work; None where it is not known."""
-    found = (known for known in _CLASSES if code and known[0].search(code))
-    return next(((known[1], known[2]) for known in found), None)
+    """Return the class of *code* and whether a retry may work; None if the code is not known."""
+    if not code:
+        return None
+    for expression, error_code, retryable in _CLASSES:
+        if expression.search(code):
+            return error_code, retryable
+    return None
 
 
 def error_of(item: dict[str, Any], stage: ErrorStage = ErrorStage.PROVIDER) -> JobError:
-    code = code_of(item)
-    kind, retryable = classify(code) or (ErrorCode.PROVIDER_ERROR, False)
+    provider_code = code_of(item)
+    code, retryable = classify(provider_code) or (ErrorCode.PROVIDER_ERROR, False)
     return JobError(
-        code=kind,
-        message=safe_message(kind, message_of(item)) or "The provider gave no reason.",
-        provider_code=code,
+        code=code,
+        message=safe_message(code, message_of(item)) or "The provider gave no reason.",
+        provider_code=provider_code,
         retryable=retryable,
         stage=stage,
     )
 
 
 def code_of(item: dict[str, Any]) -> str | None:
-    """Find the code beside the task or inside its `error` (an object or a list of them)."""
-    nested = [*entries(item.get("error")), *entries(item.get("errors"))]
-    places = (item, *map(fields, nested))
-    return next((code for place in places if (code := identifier(place.get("code")))), None)
+    """Find the code of an error: in the item itself, or in its `error` or `errors`.
+
+    Each of these may be an object or a list of objects.
+    """
+    nested = [*as_list(item.get("error")), *as_list(item.get("errors"))]
+    for place in (item, *map(as_dict, nested)):
+        if code := identifier(place.get("code")):
+            return code
+    return None
 
 
-def is_taken(item: dict[str, Any]) -> bool:
-    """Is this the complaint that the taskUUID is known? Then the task was accepted before."""
-    return _TAKEN.search(code_of(item) or "") is not None
+def is_duplicate_task(item: dict[str, Any]) -> bool:
+    """Tell whether the error says that the taskUUID is in use: the task was accepted before."""
+    return _DUPLICATE_TASK.search(code_of(item) or "") is not None
 
 
-def is_complaint(item: dict[str, Any]) -> bool:
-    """Tell an error by its shape: `error` in any form, or `code` and `message` side by side."""
+def is_error(item: dict[str, Any]) -> bool:
+    """Recognize an error by its shape: a field `error` or `errors`, or `code` and `message`."""
     if item.get("error") or item.get("errors"):
         return True
     return identifier(item.get("code")) is not None and text(item.get("message")) is not None

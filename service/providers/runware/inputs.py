@@ -1,4 +1,4 @@
-"""What Runware's tasks take: the documented captions, and what all task types share."""
+"""Input fields of Runware's task types: those of captions, and those that all types share."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from service.providers.input_schema import UUID, WEB_URL, InputField
 from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.runware.catalog import SHORT_SECONDS
 
-MOST_RESULTS: Final = 20
+MAX_RESULTS: Final = 20
 
 _BASE64: Final = "[A-Za-z0-9+/]+={0,2}"
 _IMAGE: Final = re.compile(
@@ -15,7 +15,7 @@ _IMAGE: Final = re.compile(
         (
             UUID.pattern,
             f"data:image/(?:png|jpe?g|webp);base64,{_BASE64}",
-            # PNG, JPEG and WEBP, the supported formats, as their first bytes look in base64.
+            # The first bytes of PNG, JPEG and WEBP, the supported formats, in base64.
             "(?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/]*={0,2}",
             WEB_URL.pattern,
         )
@@ -23,25 +23,25 @@ _IMAGE: Final = re.compile(
 )
 _AIR: Final = re.compile("[A-Za-z0-9_.-]+(?::[A-Za-z0-9_.-]+)+@[A-Za-z0-9_.-]+")
 
-COMMON: Final = (
+COMMON_FIELDS: Final = (
     InputField(
         name="taskUUID",
         kind="string",
-        summary="Your own reference, unique among your jobs; the task itself gets another.",
+        summary="Your own reference, unique among your jobs; the provider gets another one.",
         pattern=UUID,
-        form="a UUID",
+        pattern_description="a UUID",
     ),
     InputField(
         name="webhookURL",
         kind="string",
         summary="Where this job's events are sent.",
         pattern=WEB_URL,
-        form="an http or https URL",
+        pattern_description="an http or https URL",
     ),
     InputField(
         name="deliveryMethod",
         kind="string",
-        summary="Accepted for compatibility: results always come by callback.",
+        summary="Accepted for compatibility and ignored: results always arrive as callbacks.",
         one_of=("sync", "async"),
     ),
     InputField(
@@ -52,19 +52,21 @@ COMMON: Final = (
     InputField(
         name="numberResults",
         kind="integer",
-        summary="How many results to make; the job ends with the last.",
+        summary="How many results to make; the job ends with the last one.",
         minimum=1,
-        maximum=MOST_RESULTS,
+        maximum=MAX_RESULTS,
     ),
 )
-CAPTION: Final = (
+CAPTION_FIELDS: Final = (
     InputField(
         name="inputImage",
         kind="string",
         summary="The image: a UUID, a data URI, base64 or a URL of a PNG, JPG or WEBP.",
         required=True,
         pattern=_IMAGE,
-        form="an image's UUID, a base64 PNG, JPG or WEBP with or without data URI, or a URL",
+        pattern_description=(
+            "an image's UUID, a base64 PNG, JPG or WEBP with or without data URI, or a URL"
+        ),
         example="5788104a-1ca7-4b7e-8a16-b27b57e86f87",
     ),
     InputField(
@@ -73,7 +75,7 @@ CAPTION: Final = (
         summary="The AIR id of a captioning model.",
         required=True,
         pattern=_AIR,
-        form="an AIR id, as in runware:150@2",
+        pattern_description="an AIR id, as in runware:150@2",
         example="runware:150@2",
     ),
     InputField(
@@ -84,10 +86,13 @@ CAPTION: Final = (
 )
 
 
-def operation_of(
+def task_operation(
     task_type: str, summary: str, *inputs: InputField, deadline_seconds: int = SHORT_SECONDS
 ) -> Operation:
-    """Name a task type as an operation; a repeated taskUUID is refused, so repeating is safe."""
+    """Build the operation of a task type.
+
+    Runware rejects a taskUUID that it has seen before, so it is safe to send a task again.
+    """
     return Operation(
         name=task_type,
         summary=summary,
@@ -96,10 +101,10 @@ def operation_of(
             InputField(
                 name="taskType",
                 kind="string",
-                summary="The operation once more.",
+                summary="The same as the operation.",
                 one_of=(task_type,),
             ),
-            *COMMON,
+            *COMMON_FIELDS,
         ),
         answers_immediately=False,
         on_lost_answer=LostAnswerPolicy.RESEND,

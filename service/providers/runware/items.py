@@ -1,7 +1,7 @@
-"""Reading Runware's items: results, failures and acknowledgements, in whatever envelope.
+"""Reads Runware's items: results, errors and acknowledgements, in every envelope.
 
-The vendor's own documents disagree on the envelope of a webhook (a flat task object, or `data`
-and `errors`), so every form that any of them shows is taken, mixtures included.
+The vendor's documents disagree on the envelope of a webhook (a flat task object, or `data` and
+`errors`), so every form that one of them shows is accepted, and mixtures of them too.
 """
 
 from collections import Counter
@@ -13,29 +13,30 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import ErrorCode, JobError, Output
-from service.providers.coercion import amount, count, entries, few, fields, ratio, text
-from service.providers.runware.errors import error_of, is_complaint, is_taken
-from service.providers.runware.outputs import MEDIA, RESULTS, output_of
+from service.providers.coercion import amount, as_bounded_list, as_dict, as_list, count, ratio, text
+from service.providers.runware.errors import error_of, is_duplicate_task, is_error
+from service.providers.runware.outputs import MEDIA, RESULT_KEYS, output_of
 
-_KNOWN: Final = RESULTS | {"taskUUID", "taskType", "status", "error"}
-_WORKING: Final = {
+_KNOWN_KEYS: Final = RESULT_KEYS | {"taskUUID", "taskType", "status", "error"}
+_RUNNING_STATUSES: Final = {
     "queued": Status.SUBMITTED,
     "pending": Status.SUBMITTED,
     "processing": Status.RUNNING,
     "running": Status.RUNNING,
 }
-_FAILED: Final = frozenset({"error", "failed"})
-_DONE: Final = frozenset({"success", "succeeded", "completed"})
-_PASSING: Final = frozenset({"taskType", "taskUUID", "status", "cost", "progress"})
-_HUNDRED: Final = 100.0
-_NAMES: Final = tuple(stem + end for end in ("UUID", "URL") for stem in MEDIA)
+_FAILED_STATUSES: Final = frozenset({"error", "failed"})
+_SUCCEEDED_STATUSES: Final = frozenset({"success", "succeeded", "completed"})
+_VOLATILE_KEYS: Final = frozenset({"taskType", "taskUUID", "status", "cost", "progress"})
+"""These may change between two messages about the same result."""
+_PERCENT: Final = 100.0
+_PART_KEYS: Final = (*(f"{medium}UUID" for medium in MEDIA), *(f"{medium}URL" for medium in MEDIA))
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing said of one task; *listed* when it stood among the errors."""
+    """One message about one task; *in_errors*: it was in the envelope's list of errors."""
 
     fields: dict[str, Any]
-    listed: bool = False
+    in_errors: bool = False
 
     @property
     def ref(self) -> str | None:
@@ -43,120 +44,126 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         return uuid.strip().lower() if uuid else None
 
     @property
-    def word(self) -> str | None:
+    def status(self) -> str | None:
         return text(self.fields.get("status"))
 
     @property
     def has_result(self) -> bool:
-        return any(self.fields[key] is not None for key in self.fields.keys() & RESULTS)
+        return any(self.fields[key] is not None for key in self.fields.keys() & RESULT_KEYS)
 
     @property
-    def is_known(self) -> bool:
-        named = any(self.fields[key] is not None for key in self.fields.keys() & _KNOWN)
-        return named or self.listed or is_complaint(self.fields)
+    def is_recognized(self) -> bool:
+        has_key = any(self.fields[key] is not None for key in self.fields.keys() & _KNOWN_KEYS)
+        return has_key or self.in_errors or is_error(self.fields)
 
     @property
     def is_failure(self) -> bool:
-        if self.listed or (self.word or "").lower() in _FAILED:
+        if self.in_errors or (self.status or "").lower() in _FAILED_STATUSES:
             return True
-        return is_complaint(self.fields) and not self.has_result
+        return is_error(self.fields) and not self.has_result
 
     @property
     def is_result(self) -> bool:
-        word = (self.word or "").lower()
-        done = self.has_result or word in _DONE
-        return done and not self.is_failure and word not in _WORKING
+        status = (self.status or "").lower()
+        done = self.has_result or status in _SUCCEEDED_STATUSES
+        return done and not self.is_failure and status not in _RUNNING_STATUSES
 
 
 def read_items(value: Any) -> list[Item]:
-    """Take every item out of its envelope; none where *value* is not Runware's.
+    """Take all items out of their envelopes; none if *value* is not in Runware's format.
 
-    Unreadable when there are more than 1,000 in all envelopes together.
+    Raises UnreadableJson if there are more than 1,000 items in all envelopes together.
     """
-    envelopes = [fields(envelope) for envelope in few(value)]
-    few(*(envelope.get(key) for envelope in envelopes for key in ("data", "errors", "error")))
-    return [item for envelope in envelopes for item in _opened(envelope)]
+    envelopes = [as_dict(envelope) for envelope in as_bounded_list(value)]
+    keys = ("data", "errors", "error")
+    as_bounded_list(*(envelope.get(key) for envelope in envelopes for key in keys))
+    return [item for envelope in envelopes for item in _items_of(envelope)]
 
 
 def read_reports(items: list[Item]) -> list[Report]:
-    """Report each item; equal ones without a name of their own are told apart by their order."""
-    met: Counter[tuple[bool, str | None, str]] = Counter()
+    """Report each item; parts with equal keys from content are numbered to keep them apart."""
+    seen: Counter[tuple[bool, str | None, str]] = Counter()
     reports = []
     for item in items:
-        report = read_item(item)
+        report = read_report(item)
         if report.part is not None and report.part.startswith("#"):
-            twin = (item.listed, item.ref, report.part)
-            report = replace(report, part=f"{report.part}.{met[twin]}")
-            met[twin] += 1
+            key = (item.in_errors, item.ref, report.part)
+            report = replace(report, part=f"{report.part}.{seen[key]}")
+            seen[key] += 1
         reports.append(report)
     return reports
 
 
-def read_item(item: Item) -> Report:
+def read_report(item: Item) -> Report:
     report = Report(
         refs=(item.ref,) if item.ref else (),
-        provider_status=item.word,
+        provider_status=item.status,
         cost_usd=amount(item.fields.get("cost")),
     )
     if item.is_failure:
-        return report if is_taken(item.fields) else _failed(report, item, error_of(item.fields))
+        if is_duplicate_task(item.fields):
+            return report
+        return _with_error(report, item, error_of(item.fields))
     if item.is_result:
-        return _brought(report, item)
-    word = (item.word or "processing").lower()
+        return _with_result(report, item)
+    status = (item.status or "processing").lower()
     return replace(
         report,
-        status=_WORKING.get(word),
-        progress=ratio(item.fields.get("progress"), _HUNDRED),
+        status=_RUNNING_STATUSES.get(status),
+        progress=ratio(item.fields.get("progress"), _PERCENT),
         cost_usd=None,
     )
 
 
-def _opened(envelope: dict[str, Any]) -> list[Item]:
-    """Split an envelope; what it names its task holds for items that do not name theirs."""
+def _items_of(envelope: dict[str, Any]) -> list[Item]:
+    """Split an envelope; items without a taskUUID get that of the envelope."""
     flat = {key: value for key, value in envelope.items() if key not in ("data", "errors")}
-    nameless = [] if "taskUUID" in flat else entries(flat.pop("error", None))
-    errors = [*entries(envelope.get("errors")), *nameless]
-    inside = [Item(fields=fields(each)) for each in entries(envelope.get("data")) if fields(each)]
-    inside += [Item(fields=_worded(each), listed=True) for each in errors if each]
-    inside = [item for item in inside if item.is_known]
+    errors = as_list(envelope.get("errors"))
+    if "taskUUID" not in flat:
+        errors = [*errors, *as_list(flat.pop("error", None))]
+    data = [as_dict(value) for value in as_list(envelope.get("data"))]
+    items = [Item(fields=fields) for fields in data if fields]
+    for error in errors:
+        if error:
+            fields = error if isinstance(error, dict) else {"message": error}
+            items.append(Item(fields=fields, in_errors=True))
+    items = [item for item in items if item.is_recognized]
+    # An envelope may be a task itself.
     own = Item(fields=flat)
-    if own.has_result or (not inside and own.is_known):
-        inside.append(own)
-    named = {key: flat[key] for key in ("taskUUID",) if key in flat}
-    return [Item(fields=named | item.fields, listed=item.listed) for item in inside]
+    if own.has_result or (not items and own.is_recognized):
+        items.append(own)
+    if "taskUUID" not in flat:
+        return items
+    default = {"taskUUID": flat["taskUUID"]}
+    return [Item(fields=default | item.fields, in_errors=item.in_errors) for item in items]
 
 
-def _worded(error: Any) -> dict[str, Any]:
-    return error if isinstance(error, dict) else {"message": error}
-
-
-def _failed(report: Report, item: Item, error: JobError) -> Report:
+def _with_error(report: Report, item: Item, error: JobError) -> Report:
     return replace(report, status=Status.FAILED, part=_part(item.fields), error=error)
 
 
-def _brought(report: Report, item: Item) -> Report:
+def _with_result(report: Report, item: Item) -> Report:
     output = output_of(item.fields)
     if output == Output():
-        message = "The task succeeded without a result that could be read."
+        message = "The task succeeded, but its result could not be read."
         error = JobError(code=ErrorCode.NO_OUTPUT, message=message, retryable=True)
-        return _failed(report, item, error)
+        return _with_error(report, item, error)
     part = _part(item.fields)
     return replace(report, status=Status.SUCCEEDED, part=part, output=output)
 
 
 def _part(item: dict[str, Any]) -> str:
-    """Name one result of a task: several come under one taskUUID, so that alone loses images.
+    """Return the key of one result; the taskUUID is not enough, because several results share it.
 
-    The order is that of the vendor's SDK; a result without a name is known by its content.
+    The order is that of the vendor's SDK: the index, a file's UUID, a file's URL. A result without
+    any of these gets "#" and a hash of its content.
     """
     index = count(item.get("resultIndex"))
     if index is not None:
         return str(index)
-    named = next((value for key in _NAMES if (value := text(item.get(key)))), None)
-    return named or "#" + _digest(item)
-
-
-def _digest(item: dict[str, Any]) -> str:
-    said = {key: value for key, value in item.items() if key not in _PASSING}
-    canonical = msgspec.json.encode(said, order="deterministic")
-    return blake2b(canonical, digest_size=16).hexdigest()
+    for key in _PART_KEYS:
+        if value := text(item.get(key)):
+            return value
+    content = {key: value for key, value in item.items() if key not in _VOLATILE_KEYS}
+    canonical = msgspec.json.encode(content, order="deterministic")
+    return "#" + blake2b(canonical, digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What Runware says of a task when asked: its results so far, else what it keeps of the task."""
+"""Lookups at Runware: first the results so far (getResponse), then the stored details."""
 
 import re
 from collections import Counter
@@ -9,83 +9,85 @@ from msgspec.structs import replace
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import ErrorCode, Output
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.coercion import entries
+from service.providers.coercion import as_list
 from service.providers.http_status import is_success, message_of
 from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
 from service.providers.request_builder import send
-from service.providers.runware.errors import classify, code_of, is_taken
+from service.providers.runware.errors import classify, code_of, is_duplicate_task
 from service.providers.runware.items import Item, read_items, read_reports
 
-_READS: Final = ("getResponse", "getTaskDetails")
-_SPEAKING: Final = frozenset({400, 404})
-"""Errors that may still tell of the task: what failed is answered as a failed request."""
+_LOOKUP_TYPES: Final = ("getResponse", "getTaskDetails")
+_ERROR_STATUSES_WITH_TASK: Final = frozenset({400, 404})
+"""A lookup of a failed task may be answered with these, so their bodies are read too."""
 
-# A task may also have failed for a model or an image that was not found: it is known, then.
+# Only these: a task that failed with "modelNotFound" is known to the provider.
 _NOT_FOUND: Final = re.compile(
     "^(task|uuid|response|result|details){0,5}(notfound|expired)$", re.IGNORECASE
 )
-_OF_READS: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNAUTHORIZED})
-_PARAMETERS: Final = ("taskType", "taskUUID", "apiKey")
+_LOOKUP_ERRORS: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNAUTHORIZED})
+_LOOKUP_PARAMETERS: Final = ("taskType", "taskUUID", "apiKey")
 
 
 def lookup(job: Job, step: int) -> Call | None:
-    if step >= len(_READS):
+    if step >= len(_LOOKUP_TYPES):
         return None
-    return send("POST", "", [{"taskType": _READS[step], "taskUUID": job.ref}])
+    return send("POST", "", [{"taskType": _LOOKUP_TYPES[step], "taskUUID": job.ref}])
 
 
 def read_lookup(reply: Reply, job: Job, step: int) -> LookupResult:
-    if not is_success(reply.status) and reply.status not in _SPEAKING:
-        return Inconclusive(message=f"the read was answered with HTTP status {reply.status}")
+    if not is_success(reply.status) and reply.status not in _ERROR_STATUSES_WITH_TASK:
+        return Inconclusive(message=f"the lookup was answered with HTTP status {reply.status}")
     try:
-        said = read_items(read_json(reply.body))
-        items = [item for item in said if item.ref in (None, job.ref.lower())]
-        reports = _kept(items, job) if step else _told(items, job)
+        items = read_items(read_json(reply.body))
+        items = [item for item in items if item.ref in (None, job.ref.lower())]
+        if step == 0:
+            about_task = [item for item in items if not _is_about_lookup(item)]
+            reports = _reports(about_task, job)
+        else:
+            reports = _reports_from_details(items, job)
     except UnreadableJson as exc:
-        return Inconclusive(message=f"the answer to the read cannot be read: {exc}")
+        return Inconclusive(message=f"the answer to the lookup cannot be read: {exc}")
     if reports:
         return reports
-    # getResponse knows active tasks only, so that its word is not the last.
-    gone = next((item for item in items if step and _is_not_found(item)), None)
-    if gone is not None:
-        return TaskNotFound(
-            message=message_of(gone.fields) or "The provider does not know the task."
-        )
-    return Inconclusive(message="the answer to the read says nothing of the task")
+    # getResponse knows active tasks only, so "not found" is final only in getTaskDetails.
+    not_found = next((item for item in items if step and _is_not_found(item)), None)
+    if not_found is not None:
+        message = message_of(not_found.fields) or "The provider does not know the task."
+        return TaskNotFound(message=message)
+    return Inconclusive(message="the answer to the lookup does not mention the task")
 
 
-def _told(items: list[Item], job: Job) -> list[Report]:
-    return _reports([item for item in items if not _is_about_read(item)], job)
-
-
-def _kept(items: list[Item], job: Job) -> list[Report]:
-    """Open what is kept: the whole request, maybe of other tasks too, and the response to it."""
+def _reports_from_details(items: list[Item], job: Job) -> list[Report]:
+    """Read the stored request, which may be about other tasks too, and the response to it."""
     reports: list[Report] = []
-    for kept in (item.fields for item in items if item.fields.keys() & {"request", "response"}):
-        alone = len(entries(kept.get("request"))) <= 1
-        inside = [
-            item
-            for item in read_items(kept.get("response"))
-            if item.ref == job.ref.lower() or (alone and item.ref is None)
+    for item in items:
+        if not item.fields.keys() & {"request", "response"}:
+            continue
+        is_only_task = len(as_list(item.fields.get("request"))) <= 1
+        results = [
+            result
+            for result in read_items(item.fields.get("response"))
+            if result.ref == job.ref.lower() or (is_only_task and result.ref is None)
         ]
-        reports += _reports(inside, job) or [_taken(job)]
+        reports += _reports(results, job) or [_accepted(job)]
     return reports
 
 
-def _taken(job: Job) -> Report:
+def _accepted(job: Job) -> Report:
     return Report(refs=(job.ref,), status=Status.SUBMITTED)
 
 
-def _is_about_read(item: Item) -> bool:
-    """Tell a read that was refused from a task that failed: both are errors of one form."""
-    said = item.fields
+def _is_about_lookup(item: Item) -> bool:
+    """Tell an error of the lookup itself from one of the task: both have the same form."""
+    fields = item.fields
     if not item.is_failure:
-        return said.get("taskType") in _READS and not (item.word or item.has_result)
-    if item.ref is None or said.get("taskType") in _READS or _is_not_found(item):
+        return fields.get("taskType") in _LOOKUP_TYPES and not (item.status or item.has_result)
+    if item.ref is None or fields.get("taskType") in _LOOKUP_TYPES or _is_not_found(item):
         return True
-    known = classify(code_of(said))
-    refused = known is not None and known[0] in _OF_READS and item.word is None
-    return refused or (said.get("parameter") in _PARAMETERS and not is_taken(said))
+    error_class = classify(code_of(fields))
+    if error_class is not None and error_class[0] in _LOOKUP_ERRORS and item.status is None:
+        return True
+    return fields.get("parameter") in _LOOKUP_PARAMETERS and not is_duplicate_task(fields)
 
 
 def _is_not_found(item: Item) -> bool:
@@ -93,57 +95,63 @@ def _is_not_found(item: Item) -> bool:
 
 
 def _reports(items: list[Item], job: Job) -> list[Report]:
-    """Report each item under the name by which *job* has it already, if it has."""
-    named = read_reports(items)
-    plain = read_reports([_without_index(item) for item in items])
-    pairs = zip(named, plain, strict=True)
-    known = [second if second.part in job.received_parts else first for first, second in pairs]
-    told = [_report(item, report, job) for item, report in zip(items, known, strict=True)]
-    return _failed_whole(told, job) or _news(told, job)
+    """Report each item with the part key under which *job* already has it, if it has.
 
-
-def _without_index(item: Item) -> Item:
-    """Some forms of a result show its index where others do not."""
-    rest = {key: value for key, value in item.fields.items() if key != "resultIndex"}
-    return Item(fields=rest, listed=item.listed)
-
-
-def _report(item: Item, report: Report, job: Job) -> Report:
-    """A mere name says that the task was taken, and so does the complaint that it is known."""
-    says_more = item.word or item.has_result or item.is_failure
-    if not says_more or is_taken(item.fields):
-        return _taken(job)
-    return replace(report, refs=(job.ref,))
-
-
-def _failed_whole(reports: list[Report], job: Job) -> list[Report]:
-    """End a task that failed as a whole: it says so once, however many results were wanted.
-
-    Each result has its state in a read, so that nothing else is under way where none is shown.
+    Some forms of a result have an index and others do not, so both keys are tried.
     """
-    brought = job.output is not None and len(job.received_parts) > len(job.output.errors)
+    without_index = [
+        Item(
+            fields={key: value for key, value in item.fields.items() if key != "resultIndex"},
+            in_errors=item.in_errors,
+        )
+        for item in items
+    ]
+    reports = []
+    for item, report, other in zip(
+        items, read_reports(items), read_reports(without_index), strict=True
+    ):
+        # A bare taskUUID, or the error that it is in use, means that the task was accepted.
+        has_content = item.status or item.has_result or item.is_failure
+        if not has_content or is_duplicate_task(item.fields):
+            reports.append(_accepted(job))
+        else:
+            known = other if other.part in job.received_parts else report
+            reports.append(replace(known, refs=(job.ref,)))
+    return _failure_of_task(reports, job) or _without_known_results(reports, job)
+
+
+def _failure_of_task(reports: list[Report], job: Job) -> list[Report]:
+    """End the job if the whole task failed: that is one error, however many results are expected.
+
+    A lookup returns the state of every result, so a result that is missing is not in progress.
+    """
+    has_results = job.output is not None and len(job.received_parts) > len(job.output.errors)
     all_failed = all(report.status is Status.FAILED for report in reports)
-    if brought or not all_failed or not 0 < len(reports) < job.expected_parts:
+    if has_results or not all_failed or not 0 < len(reports) < job.expected_parts:
         return []
     return [replace(reports[0], part=None)]
 
 
-def _news(reports: list[Report], job: Job) -> list[Report]:
-    """Say nothing again of what *job* has under another name: a file, or an error worded alike."""
-    held = job.output or Output()
-    files = {name for file in held.artifacts for name in (file.id, file.url) if name}
-    errors = Counter(held.errors)
+def _without_known_results(reports: list[Report], job: Job) -> list[Report]:
+    """Empty the reports of results that *job* already has under another part key.
+
+    These are files with the same id or URL, and equal errors.
+    """
+    output = job.output or Output()
+    files = {name for file in output.artifacts for name in (file.id, file.url) if name}
+    errors = Counter(output.errors)
     errors.subtract(
         report.error for report in reports if report.error and report.part in job.received_parts
     )
-
-    def is_held(report: Report) -> bool:
+    new_reports = []
+    for report in reports:
         if report.part is None or report.part in job.received_parts:
-            return False
-        if report.error is not None:
+            is_known = False
+        elif report.error is not None:
             errors[report.error] -= 1
-            return errors[report.error] >= 0
-        output = report.output or Output()
-        return any({file.id, file.url} & files for file in output.artifacts)
-
-    return [Report(refs=(job.ref,)) if is_held(report) else report for report in reports]
+            is_known = errors[report.error] >= 0
+        else:
+            artifacts = report.output.artifacts if report.output else ()
+            is_known = any({file.id, file.url} & files for file in artifacts)
+        new_reports.append(Report(refs=(job.ref,)) if is_known else report)
+    return new_reports

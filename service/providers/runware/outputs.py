@@ -1,26 +1,40 @@
-"""What a result of Runware holds: files by URL or inline, text, structured data."""
+"""Reads the results of Runware: files by URL or inline, text, structured data."""
 
 from typing import Any, Final
 
 from service.domain.jobs.results import Artifact, Output
-from service.providers.coercion import few, fields, kind_of, media_type, text, web_url
+from service.providers.coercion import (
+    artifact_kind,
+    as_bounded_list,
+    as_dict,
+    media_type,
+    text,
+    web_url,
+)
 
 MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")
-_INLINE: Final = ("DataURI", "Base64Data")
-_DATA: Final = ("structuredData", "result")
-_STEMS: Final = {stem + end: stem for stem in MEDIA for end in ("URL", "UUID", *_INLINE)}
-RESULTS: Final = frozenset((*_STEMS, *_DATA, "text", "outputs"))
-_SIGNATURES: Final = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
+"""A file is named by these words and a suffix, as in `imageURL` and `imageUUID`."""
+_INLINE_SUFFIXES: Final = ("DataURI", "Base64Data")
+_DATA_KEYS: Final = ("structuredData", "result")
+_MEDIA_KEYS: Final = {
+    medium + suffix: medium for medium in MEDIA for suffix in ("URL", "UUID", *_INLINE_SUFFIXES)
+}
+RESULT_KEYS: Final = frozenset((*_MEDIA_KEYS, *_DATA_KEYS, "text", "outputs"))
+_BASE64_SIGNATURES: Final = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
 
 
 def output_of(item: dict[str, Any]) -> Output:
-    """Take what is known of a result; `structuredData` stands in the place of `text`."""
-    there = {_STEMS[key] for key in item.keys() & _STEMS.keys()}
-    made = (*(_artifact(item, stem) for stem in MEDIA if stem in there), *_files(item))
-    artifacts = tuple(artifact for artifact in made if artifact is not None)
-    # A training brings nothing but `outputs`; beside a file they are a detail of it.
-    keys = _DATA if artifacts else (*_DATA, "outputs")
-    data = next((v for key in keys if isinstance(v := item.get(key), dict | list) and v), None)
+    """Read all known forms of a result; text is ignored if there is structured data."""
+    media = {_MEDIA_KEYS[key] for key in item.keys() & _MEDIA_KEYS.keys()}
+    candidates = [_artifact(item, medium) for medium in MEDIA if medium in media]
+    # Only 3D models return a list of files.
+    files = as_bounded_list(as_dict(item.get("outputs")).get("files"))
+    candidates += [_listed_file(as_dict(file)) for file in files]
+    artifacts = tuple(artifact for artifact in candidates if artifact is not None)
+    # The result of a training is `outputs` alone; beside a file, `outputs` only describes the file.
+    keys = _DATA_KEYS if artifacts else (*_DATA_KEYS, "outputs")
+    values = (item.get(key) for key in keys)
+    data = next((value for value in values if isinstance(value, dict | list) and value), None)
     return Output(
         artifacts=artifacts,
         text=text(item.get("text")) or text(item.get("result")) if data is None else None,
@@ -28,48 +42,44 @@ def output_of(item: dict[str, Any]) -> Output:
     )
 
 
-def _artifact(item: dict[str, Any], stem: str) -> Artifact | None:
-    """Take one file: by URL, or inline as a data URI if the client asked for it that way."""
-    url = web_url(item.get(f"{stem}URL"))
-    inline = None if url else _data_uri(item, stem)
-    uuid = text(item.get(f"{stem}UUID"))
-    if url is None and inline is None and uuid is None:
+def _artifact(item: dict[str, Any], medium: str) -> Artifact | None:
+    """Read one file: its URL, else its content, which is sent if the client asked for it."""
+    url = web_url(item.get(f"{medium}URL"))
+    data_uri = None if url else _data_uri(item, medium)
+    uuid = text(item.get(f"{medium}UUID"))
+    if url is None and data_uri is None and uuid is None:
         return None
-    media = media_type(url) if url else _inline_type(inline)
-    known = stem.removeprefix("guide").removeprefix("mask").lower()
+    file_type = media_type(url) if url else _media_type_of_data_uri(data_uri)
+    kind = medium.removeprefix("guide").removeprefix("mask").lower()
     return Artifact(
         id=uuid,
-        kind=known if known != "media" else kind_of(media or ""),
-        url=url or inline,
-        media_type=media,
+        kind=artifact_kind(file_type or "") if kind == "media" else kind,
+        url=url or data_uri,
+        media_type=file_type,
     )
 
 
-def _files(item: dict[str, Any]) -> list[Artifact | None]:
-    """Take what a 3D model consists of: it comes as a list of files, unlike all else."""
-    return [_file(fields(each)) for each in few(fields(item.get("outputs")).get("files"))]
-
-
-def _file(each: dict[str, Any]) -> Artifact | None:
-    url = web_url(each.get("url"))
+def _listed_file(file: dict[str, Any]) -> Artifact | None:
+    url = web_url(file.get("url"))
     if url is None:
         return None
-    media = media_type(url)
-    kind = kind_of(media) if media else "model"
-    return Artifact(id=text(each.get("uuid")), kind=kind, url=url, media_type=media)
+    file_type = media_type(url)
+    kind = artifact_kind(file_type) if file_type else "model"
+    return Artifact(id=text(file.get("uuid")), kind=kind, url=url, media_type=file_type)
 
 
-def _data_uri(item: dict[str, Any], stem: str) -> str | None:
-    uri, raw = (text(item.get(stem + end)) for end in _INLINE)
+def _data_uri(item: dict[str, Any], medium: str) -> str | None:
+    uri, base64 = (text(item.get(medium + suffix)) for suffix in _INLINE_SUFFIXES)
     if uri and uri.startswith("data:"):
         return uri
-    if raw is None:
+    if base64 is None:
         return None
-    known = (ext for start, ext in _SIGNATURES if raw.startswith(start))
-    media = f"image/{ext}" if (ext := next(known, None)) else "application/octet-stream"
-    return f"data:{media};base64,{raw}"
+    for signature, extension in _BASE64_SIGNATURES:
+        if base64.startswith(signature):
+            return f"data:image/{extension};base64,{base64}"
+    return f"data:application/octet-stream;base64,{base64}"
 
 
-def _inline_type(uri: str | None) -> str | None:
+def _media_type_of_data_uri(uri: str | None) -> str | None:
     found = (uri or "").removeprefix("data:").partition(";")[0]
     return found if "/" in found else None

@@ -1,1 +1,1 @@
-"""runway-ai.ai: answers with the result, no callbacks."""
+"""runway-ai.ai: responds with the result; no callbacks."""

@@ -1,6 +1,10 @@
-"""runway-ai.ai: fifteen endpoints that answer at once (its API overview is the only document)."""
+"""runway-ai.ai: fifteen endpoints that respond with the result.
+
+The vendor's only documentation is its API overview.
+"""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -8,9 +12,16 @@ from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.json_input import UnreadableJson
-from service.providers.coercion import fields, json_or_none, kind_of, media_type, text, web_url
+from service.providers.coercion import (
+    artifact_kind,
+    as_dict,
+    json_or_none,
+    media_type,
+    text,
+    web_url,
+)
 from service.providers.http_status import (
-    BUSY,
+    BUSY_STATUSES,
     empty_result,
     failed,
     is_success,
@@ -32,14 +43,14 @@ from service.providers.protocol import (
     Reply,
 )
 from service.providers.request_builder import get, send
-from service.providers.runway_ai.catalog import ENDPOINTS, METADATA, Endpoint
+from service.providers.runway_ai.catalog import ENDPOINTS, METADATA_KEYS, Endpoint
 
-_GATEWAY_TIMEOUT: Final = 504
-_TELLTALE: Final = 8  # characters: a shorter secret would be found in any sentence
+_MIN_SECRET_LENGTH: Final = 8
+"""Characters; shorter secrets are not searched for, because many texts contain them by chance."""
 
 
 class RunwayAi:
-    """The API of runway-ai.ai, which is not Runway."""
+    """The API of runway-ai.ai, which is not related to Runway."""
 
     name = "runway_ai"
     title = "runway-ai.ai"
@@ -50,110 +61,112 @@ class RunwayAi:
         max_jobs=8,
     )
     operations: Mapping[str, Operation] = MappingProxyType(
-        {name: row.operation for name, row in ENDPOINTS.items()}
+        {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}
     )
 
     def operation(self, name: str) -> Operation | None:
         return self.operations.get(name)
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        if errors := input_errors(operation.inputs, given) + _trim_faults(operation, given):
+        errors = input_errors(operation.inputs, given)
+        if operation.name == "edit-video":
+            errors += _trim_errors(given)
+        if errors:
             raise Invalid(errors)
         return PreparedInput(input=given)
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
-        row, path = ENDPOINTS[task.operation], f"/v1/{task.operation}"
-        return get(path, task.input) if row.method == "GET" else send(row.method, path, task.input)
+        endpoint, path = ENDPOINTS[task.operation], f"/v1/{task.operation}"
+        if endpoint.method == "GET":
+            return get(path, task.input)
+        return send(endpoint.method, path, task.input)
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         return {task.ref: _answer(reply, task) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
-        raise UnreadableJson(
-            f"{self.title} sends no callbacks, so these {len(body)} bytes are none"
-        )
+        raise UnreadableJson(f"{self.title} sends no callbacks, but {len(body)} bytes arrived")
 
-    def lookup(self, job: Job, step: int) -> Call | None:  # noqa: ARG002 - it keeps no tasks
+    def lookup(self, job: Job, step: int) -> Call | None:  # noqa: ARG002 - it stores no tasks
         return None
 
     def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:  # noqa: ARG002 - as above
-        return Inconclusive(message=f"{self.title} keeps no tasks that could be asked for")
+        return Inconclusive(message=f"{self.title} stores no tasks, so there is no lookup")
 
     def check(self) -> Call | None:
-        return None  # its documents show no read that is free and wants the key
+        return None  # it documents no request that is free and needs the API key
 
     def read_check(self, reply: Reply) -> JobError | None:
         return None if is_success(reply.status) else rejected(reply.status, None).error
 
 
-def _trim_faults(operation: Operation, given: dict[str, Any]) -> list[FieldError]:
+def _trim_errors(given: dict[str, Any]) -> list[FieldError]:
     start, end = given.get("start_time"), given.get("end_time")
-    if operation.name != "edit-video" or not isinstance(start, int) or not isinstance(end, int):
-        return []
-    if end > start:
-        return []
-    return [FieldError("input.end_time", "must be greater than start_time")]
+    if isinstance(start, int) and isinstance(end, int) and end <= start:
+        return [FieldError("input.end_time", "must be greater than start_time")]
+    return []
 
 
 def _answer(reply: Reply, task: ProviderTask) -> Answer:
-    row, body = ENDPOINTS[task.operation], fields(json_or_none(reply.body))
+    endpoint, body = ENDPOINTS[task.operation], as_dict(json_or_none(reply.body))
     if is_success(reply.status):
-        return _result(row, task, reply, body)
-    said = None if _secrets(row, task) else message_of(body)
-    if reply.status == _GATEWAY_TIMEOUT:  # the work, and its price, may have been done behind it
-        return Inconclusive(message="its gateway gave up waiting for the result")
-    return retry_later(reply, said) if reply.status in BUSY else rejected(reply.status, said)
+        return _result(endpoint, task, reply, body)
+    message = None if _secrets(endpoint, task) else message_of(body)
+    if reply.status == HTTPStatus.GATEWAY_TIMEOUT:
+        # The work behind the gateway may have been done, and billed.
+        return Inconclusive(message="its gateway timed out before the result was there")
+    if reply.status in BUSY_STATUSES:
+        return retry_later(reply, message)
+    return rejected(reply.status, message)
 
 
-def _result(row: Endpoint, task: ProviderTask, reply: Reply, body: dict[str, Any]) -> Report:
-    if row.kind == "message" and (body or not reply.body.strip()):
-        return _succeeded(Output(text=_message(row, task, body)))
+def _result(endpoint: Endpoint, task: ProviderTask, reply: Reply, body: dict[str, Any]) -> Report:
+    if endpoint.kind == "message" and (body or not reply.body.strip()):
+        output = Output(text=_safe_text(endpoint, task, body))
+        return Report(status=Status.SUCCEEDED, output=output)
     if not body:
         return unreadable_result()
-    output = _metadata(body) if row.kind == "metadata" else _media(row, task, body)
-    if output is not None:
-        return _succeeded(output)
-    said = message_of(body.get("error"))
-    return (
-        failed(ErrorCode.PROVIDER_ERROR, said, stage=ErrorStage.PROVIDER)
-        if said
-        else empty_result()
-    )
-
-
-def _succeeded(output: Output) -> Report:
-    return Report(status=Status.SUCCEEDED, output=output)
+    found = _metadata(body) if endpoint.kind == "metadata" else _media(endpoint, task, body)
+    if found is not None:
+        return Report(status=Status.SUCCEEDED, output=found)
+    message = message_of(body.get("error"))
+    if message:
+        return failed(ErrorCode.PROVIDER_ERROR, message, stage=ErrorStage.PROVIDER)
+    return empty_result()
 
 
 def _metadata(body: dict[str, Any]) -> Output | None:
-    data = {key: body[key] for key in METADATA if body.get(key) is not None}
+    data = {key: body[key] for key in METADATA_KEYS if body.get(key) is not None}
     return Output(data=data) if data else None
 
 
-def _media(row: Endpoint, task: ProviderTask, body: dict[str, Any]) -> Output | None:
-    """Take the documented key, else the only other `*_url` that is not the input's own."""
-    url = web_url(body.get(row.result))
-    media = media_type(url)
+def _media(endpoint: Endpoint, task: ProviderTask, body: dict[str, Any]) -> Output | None:
+    """Read the URL under the documented key, else the only `*_url` that is not in the input."""
+    url = web_url(body.get(endpoint.result_key))
     if url is not None:
-        return Output(artifacts=(Artifact(kind=row.kind, url=url, media_type=media),))
-    sent = task.input.values()
-    others = (web_url(value) for key, value in body.items() if key.endswith("_url"))
-    found = [other for other in others if other is not None and other not in sent]
-    if len(found) != 1:
+        artifact = Artifact(kind=endpoint.kind, url=url, media_type=media_type(url))
+        return Output(artifacts=(artifact,))
+    candidates = (web_url(value) for key, value in body.items() if key.endswith("_url"))
+    input_values = task.input.values()
+    urls = [found for found in candidates if found is not None and found not in input_values]
+    if len(urls) != 1:
         return None
-    media = media_type(found[0])
-    kind = kind_of(media) if media else row.kind
-    return Output(artifacts=(Artifact(kind=kind, url=found[0], media_type=media),))
+    file_type = media_type(urls[0])
+    kind = artifact_kind(file_type) if file_type else endpoint.kind
+    return Output(artifacts=(Artifact(kind=kind, url=urls[0], media_type=file_type),))
 
 
-def _message(row: Endpoint, task: ProviderTask, body: dict[str, Any]) -> str | None:
-    said = text(body.get("message"))
-    repeated = any(len(word) >= _TELLTALE and word in (said or "") for word in _secrets(row, task))
-    return None if repeated else said
+def _safe_text(endpoint: Endpoint, task: ProviderTask, body: dict[str, Any]) -> str | None:
+    """Read the message of the response; None if it contains a secret of the input."""
+    message = text(body.get("message"))
+    for secret in _secrets(endpoint, task):
+        if len(secret) >= _MIN_SECRET_LENGTH and secret in (message or ""):
+            return None
+    return message
 
 
-def _secrets(row: Endpoint, task: ProviderTask) -> list[str]:
-    """List what was sent that must not come back in the provider's words."""
-    names = (entry.name for entry in row.operation.inputs if entry.secret)
+def _secrets(endpoint: Endpoint, task: ProviderTask) -> list[str]:
+    """Return the secret values of the input; they must not be shown in a message."""
+    names = (field.name for field in endpoint.operation.inputs if field.secret)
     return [str(task.input[name]) for name in names if name in task.input]

@@ -1,1 +1,1 @@
-"""useapi.net: Runway through a useapi account."""
+"""useapi.net: access to Runway through a useapi.net account."""

@@ -1,4 +1,4 @@
-"""The table of useapi.net's endpoints: a row for each, with its inputs."""
+"""The table of useapi.net's endpoints: method, path and input fields of each."""
 
 import re
 from types import MappingProxyType
@@ -11,45 +11,60 @@ from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS
 
 STYLES: Final = (
-    *("vivid", "vivid-warm", "vivid-cool", "high-contrast", "high-contrast-warm"),
-    *("high-contrast-cool", "bw", "bw-contrast", "muted-pastel", "dreamscape", "nordic-minimal"),
-    *("light-anime", "dark-anime", "painted-anime", "3d-cartoon", "sketch", "low-angle"),
-    *("in-motion", "terracotta"),
+    "vivid",
+    "vivid-warm",
+    "vivid-cool",
+    "high-contrast",
+    "high-contrast-warm",
+    "high-contrast-cool",
+    "bw",
+    "bw-contrast",
+    "muted-pastel",
+    "dreamscape",
+    "nordic-minimal",
+    "light-anime",
+    "dark-anime",
+    "painted-anime",
+    "3d-cartoon",
+    "sketch",
+    "low-angle",
+    "in-motion",
+    "terracotta",
 )
 RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
 
 _EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
-# URL clients resolve a segment of dots, encoded or not, as a step through the path.
+# Not "." and "..": HTTP clients resolve such path segments, even if they are percent-encoded.
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
 
-REPLY: Final = (
+REPLY_FIELDS: Final = (
     InputField(
         name="replyUrl",
         kind="string",
         summary="Where this job's events are sent.",
         max_length=1024,
         pattern=WEB_URL,
-        form="an http or https URL",
+        pattern_description="an http or https URL",
     ),
     InputField(
         name="replyRef",
         kind="string",
-        summary="Your own reference, given back in every event.",
+        summary="Your own reference, returned in every event.",
         max_length=1024,
     ),
 )
-COMMON: Final = (
+COMMON_FIELDS: Final = (
     InputField(
         name="email",
         kind="string",
-        summary="The Runway account to use; any available one if not given.",
+        summary="The Runway account to use; by default any that is available.",
         pattern=_EMAIL,
-        form="an e-mail address",
+        pattern_description="an e-mail address",
     ),
     InputField(
         name="exploreMode",
         kind="boolean",
-        summary="Relaxed generation without credits, on an Unlimited plan.",
+        summary="Generate in Explore Mode, without credits; needs an Unlimited plan.",
     ),
     InputField(
         name="maxJobs",
@@ -58,29 +73,30 @@ COMMON: Final = (
         minimum=1,
         maximum=10,
     ),
-    *REPLY,
+    *REPLY_FIELDS,
 )
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table; `{name}` in *path* is filled with the input of that name."""
+    """One endpoint; `{name}` in *path* is replaced by the input field of that name."""
 
     method: str
     path: str
     operation: Operation
 
 
-def _task(
+def _task_endpoint(
     path: str, summary: str, *inputs: InputField, deadline_seconds: int = IMAGE_SECONDS
 ) -> Endpoint:
-    """Make the row of an endpoint that takes replyUrl: the task's end comes as a callback.
+    """Build an endpoint that takes `replyUrl` and reports the end of its task by callback.
 
-    A repeated POST would be a second paid task, so in doubt its callback is awaited.
+    Another POST would create, and bill, a second task. So a submit whose answer was lost is not
+    sent again; its callback is awaited.
     """
     operation = Operation(
         name=path.replace("/", "."),
         summary=summary,
-        inputs=(*inputs, *COMMON),
+        inputs=(*inputs, *COMMON_FIELDS),
         answers_immediately=False,
         on_lost_answer=LostAnswerPolicy.AWAIT,
         deadline_seconds=deadline_seconds,
@@ -88,13 +104,13 @@ def _task(
     return Endpoint(method="POST", path=path, operation=operation)
 
 
-FRAMES: Final = _task(
+FRAMES: Final = _task_endpoint(
     "frames/create",
     "Generate four images from a text prompt with Runway Frames.",
     InputField(
         name="text_prompt",
         kind="string",
-        summary="What the images are to show, in detail.",
+        summary="What the images should show, in detail.",
         required=True,
         max_length=1000,
         example="A lighthouse in a storm, film still",
@@ -103,20 +119,20 @@ FRAMES: Final = _task(
     InputField(
         name="aspect_ratio",
         kind="string",
-        summary="Width to height; 16:9 if not given.",
+        summary="Width to height; 16:9 by default.",
         one_of=RATIOS,
     ),
     InputField(
         name="diversity",
         kind="integer",
-        summary="Aesthetic range: how much the images of a set differ; 2 if not given.",
+        summary="Aesthetic range: how much the images of a set differ; 2 by default.",
         minimum=0,
         maximum=5,
     ),
     InputField(
         name="seed",
         kind="integer",
-        summary="Repeats a result.",
+        summary="The same seed gives the same result.",
         minimum=1,
         maximum=4294967294,
     ),
@@ -126,27 +142,27 @@ DESCRIBE: Final = Endpoint(
     path="frames/describe/{image_assetId}",
     operation=Operation(
         name="frames.describe",
-        summary="Describe an image asset in words that can start a prompt.",
+        summary="Describe an image asset in words that can be used as a prompt.",
         inputs=(
             InputField(
                 name="image_assetId",
                 kind="string",
-                summary="The image asset, as POST assets and GET assets name it.",
+                summary="The id of the image asset, as returned by POST assets and GET assets.",
                 required=True,
                 pattern=_SEGMENT,
-                form="the id of an image asset",
+                pattern_description="the id of an image asset",
                 example="user:12345-runwayml:me@example.com-asset:…",
             ),
-            *REPLY,
+            *REPLY_FIELDS,
         ),
         answers_immediately=True,
         on_lost_answer=LostAnswerPolicy.RESEND,
         answer_timeout_seconds=120.0,
     ),
 )
-OTHERS: Final = tuple(
-    _task(path, summary, deadline_seconds=seconds) for path, seconds, summary in ROWS
+_OTHER_ENDPOINTS: Final = tuple(
+    _task_endpoint(path, summary, deadline_seconds=seconds) for path, seconds, summary in ROWS
 )
 ENDPOINTS: Final = MappingProxyType(
-    {row.operation.name: row for row in (FRAMES, DESCRIBE, *OTHERS)}
+    {endpoint.operation.name: endpoint for endpoint in (FRAMES, DESCRIBE, *_OTHER_ENDPOINTS)}
 )

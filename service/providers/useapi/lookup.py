@@ -1,4 +1,4 @@
-"""What useapi.net says of a task when asked: by its id, else among those that run or ran."""
+"""Lookups at useapi.net: a task by its id, else in the lists of running and of all tasks."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -6,100 +6,112 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.providers.coercion import few, fields, json_or_none, text
+from service.providers.coercion import as_bounded_list, as_dict, json_or_none, text
 from service.providers.http_status import is_success, message_of
 from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
 from service.providers.request_builder import get, segment
-from service.providers.useapi.tasks import names_task, read_task, refusal_code
+from service.providers.useapi.tasks import has_task_id, read_task, refusal_status
 
-_GONE: Final = frozenset({404, 410})
-_PAGE: Final = {"offset": 0, "limit": 100}
-_TASK: Final = "-task:"
+_NOT_FOUND_STATUSES: Final = frozenset({404, 410})
+_FIRST_PAGE: Final = {"offset": 0, "limit": 100}
+_UUID_PREFIX: Final = "-task:"
+"""Stands before the UUID in a full task id, as in `user:1234-runwayml:a@b.c-task:UUID`."""
 
-_Read = tuple[Call, Callable[[Any, Job], Report | None]]
+_Reader = Callable[[Any, Job], Report | None]
+"""Reads the decoded body of a lookup; None if the task is not in it."""
 
 
 def lookup(job: Job, step: int) -> Call | None:
-    reads = _reads(job)
-    return reads[step][0] if step < len(reads) else None
+    steps = _steps(job)
+    return steps[step][0] if step < len(steps) else None
 
 
 def read_lookup(reply: Reply, job: Job, step: int) -> LookupResult:
-    value, reads = json_or_none(reply.body), _reads(job)
-    status = status_of(reply, fields(value))
-    said = message_of(value) if fields(value).get("error") else None
-    if said and status in _GONE and step == 0 and _is_whole(job.provider_task_id):
-        return TaskNotFound(message=said)
+    value, steps = json_or_none(reply.body), _steps(job)
+    status = status_of(reply, as_dict(value))
+    error_message = message_of(value) if as_dict(value).get("error") else None
+    is_by_full_id = step == 0 and _is_full_id(job.provider_task_id)
+    if error_message and status in _NOT_FOUND_STATUSES and is_by_full_id:
+        return TaskNotFound(message=error_message)
     if not is_success(status):
-        return Inconclusive(message=f"the read was answered with HTTP status {status}")
-    report = reads[step][1](value, job) if step < len(reads) else None
-    return (
-        [report]
-        if report
-        else Inconclusive(message="the answer to the read does not name the task")
-    )
+        return Inconclusive(message=f"the lookup was answered with HTTP status {status}")
+    report = steps[step][1](value, job) if step < len(steps) else None
+    if report is None:
+        return Inconclusive(message="the answer to the lookup does not mention the task")
+    return [report]
 
 
 def status_of(reply: Reply, body: dict[str, Any]) -> int:
-    """Trust the body's `code` over a 200 that carries no task."""
-    told = refusal_code(body)
-    return told if told and is_success(reply.status) and not names_task(body) else reply.status
+    """Return the HTTP status, or the body's `code` if the status is 2xx and there is no task."""
+    status = refusal_status(body)
+    if status is not None and is_success(reply.status) and not has_task_id(body):
+        return status
+    return reply.status
 
 
-def find_running(told: Any, ref: str, task_id: str | None = None) -> Report | None:
-    """Find a task among those an account is busy with: then it was accepted."""
-    found = _find(told, ref, task_id)
-    if found is None:
+def find_running(tasks: Any, ref: str, task_id: str | None = None) -> Report | None:
+    """Find a task among the running ones of an account: if it is there, it was accepted."""
+    task = _find(tasks, ref, task_id)
+    if task is None:
         return None
-    return Report(refs=(ref,), task_id=read_task(found).task_id, status=Status.SUBMITTED)
+    return Report(refs=(ref,), task_id=read_task(task).task_id, status=Status.SUBMITTED)
 
 
-def _reads(job: Job) -> list[_Read]:
-    """A whole id is all it takes; a bare uuid may be none that the API can be asked for."""
+def _steps(job: Job) -> list[tuple[Call, _Reader]]:
+    """List the lookups for *job*.
+
+    A full task id is enough. A bare UUID may be none that the API finds, so the lists are read too.
+    """
     task_id = job.provider_task_id
-    shown: list[_Read] = [(get(f"/tasks/{segment(task_id)}", {}), _shown)] if task_id else []
-    if _is_whole(task_id):
-        return shown
+    steps: list[tuple[Call, _Reader]] = []
+    if task_id:
+        steps.append((get(f"/tasks/{segment(task_id)}", {}), _read_single_task))
+    if _is_full_id(task_id):
+        return steps
     email = job.account.partition(":")[2]
-    page = _PAGE | ({"email": email} if email else {})
-    return [*shown, (get("/scheduler/", {}), _scheduled), (get("/tasks/", page), _listed)]
+    page = _FIRST_PAGE | ({"email": email} if email else {})
+    steps.append((get("/scheduler/", {}), _read_running_tasks))
+    steps.append((get("/tasks/", page), _read_all_tasks))
+    return steps
 
 
-def _is_whole(task_id: str | None) -> bool:
-    return task_id is not None and _TASK in task_id
+def _is_full_id(task_id: str | None) -> bool:
+    return task_id is not None and _UUID_PREFIX in task_id
 
 
-def _shown(value: Any, job: Job) -> Report | None:
-    report = read_task(fields(value))
+def _read_single_task(value: Any, job: Job) -> Report | None:
+    report = read_task(as_dict(value))
     is_task = report.task_id is not None or bool(report.refs)
-    return _ours(report, job) if is_task and set(report.refs) <= {job.ref} else None
-
-
-def _scheduled(value: Any, job: Job) -> Report | None:
-    return find_running(value, job.ref, job.provider_task_id)
-
-
-def _listed(value: Any, job: Job) -> Report | None:
-    """Read the task in the list; by its samples it shows no replyRef, so absence proves nothing."""
-    found = _find(value, job.ref, job.provider_task_id)
-    return None if found is None else _ours(read_task(found), job)
-
-
-def _ours(report: Report, job: Job) -> Report:
+    if not is_task or not set(report.refs) <= {job.ref}:
+        return None
     return replace(report, refs=(job.ref,))
 
 
-def _find(told: Any, ref: str, task_id: str | None) -> dict[str, Any] | None:
-    """Search a list, or the lists of several accounts by name."""
-    lists = told.values() if isinstance(told, dict) else [told]
-    tasks = map(fields, few(*lists))
-    return next((task for task in tasks if _is_ours(task, ref, task_id)), None)
+def _read_running_tasks(value: Any, job: Job) -> Report | None:
+    return find_running(value, job.ref, job.provider_task_id)
 
 
-def _is_ours(task: dict[str, Any], ref: str, task_id: str | None) -> bool:
-    """Tell by the reference; where none is shown by our callback URL, which holds it, or the id."""
+def _read_all_tasks(value: Any, job: Job) -> Report | None:
+    """Find the task in the list.
+
+    The vendor's samples of this list have no replyRef, so a task that is not found may exist.
+    """
+    task = _find(value, job.ref, job.provider_task_id)
+    return None if task is None else replace(read_task(task), refs=(job.ref,))
+
+
+def _find(value: Any, ref: str, task_id: str | None) -> dict[str, Any] | None:
+    """Search a list of tasks, or an object that has such a list for each account."""
+    lists = value.values() if isinstance(value, dict) else [value]
+    tasks = map(as_dict, as_bounded_list(*lists))
+    return next((task for task in tasks if _matches(task, ref, task_id)), None)
+
+
+def _matches(task: dict[str, Any], ref: str, task_id: str | None) -> bool:
+    """Compare the replyRef; without one, the id, or our callback URL, which contains the ref."""
     report = read_task(task)
     if report.refs:
         return set(report.refs) == {ref}
-    named = report.task_id is not None and report.task_id.rpartition(_TASK)[2] == task_id
-    return named or ref in (text(task.get("replyUrl")) or "")
+    if report.task_id is not None and report.task_id.rpartition(_UUID_PREFIX)[2] == task_id:
+        return True
+    return ref in (text(task.get("replyUrl")) or "")

@@ -1,7 +1,8 @@
-"""useapi.net: Runway's models behind an API that calls back with every step of a task."""
+"""useapi.net: Runway's models through an API that sends a callback for every state of a task."""
 
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -11,9 +12,9 @@ from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import ErrorStage, JobError, Output
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.coercion import fields, json_or_none, text
+from service.providers.coercion import as_dict, json_or_none, text
 from service.providers.http_status import (
-    BUSY,
+    BUSY_STATUSES,
     empty_result,
     is_success,
     message_of,
@@ -36,19 +37,19 @@ from service.providers.protocol import (
 from service.providers.request_builder import get, segment, send
 from service.providers.useapi.catalog import ENDPOINTS
 from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
-from service.providers.useapi.tasks import read_task, refusal, says_something
+from service.providers.useapi.tasks import is_task, read_task, refusal_error_code
 
-_OURS: Final = frozenset({"replyUrl", "replyRef"})
-_TOO_MANY: Final = 429
-_OBSTACLES: Final = {
-    402: "The subscription at useapi.net has lapsed.",
+_SERVICE_KEYS: Final = frozenset({"replyUrl", "replyRef"})
+"""Input fields that this service reads and replaces by its own values."""
+_ACCOUNT_PROBLEMS: Final = {
+    402: "The subscription at useapi.net has expired.",
     404: "No Runway account is set up at useapi.net.",
 }
-_PLACE: Final = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
 class UseApi:
-    """Runway by way of useapi.net."""
+    """Runway through useapi.net."""
 
     name = "useapi"
     title = "useapi.net (Runway)"
@@ -59,7 +60,7 @@ class UseApi:
         max_jobs=10,
     )
     operations: Mapping[str, Operation] = MappingProxyType(
-        {name: row.operation for name, row in ENDPOINTS.items()}
+        {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}
     )
 
     def operation(self, name: str) -> Operation | None:
@@ -68,90 +69,97 @@ class UseApi:
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
         if errors := input_errors(operation.inputs, given):
             raise Invalid(errors)
-        is_task = not operation.answers_immediately
+        has_callback = not operation.answers_immediately
         return PreparedInput(
-            input={key: value for key, value in given.items() if key not in _OURS},
+            input={key: value for key, value in given.items() if key not in _SERVICE_KEYS},
             reply_url=given.get("replyUrl"),
             reply_ref=given.get("replyRef"),
-            account=given["email"].lower() if is_task and "email" in given else None,
-            max_jobs=given.get("maxJobs") if is_task else None,
+            account=given["email"].lower() if has_callback and "email" in given else None,
+            max_jobs=given.get("maxJobs") if has_callback else None,
         )
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
-        row = ENDPOINTS[task.operation]
-        placed = _PLACE.findall(row.path)
-        path = "/" + _PLACE.sub(lambda place: segment(task.input[place[1]]), row.path)
-        body = {key: value for key, value in task.input.items() if key not in placed}
-        if row.method == "GET":
-            return get(path, body)
-        reply_url = {"replyUrl": task.callback_url} if task.callback_url else {}
-        return send(row.method, path, body | reply_url | {"replyRef": task.ref})
+        endpoint = ENDPOINTS[task.operation]
+        names_in_path = _PLACEHOLDER.findall(endpoint.path)
+        path = "/" + _PLACEHOLDER.sub(lambda match: segment(task.input[match[1]]), endpoint.path)
+        fields = {key: value for key, value in task.input.items() if key not in names_in_path}
+        if endpoint.method == "GET":
+            return get(path, fields)
+        if task.callback_url:
+            fields["replyUrl"] = task.callback_url
+        fields["replyRef"] = task.ref
+        return send(endpoint.method, path, fields)
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         try:
-            return {task.ref: _answer(reply, fields(read_json(reply.body)), task) for task in tasks}
+            body = as_dict(read_json(reply.body))
+            return {task.ref: _answer(reply, body, task) for task in tasks}
         except UnreadableJson:
             return {task.ref: _answer(reply, {}, task) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
-        report = read_task(fields(read_json(body)))
-        if not says_something(report):
+        report = read_task(as_dict(read_json(body)))
+        if not is_task(report):
             raise UnreadableJson("not a task of useapi.net")
         return [report]
 
     def lookup(self, job: Job, step: int) -> Call | None:
         operation = self.operation(job.operation)
-        return (
-            None if operation is not None and operation.answers_immediately else lookup(job, step)
-        )
+        if operation is not None and operation.answers_immediately:
+            return None
+        return lookup(job, step)
 
     def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
         try:
             return read_lookup(reply, job, step)
         except UnreadableJson as exc:
-            return Inconclusive(message=f"the answer to the read cannot be read: {exc}")
+            return Inconclusive(message=f"the answer to the lookup cannot be read: {exc}")
 
     def check(self) -> Call | None:
-        """Ask for the accounts; their passwords and tokens come masked, and nobody keeps them."""
+        """Ask for the Runway accounts.
+
+        Passwords and tokens in the response are masked, and the response is not stored.
+        """
         return get("/accounts", {})
 
     def read_check(self, reply: Reply) -> JobError | None:
-        return _standing(reply)
-
-
-def _standing(reply: Reply) -> JobError | None:
-    """Judge the list of accounts (useapi.net/docs/api-runwayml-v1/get-runwayml-accounts)."""
-    body = json_or_none(reply.body)
-    status = status_of(reply, fields(body))
-    if is_success(status):
-        return None if isinstance(body, dict) else unreadable_result().error
-    return rejected(status, _OBSTACLES.get(status) or message_of(body), refusal(status)).error
+        """Read the list of accounts (useapi.net/docs/api-runwayml-v1/get-runwayml-accounts)."""
+        body = json_or_none(reply.body)
+        status = status_of(reply, as_dict(body))
+        if is_success(status):
+            return None if isinstance(body, dict) else unreadable_result().error
+        message = _ACCOUNT_PROBLEMS.get(status) or message_of(body)
+        return rejected(status, message, refusal_error_code(status)).error
 
 
 def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     status = status_of(reply, body)
-    if status == _TOO_MANY and (running := find_running(body.get("runningTasks"), task.ref)):
-        return running
-    if status in BUSY:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        # The task may be among those that keep the account busy: then it was accepted before.
+        running = find_running(body.get("runningTasks"), task.ref)
+        if running:
+            return running
+    if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        return rejected(status, message_of(body), refusal(status))
+        return rejected(status, message_of(body), refusal_error_code(status))
     if ENDPOINTS[task.operation].operation.answers_immediately:
-        return _described(body)
-    return _accepted(body)
+        return _read_description(body)
+    return _read_accepted_task(body)
 
 
-def _accepted(body: dict[str, Any]) -> Answer:
+def _read_accepted_task(body: dict[str, Any]) -> Answer:
     report = read_task(body)
     if report.status is None and report.task_id is None:
-        return Inconclusive(message="the answer named no task")
+        return Inconclusive(message="the answer has no task id")
     if report.task_id is None and report.error is not None:
         return replace(report, error=replace(report.error, stage=ErrorStage.SUBMIT))
     return report if report.status else replace(report, status=Status.SUBMITTED)
 
 
-def _described(body: dict[str, Any]) -> Report:
+def _read_description(body: dict[str, Any]) -> Report:
+    """Read the answer of frames/describe: the text is in `prompt`."""
     if prompt := text(body.get("prompt")):
         return Report(status=Status.SUCCEEDED, output=Output(text=prompt))
     if body.get("error"):

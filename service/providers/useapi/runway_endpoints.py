@@ -1,6 +1,6 @@
-"""The other endpoints of useapi.net that call back: rows of name, deadline and what they do.
+"""More endpoints of useapi.net that send callbacks: path, deadline in seconds, summary.
 
-No limits are documented for their own parameters, so these pass through as they are given.
+The vendor documents no limits for their parameters, so the parameters are not validated.
 """
 
 from typing import Final
@@ -16,8 +16,12 @@ ROWS: Final[tuple[tuple[str, int, str], ...]] = (
     ("gen4_5/create", VIDEO_SECONDS, "Generate a video with Gen-4.5."),
     ("gen4/create", VIDEO_SECONDS, "Generate a video with Gen-4."),
     ("gen4/upscale", VIDEO_SECONDS, "Upscale a Gen-4 video."),
-    ("gen4/act-two", VIDEO_SECONDS, "Animate a character by a performance with Act-Two."),
-    ("gen4/act-two-voice", VIDEO_SECONDS, "Give an Act-Two performance another voice."),
+    (
+        "gen4/act-two",
+        VIDEO_SECONDS,
+        "Animate a character with the motion of a performance (Act-Two).",
+    ),
+    ("gen4/act-two-voice", VIDEO_SECONDS, "Change the voice of an Act-Two performance."),
     ("gen4/video", VIDEO_SECONDS, "Edit or transform a video with Gen-4 (Aleph)."),
     ("gen3turbo/create", VIDEO_SECONDS, "Generate a video with Gen-3 Alpha Turbo."),
     ("gen3turbo/video", VIDEO_SECONDS, "Transform a video with Gen-3 Alpha Turbo."),
@@ -31,6 +35,6 @@ ROWS: Final[tuple[tuple[str, int, str], ...]] = (
     ("gen3alpha/upscale", VIDEO_SECONDS, "Upscale a Gen-3 video to 4K."),
     ("gen2/create", VIDEO_SECONDS, "Generate a video with Gen-2."),
     ("gen2/extend", VIDEO_SECONDS, "Extend a Gen-2 video."),
-    ("lipsync/create", VIDEO_SECONDS, "Let a face in an image or a video speak."),
-    ("super_slow_motion", VIDEO_SECONDS, "Slow a video down by made-up frames."),
+    ("lipsync/create", VIDEO_SECONDS, "Make a face in an image or a video speak."),
+    ("super_slow_motion", VIDEO_SECONDS, "Slow a video down with generated frames."),
 )

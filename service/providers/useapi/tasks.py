@@ -1,24 +1,26 @@
-"""Reading useapi.net's task object: in answers, in callbacks, flat or nested."""
+"""Reads the task object of useapi.net, in responses and callbacks, flat or nested."""
 
 import re
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, JobError, Output
 from service.providers.coercion import (
+    artifact_kind,
+    as_bounded_list,
+    as_dict,
+    as_list,
     count,
-    entries,
-    few,
-    fields,
     identifier,
-    kind_of,
     media_type,
     number,
     ratio,
     text,
     web_url,
 )
-from service.providers.http_status import code_for, message_of, retryable, safe_message
+from service.providers.http_status import error_code_for, is_retryable, message_of, safe_message
 
 STATUSES: Final = {
     "PENDING": Status.SUBMITTED,
@@ -29,12 +31,13 @@ STATUSES: Final = {
     "CANCELLED": Status.CANCELED,
     "CANCELED": Status.CANCELED,
 }
-_NESTS: Final = ("response", "task")
-_REF_NESTS: Final = ("task", "request", "response")
-_REFUSALS: Final = range(400, 600)
+_NESTED_TASK_KEYS: Final = ("response", "task")
+_NESTED_REF_KEYS: Final = ("task", "request", "response")
+_REFUSAL_STATUSES: Final = range(400, 600)
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+")
-_PASSING: Final = ("INTERNAL", "THIRD_PARTY")
-_KINDS_BY_TASK: Final = (
+"""A failure code of Runway, as `INTERNAL.BAD_OUTPUT.CODE01`."""
+_RETRYABLE_REASONS: Final = ("INTERNAL", "THIRD_PARTY")
+_KINDS_BY_TASK_TYPE: Final = (
     ("image", "image"),
     ("frames", "image"),
     ("voice", "audio"),
@@ -45,48 +48,56 @@ _KINDS_BY_TASK: Final = (
     ("lipsync", "video"),
     ("motion", "video"),
 )
+"""The kind of artifact by a word in the task type; the first match counts."""
 
 
 def read_task(body: dict[str, Any]) -> Report:
-    """Read a task; its status stays None where the word for it is not known."""
-    task = _flat(body)
-    word = text(task.get("status"))
-    status = _status(task, word)
-    artifacts = _artifacts(task) if status is Status.SUCCEEDED else ()
+    """Read a task; the report's status is None if the task's status is not known."""
+    task = _flatten(body)
+    provider_status = text(task.get("status"))
+    status = _status(task, provider_status)
     report = Report(
         refs=_refs(body),
         task_id=_task_id(task),
         status=status,
-        provider_status=word,
+        provider_status=provider_status,
         progress=ratio(task.get("progressRatio")),
         progress_text=text(task.get("progressText")),
-        output=Output(artifacts=artifacts) if artifacts else None,
-        error=_failure(task) if status is Status.FAILED else None,
+        error=_error(task) if status is Status.FAILED else None,
     )
-    return report if status is not Status.SUCCEEDED or artifacts else _without_output(report)
+    if status is not Status.SUCCEEDED:
+        return report
+    if artifacts := _artifacts(task):
+        return replace(report, output=Output(artifacts=artifacts))
+    error = JobError(
+        code=ErrorCode.NO_OUTPUT,
+        message="The task succeeded, but it has no artifact with a URL.",
+        retryable=True,
+    )
+    return replace(report, status=Status.FAILED, error=error)
 
 
-def says_something(report: Report) -> bool:
-    """Tell a task from just any JSON object."""
+def is_task(report: Report) -> bool:
+    """Tell the report of a task from that of any other JSON object."""
     return any((report.refs, report.task_id, report.status, report.provider_status))
 
 
-def names_task(body: dict[str, Any]) -> bool:
-    return _task_id(_flat(body)) is not None
+def has_task_id(body: dict[str, Any]) -> bool:
+    return _task_id(_flatten(body)) is not None
 
 
-def refusal_code(body: dict[str, Any]) -> int | None:
-    """Read `code`, which repeats the HTTP status, where it tells of a refusal."""
-    code = count(_flat(body).get("code"))
-    return code if code in _REFUSALS else None
+def refusal_status(body: dict[str, Any]) -> int | None:
+    """Read `code`, which repeats the HTTP status; None if it is no error status (400 to 599)."""
+    status = count(_flatten(body).get("code"))
+    return status if status in _REFUSAL_STATUSES else None
 
 
-def _flat(body: dict[str, Any]) -> dict[str, Any]:
-    """Lay a nested task over what stands around it."""
+def _flatten(body: dict[str, Any]) -> dict[str, Any]:
+    """Merge a nested task into *body*; the nested values win."""
     task = dict(body)
-    for nest in _NESTS:
-        inner = fields(body.get(nest))
-        task |= {key: value for key, value in inner.items() if value is not None}
+    for key in _NESTED_TASK_KEYS:
+        nested = as_dict(body.get(key))
+        task |= {name: value for name, value in nested.items() if value is not None}
     return task
 
 
@@ -95,90 +106,84 @@ def _task_id(task: dict[str, Any]) -> str | None:
 
 
 def _refs(body: dict[str, Any]) -> tuple[str, ...]:
-    places = (body, *(fields(body.get(nest)) for nest in _REF_NESTS))
-    return tuple(
-        dict.fromkeys(ref for place in places if (ref := identifier(place.get("replyRef"))))
-    )
+    """Return every replyRef of the body and of its nested objects, without repetition."""
+    places = (body, *(as_dict(body.get(key)) for key in _NESTED_REF_KEYS))
+    refs = (identifier(place.get("replyRef")) for place in places)
+    return tuple(dict.fromkeys(ref for ref in refs if ref))
 
 
-def _status(task: dict[str, Any], word: str | None) -> Status | None:
-    if word is not None:
-        return STATUSES.get(word.strip().upper())
-    return Status.FAILED if task.get("error") or refusal_code(task) else None
+def _status(task: dict[str, Any], provider_status: str | None) -> Status | None:
+    if provider_status is not None:
+        return STATUSES.get(provider_status.strip().upper())
+    return Status.FAILED if task.get("error") or refusal_status(task) else None
 
 
-def _without_output(report: Report) -> Report:
-    error = JobError(
-        code=ErrorCode.NO_OUTPUT,
-        message="The task succeeded without an artifact that could be fetched.",
-        retryable=True,
-    )
-    return Report(
-        refs=report.refs,
-        task_id=report.task_id,
-        status=Status.FAILED,
-        provider_status=report.provider_status,
-        progress=report.progress,
-        progress_text=report.progress_text,
-        error=error,
-    )
-
-
-def _failure(task: dict[str, Any]) -> JobError:
-    """Judge by the reason (Runway's failure codes), else by the HTTP status the body repeats."""
-    error, status = task.get("error"), refusal_code(task)
+def _error(task: dict[str, Any]) -> JobError:
+    """Classify a failure by Runway's failure code, else by the HTTP status in the body."""
+    error, status = task.get("error"), refusal_status(task)
     reason = _reason(error)
-    code = _code(fields(error), reason, status)
-    passing = reason is None or reason.upper().startswith(_PASSING)
-    mends = code is ErrorCode.PROVIDER_ERROR and (passing if status is None else retryable(status))
+    code = _error_code(as_dict(error), reason, status)
+    if code is not ErrorCode.PROVIDER_ERROR:
+        retryable = False
+    elif status is not None:
+        retryable = is_retryable(status)
+    else:
+        retryable = reason is None or reason.upper().startswith(_RETRYABLE_REASONS)
     return JobError(
         code=code,
         message=safe_message(code, message_of(error)) or "The provider gave no reason.",
         provider_code=reason or (None if status is None else str(status)),
-        retryable=mends,
+        retryable=retryable,
     )
 
 
 def _reason(error: Any) -> str | None:
+    """Find Runway's failure code: the error itself or its `reason`."""
     if isinstance(error, str):
         return error.strip() if _REASON.fullmatch(error.strip()) else None
-    return next(filter(None, (text(fields(e).get("reason")) for e in entries(error))), None)
+    reasons = (text(as_dict(item).get("reason")) for item in as_list(error))
+    return next(filter(None, reasons), None)
 
 
-def _code(error: dict[str, Any], reason: str | None, status: int | None) -> ErrorCode:
-    parts = (reason or "").upper().split(".")
-    # Runway's moderation leaves its mark beside the reason too.
-    if "SAFETY" in parts or error.get("moderation_category") or error.get("tally_asimov") is True:
+def _error_code(error: dict[str, Any], reason: str | None, status: int | None) -> ErrorCode:
+    words = (reason or "").upper().split(".")
+    # Runway marks moderation in fields beside the reason too.
+    if "SAFETY" in words or error.get("moderation_category") or error.get("tally_asimov") is True:
         return ErrorCode.MODERATED
-    if parts[0] in ("ASSET", "INPUT_PREPROCESSING"):
+    if words[0] in ("ASSET", "INPUT_PREPROCESSING"):
         return ErrorCode.INVALID_INPUT
-    return ErrorCode.PROVIDER_ERROR if status is None else refusal(status)
+    return ErrorCode.PROVIDER_ERROR if status is None else refusal_error_code(status)
 
 
-def refusal(status: int) -> ErrorCode:
-    """Name a refusal by its HTTP status; useapi answers 422 to a moderated prompt."""
-    return ErrorCode.MODERATED if status == 422 else code_for(status)  # noqa: PLR2004
+def refusal_error_code(status: int) -> ErrorCode:
+    """Classify an HTTP status; useapi.net answers 422 if the prompt was moderated."""
+    return ErrorCode.MODERATED if status == 422 else error_code_for(status)  # noqa: PLR2004
 
 
 def _artifacts(task: dict[str, Any]) -> tuple[Artifact, ...]:
-    kind = _kind_by_task(text(task.get("taskType")) or "")
-    read = (_artifact(fields(item), kind) for item in few(task.get("artifacts")))
-    return tuple(artifact for artifact in read if artifact is not None)
+    default_kind = _kind_by_task_type(text(task.get("taskType")) or "")
+    items = as_bounded_list(task.get("artifacts"))
+    artifacts = (_artifact(as_dict(item), default_kind) for item in items)
+    return tuple(artifact for artifact in artifacts if artifact is not None)
 
 
-def _artifact(item: dict[str, Any], kind: str) -> Artifact | None:
-    """Take an artifact that has a URL; `assetId` is the id that other endpoints ask for."""
+def _artifact(item: dict[str, Any], default_kind: str) -> Artifact | None:
+    """Read an artifact; None if it has no URL. Other endpoints take its `assetId` as input."""
     url = web_url(item.get("url"))
     if url is None:
         return None
-    metadata = fields(item.get("metadata"))
-    media = media_type(text(item.get("filename")), url)
+    metadata = as_dict(item.get("metadata"))
+    file_type = media_type(text(item.get("filename")), url)
     width, height = _dimensions(metadata)
+    if file_type:
+        kind = artifact_kind(file_type)
+    else:
+        kind = _kind_by_metadata(metadata, width) or default_kind
     return Artifact(
         id=identifier(item.get("assetId")) or identifier(item.get("id")),
-        kind=kind_of(media) if media else _kind_by_metadata(metadata, width) or kind,
+        kind=kind,
         url=url,
-        media_type=media,
+        media_type=file_type,
         width=width,
         height=height,
         bytes=count(item.get("fileSize")),
@@ -186,10 +191,11 @@ def _artifact(item: dict[str, Any], kind: str) -> Artifact | None:
 
 
 def _dimensions(metadata: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Read width and height in pixels, as `dimensions: [w, h]` or `size: {width, height}`."""
     match metadata.get("dimensions"):
         case [width, height]:
             return count(width), count(height)
-    size = fields(metadata.get("size"))
+    size = as_dict(metadata.get("size"))
     return count(size.get("width")), count(size.get("height"))
 
 
@@ -199,6 +205,6 @@ def _kind_by_metadata(metadata: dict[str, Any], width: int | None) -> str | None
     return None if width is None else "image"
 
 
-def _kind_by_task(task_type: str) -> str:
+def _kind_by_task_type(task_type: str) -> str:
     lower = task_type.lower()
-    return next((kind for word, kind in _KINDS_BY_TASK if word in lower), "file")
+    return next((kind for word, kind in _KINDS_BY_TASK_TYPE if word in lower), "file")

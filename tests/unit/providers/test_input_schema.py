@@ -15,9 +15,15 @@ TABLE = (
     InputField(name="diversity", kind="integer", summary="Spread.", minimum=0, maximum=5),
     InputField(name="width", kind="integer", summary="Pixels.", minimum=1),
     InputField(name="depth", kind="integer", summary="At most.", maximum=9),
-    InputField(name="speed", kind="number", summary="Factor.", above=0),
+    InputField(name="speed", kind="number", summary="Factor.", exclusive_minimum=0),
     InputField(name="explore", kind="boolean", summary="Relaxed."),
-    InputField(name="url", kind="string", summary="Where.", pattern=WEB_URL, form="an http URL"),
+    InputField(
+        name="url",
+        kind="string",
+        summary="Where.",
+        pattern=WEB_URL,
+        pattern_description="an http URL",
+    ),
     InputField(name="code", kind="string", summary="Digits.", pattern=re.compile("[0-9]+")),
     InputField(name="options", kind="object", summary="More."),
     InputField(name="images", kind="array", summary="Some."),
@@ -55,12 +61,12 @@ TABLE = (
         ("images", {}, "must be an array"),
     ],
 )
-def test_a_fault_names_its_place_and_the_fix(name: str, value: object, message: str) -> None:
+def test_an_error_has_the_path_and_the_valid_values(name: str, value: object, message: str) -> None:
     given = {"prompt": "a lighthouse", name: value}
 
-    (fault,) = input_errors(TABLE, given)
+    (error,) = input_errors(TABLE, given)
 
-    assert (fault.path, fault.message) == (f"input.{name}", message)
+    assert (error.path, error.message) == (f"input.{name}", message)
 
 
 @pytest.mark.parametrize(
@@ -84,18 +90,18 @@ def test_a_fault_names_its_place_and_the_fix(name: str, value: object, message: 
         ("unheard_of", {"passes": True}),
     ],
 )
-def test_a_value_within_its_limits_is_no_fault(name: str, value: object) -> None:
+def test_a_value_within_its_limits_is_valid(name: str, value: object) -> None:
     given = {"prompt": "a lighthouse", name: value}
 
     assert input_errors(TABLE, given) == []
 
 
-def test_all_faults_are_named_at_once_and_each_input_once() -> None:
+def test_all_errors_are_reported_at_once_and_one_for_each_field() -> None:
     given = {"style": "vapor", "diversity": True, "url": "x" * 5000}
 
     errors = input_errors(TABLE, given)
 
-    assert [fault.path for fault in errors] == [
+    assert [error.path for error in errors] == [
         "input.prompt",
         "input.style",
         "input.diversity",
@@ -103,7 +109,7 @@ def test_all_faults_are_named_at_once_and_each_input_once() -> None:
     ]
 
 
-def test_a_fault_never_repeats_the_value() -> None:
+def test_an_error_never_contains_the_value() -> None:
     given = {"prompt": "p", "token": {"a": "sesame"}, "style": "sesame", "code": "sesame"}
 
     errors = input_errors(TABLE, given)
@@ -112,7 +118,7 @@ def test_a_fault_never_repeats_the_value() -> None:
     assert "sesame" not in str(errors)
 
 
-def test_the_schema_says_what_is_checked() -> None:
+def test_the_schema_has_every_validated_limit() -> None:
     schema = json_schema(TABLE)
 
     assert schema["type"] == "object"
@@ -144,11 +150,11 @@ def test_the_schema_says_what_is_checked() -> None:
         "F0A5574F-D653-47F1-AB42-E2C1631F1A47",
     ],
 )
-def test_a_uuid_may_be_of_any_version_and_case(uuid: str) -> None:
+def test_a_uuid_of_any_version_and_case_is_valid(uuid: str) -> None:
     assert re.fullmatch(UUID, uuid)
 
 
-def test_every_operation_of_every_provider_is_shown_with_its_schema() -> None:
+def test_every_operation_of_every_provider_has_a_json_schema() -> None:
     providers = registry()
 
     shown = {
@@ -165,7 +171,7 @@ def test_every_operation_of_every_provider_is_shown_with_its_schema() -> None:
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([entry.name for entry in TABLE]), st.from_type(object)))
-def test_whatever_is_given_ends_in_faults_and_not_in_an_error(given: dict[str, Any]) -> None:
+def test_any_input_gives_at_most_one_error_for_each_field(given: dict[str, Any]) -> None:
     errors = input_errors(TABLE, given)
 
-    assert len({fault.path for fault in errors}) == len(errors)
+    assert len({error.path for error in errors}) == len(errors)

@@ -1,4 +1,4 @@
-"""What it takes to add a provider: one class without I/O, here of a service that makes bells."""
+"""An example of a complete provider: one class without I/O, for a service that casts bells."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,14 @@ from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers import registry
-from service.providers.coercion import fields, identifier, json_or_none, ratio, text, web_url
-from service.providers.http_status import BUSY, is_success, message_of, rejected, retry_later
+from service.providers.coercion import as_dict, identifier, json_or_none, ratio, text, web_url
+from service.providers.http_status import (
+    BUSY_STATUSES,
+    is_success,
+    message_of,
+    rejected,
+    retry_later,
+)
 from service.providers.input_schema import InputField, input_errors, json_schema
 from service.providers.protocol import (
     AccountSettings,
@@ -41,7 +47,9 @@ CAST = Operation(
     summary="Cast a bell and record its sound.",
     inputs=(
         InputField(name="note", kind="string", summary="The strike note.", required=True),
-        InputField(name="tons", kind="number", summary="Its weight.", above=0, maximum=200),
+        InputField(
+            name="tons", kind="number", summary="Its weight.", exclusive_minimum=0, maximum=200
+        ),
         InputField(name="notify", kind="string", summary="Where this job's events are sent."),
     ),
     answers_immediately=False,
@@ -52,7 +60,7 @@ STATES = {"melting": Status.SUBMITTED, "casting": Status.RUNNING, "rung": Status
 
 
 class Foundry:
-    """A provider whole: what `registry()` would list."""
+    """A complete provider, as `registry()` would return it."""
 
     name = "foundry"
     title = "The bell foundry"
@@ -75,14 +83,14 @@ class Foundry:
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
-        asked = {"hook": task.callback_url, "reference": task.ref}
-        return send("POST", f"/{task.operation}", task.input | asked)
+        ours = {"hook": task.callback_url, "reference": task.ref}
+        return send("POST", f"/{task.operation}", task.input | ours)
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         return {task.ref: _answer(reply) for task in tasks}
 
     def read_callback(self, body: bytes) -> list[Report]:
-        bell = fields(read_json(body))
+        bell = as_dict(read_json(body))
         if "reference" not in bell:
             raise UnreadableJson("not a bell of the foundry")
         return [_report(bell)]
@@ -92,13 +100,11 @@ class Foundry:
 
     def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
         if reply.status == 404:
-            return TaskNotFound(message=f"read {step} found no bell {job.ref}")
-        body = fields(json_or_none(reply.body))
-        return (
-            [_report(body)]
-            if is_success(reply.status) and body
-            else Inconclusive(message="no bell")
-        )
+            return TaskNotFound(message=f"lookup {step} found no bell {job.ref}")
+        body = as_dict(json_or_none(reply.body))
+        if not is_success(reply.status) or not body:
+            return Inconclusive(message="the answer has no bell")
+        return [_report(body)]
 
     def check(self) -> Call | None:
         return get("/me", {})
@@ -108,32 +114,30 @@ class Foundry:
 
 
 def _answer(reply: Reply) -> Answer:
-    body = fields(json_or_none(reply.body))
-    if reply.status in BUSY:
+    body = as_dict(json_or_none(reply.body))
+    if reply.status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(reply.status):
         return rejected(reply.status, message_of(body))
-    return _report(body) if body else Inconclusive(message="the answer named no bell")
+    return _report(body) if body else Inconclusive(message="the answer has no bell")
 
 
 def _report(bell: dict[str, Any]) -> Report:
-    word, ref, sound = (
-        text(bell.get("state")),
-        text(bell.get("reference")),
-        web_url(bell.get("mp3")),
-    )
+    state = text(bell.get("state"))
+    ref = text(bell.get("reference"))
+    sound = web_url(bell.get("mp3"))
     return Report(
         refs=(ref,) if ref else (),
         task_id=identifier(bell.get("bell")),
-        status=STATES.get(word or ""),
-        provider_status=word,
+        status=STATES.get(state or ""),
+        provider_status=state,
         progress=ratio(bell.get("percent"), 100.0),
         output=Output(artifacts=(Artifact(kind="audio", url=sound),)) if sound else None,
     )
 
 
 FOUNDRY: Provider = Foundry()
-"""The annotation is what the type checker holds the class against."""
+"""The annotation makes the type checker compare the class with the protocol."""
 
 
 DOCUMENT = ROOT / "docs" / "providers.md"
@@ -144,22 +148,22 @@ def reply(status: int, body: object, **headers: str) -> Reply:
     return Reply(status=status, headers=names, body=json.dumps(body).encode())
 
 
-def a_task(ref: str) -> ProviderTask:
+def build_task(ref: str) -> ProviderTask:
     given = {"note": "a'", "tons": 9}
     return ProviderTask(
         ref=ref, operation="cast", input=given, callback_url="https://belfry.example/c"
     )
 
 
-def test_its_inputs_are_checked_and_shown_by_one_table() -> None:
+def test_one_table_validates_and_documents_the_inputs() -> None:
     with pytest.raises(Invalid) as caught:
         FOUNDRY.prepare(CAST, {"tons": 0})
 
-    assert {fault.path for fault in caught.value.errors} == {"input.note", "input.tons"}
+    assert {error.path for error in caught.value.errors} == {"input.note", "input.tons"}
     assert json_schema(CAST.inputs)["required"] == ["note"]
 
 
-def test_what_is_meant_for_us_does_not_reach_it() -> None:
+def test_fields_for_this_service_are_not_sent_to_the_provider() -> None:
     prepared = FOUNDRY.prepare(CAST, {"note": "a'", "notify": "https://example.com", "alloy": "b"})
 
     assert prepared == PreparedInput(
@@ -168,7 +172,7 @@ def test_what_is_meant_for_us_does_not_reach_it() -> None:
 
 
 def test_a_task_becomes_one_request() -> None:
-    call = FOUNDRY.submit([a_task("ref-1")])
+    call = FOUNDRY.submit([build_task("ref-1")])
 
     assert (call.method, call.path) == ("POST", "/cast")
     assert json.loads(call.body or b"") == {
@@ -179,15 +183,17 @@ def test_a_task_becomes_one_request() -> None:
     }
 
 
-def test_a_job_walks_by_its_words_alone() -> None:
+def test_the_reports_of_the_provider_drive_a_job_to_its_end() -> None:
     job = build_job(provider="foundry", operation="cast", status=Status.SUBMITTING)
-    accepted = FOUNDRY.read_answer(reply(202, {"bell": 7, "state": "melting"}), [a_task(job.ref)])
-    told = [
+    accepted = FOUNDRY.read_answer(
+        reply(202, {"bell": 7, "state": "melting"}), [build_task(job.ref)]
+    )
+    callbacks = [
         {"reference": job.ref, "state": "casting", "percent": 50},
         {"reference": job.ref, "state": "rung", "mp3": "https://foundry.example/7.mp3"},
     ]
 
-    reports = [accepted[job.ref], *(_read(body) for body in told)]
+    reports = [accepted[job.ref], *(_read(body) for body in callbacks)]
     for at, report in enumerate(reports, start=job.created_at + 1):
         assert isinstance(report, Report)
         job = apply_report(job, report, at) or job
@@ -204,14 +210,14 @@ def _read(body: object) -> Report:
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"state": "rung"}', b"<html>"])
-def test_what_is_no_bell_is_unreadable(body: bytes) -> None:
+def test_a_body_without_a_bell_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
         FOUNDRY.read_callback(body)
 
 
-def test_a_refusal_a_delay_and_a_doubt_are_told_apart() -> None:
+def test_an_answer_is_a_rejection_a_delay_or_inconclusive() -> None:
     def answer(status: int, body: object, **headers: str) -> Answer:
-        return FOUNDRY.read_answer(reply(status, body, **headers), [a_task("r")])["r"]
+        return FOUNDRY.read_answer(reply(status, body, **headers), [build_task("r")])["r"]
 
     failed = answer(402, {"error": "no bronze left"})
 
@@ -224,7 +230,7 @@ def test_a_refusal_a_delay_and_a_doubt_are_told_apart() -> None:
     assert isinstance(answer(200, []), Inconclusive)
 
 
-def test_a_doubt_is_settled_by_one_read() -> None:
+def test_a_lookup_finds_the_state_of_a_task() -> None:
     job = build_job(ref="ref-1", provider="foundry", operation="cast")
     rung = {"reference": "ref-1", "state": "rung", "mp3": "https://foundry.example/7.mp3"}
 
@@ -235,13 +241,13 @@ def test_a_doubt_is_settled_by_one_read() -> None:
     assert FOUNDRY.read_lookup(reply(200, rung), job, 0) == [_read(rung)]
 
 
-def test_its_credential_is_checked_by_a_read_that_costs_nothing() -> None:
+def test_the_credential_is_checked_by_a_free_request() -> None:
     assert FOUNDRY.check() == Call(method="GET", path="/me")
     assert FOUNDRY.read_check(reply(200, {})) is None
     assert FOUNDRY.read_check(reply(401, {})) is not None
 
 
-def test_settings_hold_the_account_that_each_provider_declares() -> None:
+def test_every_provider_has_an_account_in_the_settings() -> None:
     accounts = from_env({}).accounts
 
     assert {name: (one.base_url, one.max_jobs) for name, one in accounts.items()} == {
@@ -254,4 +260,6 @@ def test_settings_hold_the_account_that_each_provider_declares() -> None:
 def test_every_operation_is_documented(name: str) -> None:
     text = DOCUMENT.read_text("utf-8")
 
-    assert [one for one in registry()[name].operations if f"`{one}`" not in text] == []
+    assert [
+        operation for operation in registry()[name].operations if f"`{operation}`" not in text
+    ] == []

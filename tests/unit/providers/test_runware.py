@@ -43,7 +43,7 @@ KEYS = st.sampled_from(
     ]
 )
 WORDS = st.sampled_from([REF, OTHER, "processing", "success", "error", "conflictTaskUUID"])
-TASKLIKE = st.recursive(
+TASK_LIKE_JSON = st.recursive(
     JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
 )
 
@@ -77,7 +77,7 @@ def failure(name: str) -> JobError:
     return report.error
 
 
-def a_task(ref: str = REF, operation: str = "imageCaption", **given: object) -> ProviderTask:
+def build_task(ref: str = REF, operation: str = "imageCaption", **given: object) -> ProviderTask:
     given = given or {"inputImage": IMAGE, "model": "runware:150@2"}
     return ProviderTask(ref=ref, operation=operation, input=given, callback_url=CALLBACK_URL)
 
@@ -89,7 +89,7 @@ def answers(
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Answer]:
     reply = Reply(status=status, headers=headers or {}, body=body)
-    return RUNWARE.read_answer(reply, [a_task(ref) for ref in refs])
+    return RUNWARE.read_answer(reply, [build_task(ref) for ref in refs])
 
 
 def refusal(answer: Answer) -> JobError:
@@ -105,7 +105,7 @@ def errors(given: dict[str, Any], operation: str = "imageCaption") -> dict[str, 
     assert found is not None
     with pytest.raises(Invalid) as caught:
         RUNWARE.prepare(found, given)
-    return {fault.path: fault.message for fault in caught.value.errors}
+    return {error.path: error.message for error in caught.value.errors}
 
 
 def build_job(parts: int) -> Job:
@@ -123,7 +123,7 @@ def build_job(parts: int) -> Job:
     )
 
 
-def told(job: Job, *names: str) -> Job:
+def apply_callbacks(job: Job, *names: str) -> Job:
     for name in names:
         for report in callbacks(name):
             job = apply_report(job, report, 1) or job
@@ -162,7 +162,7 @@ def test_a_listed_task_type_is_sent_by_its_name(name: str, seconds: int, summary
 
     assert (operation.deadline_seconds, operation.summary) == (seconds, summary)
     assert summary.endswith(".")
-    assert json.loads(RUNWARE.submit([a_task(REF, name, seed=1)]).body or b"") == [
+    assert json.loads(RUNWARE.submit([build_task(REF, name, seed=1)]).body or b"") == [
         {
             "seed": 1,
             "taskType": name,
@@ -173,12 +173,12 @@ def test_a_listed_task_type_is_sent_by_its_name(name: str, seconds: int, summary
     ]
 
 
-def test_a_video_or_a_model_is_waited_for_longer_than_an_image() -> None:
-    patience = {name: one.deadline_seconds for name, one in RUNWARE.operations.items()}
+def test_video_and_3d_models_have_a_longer_deadline_than_images() -> None:
+    deadlines = {name: operation.deadline_seconds for name, operation in RUNWARE.operations.items()}
 
     assert SHORT_SECONDS < LONG_SECONDS
-    assert patience["imageInference"] == patience["caption"] == SHORT_SECONDS
-    assert patience["videoInference"] == patience["3dInference"] == LONG_SECONDS
+    assert deadlines["imageInference"] == deadlines["caption"] == SHORT_SECONDS
+    assert deadlines["videoInference"] == deadlines["3dInference"] == LONG_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_video_or_a_model_is_waited_for_longer_than_an_image() -> None:
         *("accountManagement", "", "x", "x" * 65, "a-b", "a b", "caption\n", "ümlaut"),
     ],
 )
-def test_what_is_no_work_is_no_operation(name: str) -> None:
+def test_a_control_message_or_an_invalid_name_is_no_operation(name: str) -> None:
     assert RUNWARE.operation(name) is None
 
 
@@ -208,7 +208,7 @@ def test_what_is_no_work_is_no_operation(name: str) -> None:
         "http://example.com/cat",
     ],
 )
-def test_an_image_may_be_given_in_each_of_the_four_forms(image: str) -> None:
+def test_an_image_is_accepted_in_each_of_the_four_forms(image: str) -> None:
     given = {"inputImage": image, "model": "runware:150@2"}
 
     assert RUNWARE.prepare(CAPTION, given).input == given
@@ -222,7 +222,7 @@ def test_an_image_may_be_given_in_each_of_the_four_forms(image: str) -> None:
         *("R0lGODlhAQABAAAAACw=", "iVBORw0KGgo!", f"{IMAGE}0", f"{IMAGE}\n", 5, None, " ", []),
     ],
 )
-def test_anything_else_is_no_image(image: object) -> None:
+def test_any_other_image_value_is_rejected(image: object) -> None:
     assert errors({"inputImage": image, "model": "runware:150@2"}).keys() == {"input.inputImage"}
 
 
@@ -236,7 +236,7 @@ def test_a_model_is_an_air_id(model: str) -> None:
     assert RUNWARE.prepare(CAPTION, given).input["model"] == model
 
 
-def test_all_faults_of_a_caption_are_named_at_once() -> None:
+def test_all_errors_of_a_caption_are_reported_at_once() -> None:
     given = {
         "inputImage": "cat",
         "model": "llava",
@@ -267,7 +267,7 @@ def test_a_caption_needs_an_image_and_a_model() -> None:
     assert errors({}) == {"input.inputImage": "is required", "input.model": "is required"}
 
 
-def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
+def test_fields_for_this_service_are_removed_from_the_input() -> None:
     given = {
         "taskType": "imageInference",
         "taskUUID": REF.upper(),
@@ -288,7 +288,7 @@ def test_what_is_meant_for_us_is_taken_out_of_the_input() -> None:
     assert prepared.expected_parts == 4
 
 
-def test_an_input_that_names_nothing_of_ours_is_one_result() -> None:
+def test_an_input_without_fields_for_this_service_expects_one_result() -> None:
     prepared = RUNWARE.prepare(CAPTION, {"inputImage": IMAGE, "model": "runware:150@2"})
 
     assert (prepared.task_uuid, prepared.reply_ref, prepared.reply_url) == (None, None, None)
@@ -296,7 +296,7 @@ def test_an_input_that_names_nothing_of_ours_is_one_result() -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"status": "success"}])
-def test_the_files_of_a_3d_model_come_as_a_list(more: dict[str, str]) -> None:
+def test_the_files_of_a_3d_model_are_read_from_a_list(more: dict[str, str]) -> None:
     files = [
         {"uuid": OTHER, "url": "https://im.runware.ai/m1.glb"},
         {"uuid": IMAGE, "url": "https://im.runware.ai/m1.png"},
@@ -325,7 +325,7 @@ def test_the_files_of_a_3d_model_come_as_a_list(more: dict[str, str]) -> None:
     )
 
 
-def test_a_training_brings_data_alone() -> None:
+def test_the_output_of_a_training_is_data() -> None:
     item = {"taskType": "training", "taskUUID": REF, "outputs": {"model": "acme:1@1"}}
 
     (report,) = RUNWARE.read_callback(json.dumps(item).encode())
@@ -333,8 +333,8 @@ def test_a_training_brings_data_alone() -> None:
     assert report.output == Output(data={"model": "acme:1@1"})
 
 
-def test_tasks_travel_in_one_array_even_alone() -> None:
-    call = RUNWARE.submit([a_task(), a_task(OTHER, "caption", seed=2**64)])
+def test_tasks_are_sent_in_one_array_even_if_there_is_only_one() -> None:
+    call = RUNWARE.submit([build_task(), build_task(OTHER, "caption", seed=2**64)])
 
     assert (call.method, call.path) == ("POST", "")
     assert json.loads(call.body or b"") == [
@@ -356,7 +356,7 @@ def test_tasks_travel_in_one_array_even_alone() -> None:
     ]
 
 
-def test_a_task_without_a_callback_address_names_none() -> None:
+def test_a_task_without_a_callback_url_has_no_webhook_url() -> None:
     task = ProviderTask(ref=REF, operation="caption", input={})
 
     call = RUNWARE.submit([task])
@@ -382,7 +382,7 @@ def test_acknowledged_tasks_are_submitted() -> None:
         ("success_without_result", Status.SUBMITTED),
     ],
 )
-def test_an_acknowledgement_may_say_more(name: str, status: Status) -> None:
+def test_the_status_in_an_acknowledgement_is_used(name: str, status: Status) -> None:
     report = answers(200, payload(name))[REF]
 
     assert isinstance(report, Report)
@@ -390,7 +390,7 @@ def test_an_acknowledgement_may_say_more(name: str, status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_one_task_of_an_array_may_be_refused_alone(status: int) -> None:
+def test_one_task_of_an_array_can_be_rejected_alone(status: int) -> None:
     both = answers(status, payload("one_accepted_one_refused"), (REF, OTHER))
 
     error = refusal(both[REF])
@@ -399,7 +399,7 @@ def test_one_task_of_an_array_may_be_refused_alone(status: int) -> None:
     assert both[OTHER] == Report(refs=(OTHER,), status=Status.SUBMITTED)
 
 
-def test_an_error_without_a_uuid_is_about_every_task_not_otherwise_answered() -> None:
+def test_an_error_without_a_uuid_applies_to_every_task_without_an_item_of_its_own() -> None:
     body = {"data": [{"taskUUID": OTHER}], "errors": [{"code": "insufficientCredits"}]}
 
     both = answers(200, json.dumps(body).encode(), (REF, OTHER))
@@ -410,29 +410,29 @@ def test_an_error_without_a_uuid_is_about_every_task_not_otherwise_answered() ->
 
 @pytest.mark.parametrize("status", [200, 400, 409])
 @pytest.mark.parametrize("name", ["error_conflict", "error_conflict_without_uuid"])
-def test_a_uuid_that_is_already_known_was_accepted_before(status: int, name: str) -> None:
+def test_a_task_whose_uuid_is_in_use_was_accepted_before(status: int, name: str) -> None:
     assert answers(status, payload(name))[REF] == Report(status=Status.SUBMITTED)
 
 
-def test_a_conflict_that_names_none_of_several_tasks_leaves_doubt() -> None:
+def test_a_conflict_without_a_uuid_is_inconclusive_for_several_tasks() -> None:
     both = answers(200, payload("error_conflict_without_uuid"), (REF, OTHER))
 
     assert isinstance(both[REF], Inconclusive)
     assert isinstance(both[OTHER], Inconclusive)
 
 
-def test_a_task_of_which_the_answer_does_not_speak_is_in_doubt() -> None:
+def test_a_task_that_is_not_in_the_answer_is_inconclusive() -> None:
     both = answers(200, payload("acknowledgement"), (REF, OTHER))
 
     assert isinstance(both[OTHER], Inconclusive)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"data": []}', b"\xff"])
-def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
+def test_a_2xx_answer_without_a_task_is_inconclusive(body: bytes) -> None:
     assert isinstance(answers(200, body)[REF], Inconclusive)
 
 
-def test_a_result_may_come_with_the_answer() -> None:
+def test_a_result_in_the_answer_is_read() -> None:
     report = answers(200, payload("caption_in_data"))[REF]
 
     assert report == callback("caption_in_data")
@@ -455,7 +455,7 @@ def test_a_result_may_come_with_the_answer() -> None:
         (200, "error_flat_without_status", ErrorCode.TIMED_OUT, "timeoutProvider", True),
     ],
 )
-def test_a_refused_submit_fails_in_our_words(
+def test_a_rejected_submit_fails_the_job_with_an_error_code(
     status: int, name: str, code: ErrorCode, provider_code: str, *, retryable: bool
 ) -> None:
     error = refusal(answers(status, payload(name))[REF])
@@ -464,7 +464,7 @@ def test_a_refused_submit_fails_in_our_words(
     assert (error.retryable, error.stage) == (retryable, ErrorStage.SUBMIT)
 
 
-def test_a_refused_key_is_not_repeated() -> None:
+def test_the_message_about_a_refused_key_is_replaced() -> None:
     error = refusal(answers(401, payload("error_api_key"))[REF])
 
     assert error.message == "The provider refused the credential."
@@ -482,7 +482,7 @@ def test_a_refused_key_is_not_repeated() -> None:
         (503, b"<html>"),
     ],
 )
-def test_a_busy_provider_is_asked_again_later(status: int, body: bytes) -> None:
+def test_a_busy_provider_is_called_again_later(status: int, body: bytes) -> None:
     busy = answers(status, body, headers={"retry-after": "3"})[REF]
 
     assert isinstance(busy, RetryLater)
@@ -510,7 +510,7 @@ def test_a_caption_is_read_from_any_envelope(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["age_in_data", "age_flat_with_text"])
-def test_structured_data_stands_in_the_place_of_text(name: str) -> None:
+def test_structured_data_replaces_text(name: str) -> None:
     found = output(name)
 
     assert found.data == {"ageGroup": "13-20", "confidence": 79.65}
@@ -550,7 +550,7 @@ def test_an_image_is_an_artifact_with_its_cost() -> None:
         ("image_by_url", "https://im.runware.ai/image/ws/2/ii/6963a97e-0.jpg"),
     ],
 )
-def test_a_part_is_named_by_index_uuid_or_url(name: str, part: str) -> None:
+def test_the_key_of_a_part_is_its_index_uuid_or_url(name: str, part: str) -> None:
     assert callback(name).part == part
 
 
@@ -599,7 +599,7 @@ def test_a_cost_may_be_a_string() -> None:
     assert callback("video").cost_usd == 0.18
 
 
-def test_a_result_in_words_is_text() -> None:
+def test_a_text_result_is_the_text_of_the_output() -> None:
     assert output("text_result").text == "A poem."
 
 
@@ -619,7 +619,7 @@ def test_success_without_a_result_is_a_failure() -> None:
         ("unknown_status", None, None),
     ],
 )
-def test_work_under_way_is_no_part(
+def test_a_task_in_progress_is_no_part(
     name: str, status: Status | None, progress: float | None
 ) -> None:
     report = callback(name)
@@ -648,7 +648,7 @@ def test_work_under_way_is_no_part(
         ("error_unknown_code", ErrorCode.PROVIDER_ERROR, "oddity", False),
     ],
 )
-def test_a_failure_is_read_from_any_form(
+def test_an_error_is_read_from_any_form(
     name: str, code: ErrorCode, provider_code: str | None, *, retryable: bool
 ) -> None:
     error = failure(name)
@@ -666,11 +666,11 @@ def test_a_failure_is_read_from_any_form(
         ("errors_of_text", "Something failed."),
     ],
 )
-def test_a_failure_is_told_in_the_providers_words(name: str, message: str) -> None:
+def test_an_error_has_the_message_of_the_provider(name: str, message: str) -> None:
     assert failure(name).message == message
 
 
-def test_a_model_id_in_a_message_is_no_secret() -> None:
+def test_a_model_id_in_a_message_is_not_masked() -> None:
     body = {"errors": [{"code": "invalidModel", "message": "No model runware:150@2 here."}]}
 
     (report,) = RUNWARE.read_callback(json.dumps(body).encode())
@@ -679,25 +679,25 @@ def test_a_model_id_in_a_message_is_no_secret() -> None:
     assert report.error.message == "No model runware:150@2 here."
 
 
-def test_a_conflict_in_a_callback_is_no_news() -> None:
+def test_a_conflict_in_a_callback_changes_nothing() -> None:
     assert callback("error_conflict") == Report(refs=(REF,))
 
 
-def test_a_task_partly_failed_has_parts_of_both_kinds() -> None:
+def test_a_partly_failed_task_has_a_succeeded_and_a_failed_part() -> None:
     good, bad = callbacks("part_failed_part_succeeded")
 
     assert (good.status, bad.status) == (Status.SUCCEEDED, Status.FAILED)
     assert good.part != bad.part
 
 
-def test_a_flat_result_may_carry_the_errors_of_its_siblings() -> None:
+def test_a_flat_result_is_read_together_with_errors_of_other_parts() -> None:
     reports = callbacks("flat_result_beside_errors")
 
     assert {report.status for report in reports} == {Status.SUCCEEDED, Status.FAILED}
     assert all(report.refs == (REF,) for report in reports)
 
 
-def test_a_poll_tells_parts_and_what_is_under_way() -> None:
+def test_the_results_so_far_include_parts_in_progress() -> None:
     reports = callbacks("poll_so_far")
 
     assert [(report.status, report.part) for report in reports] == [
@@ -708,9 +708,11 @@ def test_a_poll_tells_parts_and_what_is_under_way() -> None:
 
 
 def test_a_job_of_four_ends_with_the_fourth_image() -> None:
-    three = told(build_job(4), "image_1_of_4", "image_2_of_4", "image_2_of_4", "image_3_of_4")
+    three = apply_callbacks(
+        build_job(4), "image_1_of_4", "image_2_of_4", "image_2_of_4", "image_3_of_4"
+    )
 
-    four = told(three, "image_4_of_4")
+    four = apply_callbacks(three, "image_4_of_4")
 
     assert (three.status, len(three.received_parts)) == (Status.SUBMITTED, 3)
     assert four.status is Status.SUCCEEDED
@@ -719,21 +721,21 @@ def test_a_job_of_four_ends_with_the_fourth_image() -> None:
     assert four.cost_usd == 0.0052
 
 
-def test_two_failures_that_say_the_same_are_two_parts() -> None:
-    job = told(build_job(2), "two_alike_failures")
+def test_two_equal_errors_are_two_parts() -> None:
+    job = apply_callbacks(build_job(2), "two_alike_failures")
 
     assert job.status is Status.FAILED
 
 
-def test_the_same_failures_told_again_are_no_further_parts() -> None:
-    job = told(build_job(3), "two_alike_failures", "two_alike_failures")
+def test_repeated_errors_add_no_parts() -> None:
+    job = apply_callbacks(build_job(3), "two_alike_failures", "two_alike_failures")
 
     assert len(job.received_parts) == 2
 
 
 @pytest.mark.parametrize("name", ["error_nested", "error_beside_empty_data"])
-def test_a_job_of_one_ends_with_its_failure(name: str) -> None:
-    assert told(build_job(1), name).status is Status.FAILED
+def test_a_job_with_one_part_fails_with_it(name: str) -> None:
+    assert apply_callbacks(build_job(1), name).status is Status.FAILED
 
 
 @pytest.mark.parametrize(
@@ -771,14 +773,14 @@ def test_a_job_of_one_ends_with_its_failure(name: str) -> None:
         ("maxLengthExceeded", ErrorCode.INVALID_INPUT, False),
     ],
 )
-def test_each_class_of_error_codes_has_its_meaning(
+def test_each_class_of_error_codes_is_recognized(
     code: str, kind: ErrorCode, *, retryable: bool
 ) -> None:
     assert classify(code) == (kind, retryable)
 
 
 @pytest.mark.parametrize("code", [None, "", "oddity"])
-def test_an_error_code_nobody_knows_has_no_class(code: str | None) -> None:
+def test_an_unknown_error_code_has_no_class(code: str | None) -> None:
     assert classify(code) is None
 
 
@@ -791,13 +793,13 @@ def test_an_error_code_nobody_knows_has_no_class(code: str | None) -> None:
         *(b"[" * 5000, b'{"data":' * 100 + b"1" + b"}" * 100, b'{"taskUUID": "t"'),
     ],
 )
-def test_what_is_no_task_is_unreadable(body: bytes) -> None:
+def test_a_body_without_a_task_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
         RUNWARE.read_callback(body)
 
 
 @settings(deadline=None)
-@given(TASKLIKE)
+@given(TASK_LIKE_JSON)
 def test_any_json_is_read_or_unreadable(value: object) -> None:
     body = msgspec.json.encode(value)
 
@@ -826,7 +828,7 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(100, 999), TASKLIKE.map(msgspec.json.encode) | st.binary())
+@given(st.integers(100, 999), TASK_LIKE_JSON.map(msgspec.json.encode) | st.binary())
 def test_every_task_gets_an_answer(status: int, body: bytes) -> None:
     both = answers(status, body, (REF, OTHER))
 

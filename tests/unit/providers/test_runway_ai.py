@@ -24,7 +24,7 @@ RUNWAY_AI = RunwayAi()
 IMAGE = "https://example.com/a%20b.jpg"
 VIDEO = "https://example.com/a.mp4?x=1&y=ä"
 TOKEN = "delete-token-0123456789"  # noqa: S105 - made up
-MADE = "https://api.runway-ai.ai"
+BASE_URL = "https://api.runway-ai.ai"
 
 INPUTS: dict[str, dict[str, Any]] = {
     "generate-image": {"prompt": "a lighthouse", "style": "sketch"},
@@ -60,7 +60,7 @@ RESULTS = [
 READING = ("image-metadata", "video-metadata")
 
 
-def a_task(operation: str) -> ProviderTask:
+def build_task(operation: str) -> ProviderTask:
     return ProviderTask(ref="ref", operation=operation, input=INPUTS[operation])
 
 
@@ -69,7 +69,7 @@ def answer(
 ) -> Answer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     reply = Reply(status=status, headers=headers or {}, body=raw)
-    return RUNWAY_AI.read_answer(reply, [a_task(operation)])["ref"]
+    return RUNWAY_AI.read_answer(reply, [build_task(operation)])["ref"]
 
 
 def succeeded(operation: str, body: object) -> Output:
@@ -83,10 +83,10 @@ def succeeded(operation: str, body: object) -> Output:
 def errors(operation: str, given: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         RUNWAY_AI.prepare(RUNWAY_AI.operations[operation], given)
-    return {fault.path: fault.message for fault in caught.value.errors}
+    return {error.path: error.message for error in caught.value.errors}
 
 
-def test_all_fifteen_endpoints_are_operations_that_answer_at_once() -> None:
+def test_all_fifteen_endpoints_are_operations_that_answer_immediately() -> None:
     assert RUNWAY_AI.operations.keys() == INPUTS.keys()
     assert len(INPUTS) == 15
     assert all(operation.answers_immediately for operation in RUNWAY_AI.operations.values())
@@ -95,16 +95,16 @@ def test_all_fifteen_endpoints_are_operations_that_answer_at_once() -> None:
 
 
 @pytest.mark.parametrize("operation", INPUTS)
-def test_only_what_costs_nothing_is_sent_again_in_doubt(operation: str) -> None:
+def test_only_free_operations_are_sent_again_after_a_lost_answer(operation: str) -> None:
     free = operation in (*READING, "delete-media")
 
-    doubt = RUNWAY_AI.operations[operation].on_lost_answer
+    policy = RUNWAY_AI.operations[operation].on_lost_answer
 
-    assert doubt is (LostAnswerPolicy.RESEND if free else LostAnswerPolicy.FAIL)
+    assert policy is (LostAnswerPolicy.RESEND if free else LostAnswerPolicy.FAIL)
 
 
 @pytest.mark.parametrize("operation", INPUTS)
-def test_the_documented_input_is_taken_as_it_is(operation: str) -> None:
+def test_the_documented_input_is_accepted_unchanged(operation: str) -> None:
     given = INPUTS[operation] | {"unheard_of": 1}
 
     prepared = RUNWAY_AI.prepare(RUNWAY_AI.operations[operation], given)
@@ -114,7 +114,7 @@ def test_the_documented_input_is_taken_as_it_is(operation: str) -> None:
 
 
 @pytest.mark.parametrize("operation", INPUTS)
-def test_every_required_input_is_asked_for(operation: str) -> None:
+def test_every_missing_required_input_is_reported(operation: str) -> None:
     inputs = RUNWAY_AI.operations[operation].inputs
     required = {f"input.{entry.name}": "is required" for entry in inputs if entry.required}
 
@@ -163,20 +163,20 @@ def test_every_required_input_is_asked_for(operation: str) -> None:
         ("delete-media", {"auth_token": 5}, "input.auth_token", "must be a string"),
     ],
 )
-def test_a_wrong_parameter_is_refused_before_it_costs(
+def test_a_wrong_parameter_is_rejected_before_the_request(
     operation: str, given: dict[str, Any], path: str, message: str
 ) -> None:
     assert errors(operation, INPUTS[operation] | given) == {path: message}
 
 
-def test_a_trim_that_ends_before_it_starts_is_named_with_the_other_faults() -> None:
+def test_a_trim_that_ends_before_it_starts_is_reported_with_the_other_errors() -> None:
     given = {"edit_type": "trim", "start_time": 5, "end_time": 2}
 
     assert errors("edit-video", given).keys() == {"input.video_url", "input.end_time"}
 
 
 @pytest.mark.parametrize("filter_name", ["sepia", "my own filter"])
-def test_what_is_only_an_example_in_the_document_is_not_enforced(filter_name: str) -> None:
+def test_values_that_are_only_documented_examples_are_not_enforced(filter_name: str) -> None:
     given = INPUTS["edit-image"] | {"filter": filter_name}
 
     prepared = RUNWAY_AI.prepare(RUNWAY_AI.operations["edit-image"], given)
@@ -185,8 +185,8 @@ def test_what_is_only_an_example_in_the_document_is_not_enforced(filter_name: st
 
 
 @pytest.mark.parametrize("operation", [name for name in INPUTS if name not in READING])
-def test_work_is_posted_as_json(operation: str) -> None:
-    call = RUNWAY_AI.submit([a_task(operation)])
+def test_paid_work_and_deletions_are_sent_as_json(operation: str) -> None:
+    call = RUNWAY_AI.submit([build_task(operation)])
 
     assert call.method == ("DELETE" if operation == "delete-media" else "POST")
     assert call.path == f"/v1/{operation}"
@@ -194,8 +194,8 @@ def test_work_is_posted_as_json(operation: str) -> None:
 
 
 @pytest.mark.parametrize("operation", READING)
-def test_metadata_is_asked_for_in_the_query(operation: str) -> None:
-    call = RUNWAY_AI.submit([a_task(operation)])
+def test_metadata_requests_have_their_input_in_the_query(operation: str) -> None:
+    call = RUNWAY_AI.submit([build_task(operation)])
 
     url = urlsplit(call.path)
     assert (call.method, url.path, call.body) == ("GET", f"/v1/{operation}", None)
@@ -206,7 +206,7 @@ def test_metadata_is_asked_for_in_the_query(operation: str) -> None:
 def test_the_documented_answer_is_one_artifact(
     operation: str, key: str, path: str, kind: str, media_type: str
 ) -> None:
-    url = f"{MADE}/{path}"
+    url = f"{BASE_URL}/{path}"
 
     output = succeeded(operation, {key: url})
 
@@ -216,18 +216,18 @@ def test_the_documented_answer_is_one_artifact(
 @pytest.mark.parametrize(
     ("operation", "body", "kind", "url"),
     [
-        ("edit-video", {"result_url": f"{MADE}/v/1.mp4"}, "video", f"{MADE}/v/1.mp4"),
-        ("edit-video", {"result_url": f"{MADE}/v/1"}, "video", f"{MADE}/v/1"),
-        ("edit-video", {"image_url": f"{MADE}/v/1.jpg"}, "image", f"{MADE}/v/1.jpg"),
+        ("edit-video", {"result_url": f"{BASE_URL}/v/1.mp4"}, "video", f"{BASE_URL}/v/1.mp4"),
+        ("edit-video", {"result_url": f"{BASE_URL}/v/1"}, "video", f"{BASE_URL}/v/1"),
+        ("edit-video", {"image_url": f"{BASE_URL}/v/1.jpg"}, "image", f"{BASE_URL}/v/1.jpg"),
         (
             "edit-video",
-            {"video_url": VIDEO, "output_url": f"{MADE}/v/1.mp4"},
+            {"video_url": VIDEO, "output_url": f"{BASE_URL}/v/1.mp4"},
             "video",
-            f"{MADE}/v/1.mp4",
+            f"{BASE_URL}/v/1.mp4",
         ),
     ],
 )
-def test_an_answer_under_another_key_is_found_if_there_is_only_one(
+def test_a_url_under_another_key_is_found_if_it_is_the_only_one(
     operation: str, body: dict[str, str], kind: str, url: str
 ) -> None:
     (artifact,) = succeeded(operation, body).artifacts
@@ -238,14 +238,16 @@ def test_an_answer_under_another_key_is_found_if_there_is_only_one(
 @pytest.mark.parametrize(
     ("operation", "body"),
     [
-        ("edit-video", {"a_url": f"{MADE}/1.mp4", "b_url": f"{MADE}/2.mp4"}),
+        ("edit-video", {"a_url": f"{BASE_URL}/1.mp4", "b_url": f"{BASE_URL}/2.mp4"}),
         ("edit-video", {"video_url": VIDEO}),
         ("edit-video", {"edited_video_url": "javascript:alert(1)"}),
         ("edit-video", {"status": "ok"}),
         ("image-metadata", {"image_id": None, "colour": "red"}),
     ],
 )
-def test_an_answer_without_a_result_is_no_output(operation: str, body: dict[str, str]) -> None:
+def test_an_answer_without_a_result_fails_with_no_output(
+    operation: str, body: dict[str, str]
+) -> None:
     report = answer(operation, 200, body)
 
     assert isinstance(report, Report)
@@ -276,21 +278,21 @@ def test_the_metadata_of_a_video_is_data() -> None:
     assert succeeded("video-metadata", body).data == body
 
 
-def test_a_deletion_brings_the_message() -> None:
+def test_the_output_of_a_deletion_is_its_message() -> None:
     body = {"message": "Media successfully deleted"}
 
     assert succeeded("delete-media", body).text == "Media successfully deleted"
 
 
 @pytest.mark.parametrize("status", [200, 204])
-def test_a_deletion_may_be_answered_with_nothing(status: int) -> None:
+def test_an_empty_answer_to_a_deletion_is_a_success(status: int) -> None:
     report = answer("delete-media", status, b"")
 
     assert report == Report(status=Status.SUCCEEDED, output=Output())
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500, 503, 504])
-def test_a_deletion_token_is_never_repeated(status: int) -> None:
+def test_a_deletion_token_is_never_shown(status: int) -> None:
     body = {"message": f"token {TOKEN}", "error": f"bad auth_token {TOKEN}"}
 
     assert TOKEN not in str(answer("delete-media", status, body))
@@ -298,7 +300,7 @@ def test_a_deletion_token_is_never_repeated(status: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b'"x"', b"\xff"])
 @pytest.mark.parametrize("operation", ["generate-image", "image-metadata"])
-def test_a_2xx_that_cannot_be_read_fails_the_job(operation: str, body: bytes) -> None:
+def test_an_unreadable_2xx_answer_fails_the_job(operation: str, body: bytes) -> None:
     report = answer(operation, 200, body)
 
     assert isinstance(report, Report)
@@ -309,14 +311,14 @@ def test_a_2xx_that_cannot_be_read_fails_the_job(operation: str, body: bytes) ->
     )
 
 
-def test_a_deletion_that_cannot_be_read_fails_the_job() -> None:
+def test_an_unreadable_answer_to_a_deletion_fails_the_job() -> None:
     report = answer("delete-media", 200, b"<html>")
 
     assert isinstance(report, Report)
     assert report.status is Status.FAILED
 
 
-def test_an_error_under_a_200_is_the_providers_error() -> None:
+def test_an_error_in_a_200_answer_is_an_error_of_the_provider() -> None:
     report = answer("generate-image", 200, {"error": {"message": "Out of paint"}})
 
     assert isinstance(report, Report)
@@ -338,7 +340,7 @@ def test_an_error_under_a_200_is_the_providers_error() -> None:
         (502, ErrorCode.PROVIDER_ERROR, True),
     ],
 )
-def test_a_refusal_fails_the_job_in_our_words(
+def test_a_rejection_fails_the_job_with_an_error_code(
     status: int, code: ErrorCode, *, retryable: bool
 ) -> None:
     report = answer("generate-image", status, {"error": "no"})
@@ -350,23 +352,23 @@ def test_a_refusal_fails_the_job_in_our_words(
 
 
 @pytest.mark.parametrize("status", [408, 429, 503])
-def test_a_busy_provider_is_asked_again_later(status: int) -> None:
+def test_a_busy_provider_is_called_again_later(status: int) -> None:
     busy = answer("generate-image", status, {"error": "busy"}, {"retry-after": "7"})
 
     assert busy == RetryLater(message="busy", retry_after_seconds=7.0)
 
 
-def test_a_gateway_that_gave_up_leaves_doubt_for_the_work_may_be_done() -> None:
+def test_a_gateway_timeout_is_inconclusive_because_the_work_may_be_done() -> None:
     assert isinstance(answer("generate-video", 504, b""), Inconclusive)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"image_url": "https://example.com"}'])
-def test_there_are_no_callbacks(body: bytes) -> None:
+def test_every_callback_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
         RUNWAY_AI.read_callback(body)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(INPUTS)), st.integers(100, 999), st.binary())
-def test_every_answer_has_a_meaning(operation: str, status: int, body: bytes) -> None:
+def test_every_answer_is_interpreted(operation: str, status: int, body: bytes) -> None:
     assert isinstance(answer(operation, status, body), Report | RetryLater | Inconclusive)

@@ -19,12 +19,12 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
-from service.providers.useapi.catalog import COMMON, RATIOS, STYLES
+from service.providers.useapi.catalog import COMMON_FIELDS, RATIOS, STYLES
 from service.providers.useapi.provider import UseApi
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
 from tests.support.paths import PAYLOADS
 
-CALL_BACK = (
+CALLBACK_ENDPOINTS = (
     *("frames/create", "images/create", "videos/create", "videos/upscale"),
     *("gen4turbo/create", "gen4_5/create", "gen4/create", "gen4/upscale"),
     *("gen4/act-two", "gen4/act-two-voice", "gen4/video"),
@@ -52,7 +52,7 @@ KEYS = st.sampled_from(
     ]
 )
 WORDS = st.sampled_from(["SUCCEEDED", "FAILED", "RUNNING", "https://a/b.png", "SAFETY.X", REF])
-TASKLIKE = st.recursive(
+TASK_LIKE_JSON = st.recursive(
     JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
 )
 
@@ -66,7 +66,7 @@ def callback(name: str) -> Report:
     return report
 
 
-def a_task(operation: str = "frames.create", **given: object) -> ProviderTask:
+def build_task(operation: str = "frames.create", **given: object) -> ProviderTask:
     given = given or {"text_prompt": "a lighthouse"}
     return ProviderTask(ref=REF, operation=operation, input=given, callback_url=CALLBACK_URL)
 
@@ -78,7 +78,7 @@ def answer(
     operation: str = "frames.create",
 ) -> Answer:
     reply = Reply(status=status, headers=headers or {}, body=body)
-    return USEAPI.read_answer(reply, [a_task(operation)])[REF]
+    return USEAPI.read_answer(reply, [build_task(operation)])[REF]
 
 
 def refusal(status: int, body: bytes, operation: str = "frames.create") -> JobError:
@@ -92,10 +92,10 @@ def refusal(status: int, body: bytes, operation: str = "frames.create") -> JobEr
 def errors(given: dict[str, Any], operation: str = "frames.create") -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
         USEAPI.prepare(USEAPI.operations[operation], given)
-    return {fault.path: fault.message for fault in caught.value.errors}
+    return {error.path: error.message for error in caught.value.errors}
 
 
-def test_frames_are_awaited_in_doubt_and_descriptions_asked_again() -> None:
+def test_after_a_lost_answer_frames_are_awaited_and_descriptions_sent_again() -> None:
     assert (CREATE.answers_immediately, CREATE.on_lost_answer, CREATE.batched) == (
         False,
         LostAnswerPolicy.AWAIT,
@@ -108,20 +108,20 @@ def test_frames_are_awaited_in_doubt_and_descriptions_asked_again() -> None:
     )
 
 
-def test_an_operation_that_is_not_in_the_table_is_not_known() -> None:
+def test_an_operation_outside_the_table_is_unknown() -> None:
     assert USEAPI.operation("frames.create") is CREATE
     assert USEAPI.operation("frames.delete") is None
 
 
-def test_every_documented_endpoint_that_calls_back_is_an_operation() -> None:
-    names = [path.replace("/", ".") for path in CALL_BACK]
+def test_every_documented_endpoint_with_callbacks_is_an_operation() -> None:
+    names = [path.replace("/", ".") for path in CALLBACK_ENDPOINTS]
 
     assert {*names, "frames.describe"} == USEAPI.operations.keys()
 
 
-@pytest.mark.parametrize("path", CALL_BACK)
-def test_an_endpoint_that_calls_back_is_told_our_reply_address_and_ref(path: str) -> None:
-    call = USEAPI.submit([a_task(path.replace("/", "."), firstImage_assetId="x", seconds=10)])
+@pytest.mark.parametrize("path", CALLBACK_ENDPOINTS)
+def test_an_endpoint_with_callbacks_gets_our_callback_url_and_ref(path: str) -> None:
+    call = USEAPI.submit([build_task(path.replace("/", "."), firstImage_assetId="x", seconds=10)])
 
     assert (call.method, call.path) == ("POST", f"/{path}")
     assert json.loads(call.body or b"") == {
@@ -132,42 +132,40 @@ def test_an_endpoint_that_calls_back_is_told_our_reply_address_and_ref(path: str
     }
 
 
-@pytest.mark.parametrize("path", CALL_BACK)
-def test_an_endpoint_that_calls_back_is_awaited_in_doubt(path: str) -> None:
+@pytest.mark.parametrize("path", CALLBACK_ENDPOINTS)
+def test_after_a_lost_answer_an_endpoint_with_callbacks_is_awaited(path: str) -> None:
     operation = USEAPI.operations[path.replace("/", ".")]
 
     assert (operation.answers_immediately, operation.on_lost_answer) == (
         False,
         LostAnswerPolicy.AWAIT,
     )
-    assert set(COMMON) <= set(operation.inputs)
+    assert set(COMMON_FIELDS) <= set(operation.inputs)
 
 
 @pytest.mark.parametrize(("path", "seconds", "summary"), ROWS)
-def test_a_row_says_what_it_does_and_how_long_that_may_take(
-    path: str, seconds: int, summary: str
-) -> None:
+def test_an_endpoint_has_a_summary_and_a_deadline(path: str, seconds: int, summary: str) -> None:
     operation = USEAPI.operations[path.replace("/", ".")]
 
     assert (operation.deadline_seconds, operation.summary) == (seconds, summary)
     assert summary.endswith(".")
 
 
-def test_a_video_is_waited_for_longer_than_an_image() -> None:
-    patience = {name: one.deadline_seconds for name, one in USEAPI.operations.items()}
+def test_videos_have_a_longer_deadline_than_images() -> None:
+    deadlines = {name: operation.deadline_seconds for name, operation in USEAPI.operations.items()}
 
     assert IMAGE_SECONDS < VIDEO_SECONDS
-    assert patience["frames.create"] == patience["images.create"] == IMAGE_SECONDS
-    assert patience["gen4.create"] == patience["lipsync.create"] == VIDEO_SECONDS
+    assert deadlines["frames.create"] == deadlines["images.create"] == IMAGE_SECONDS
+    assert deadlines["gen4.create"] == deadlines["lipsync.create"] == VIDEO_SECONDS
 
 
-def test_of_a_row_what_all_share_is_checked_and_the_rest_passes() -> None:
+def test_only_the_shared_fields_of_an_endpoint_are_validated() -> None:
     assert errors({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
         "input.maxJobs": "must be an integer from 1 to 10"
     }
 
 
-def test_the_vendors_own_example_is_a_valid_input() -> None:
+def test_the_example_of_the_vendor_is_a_valid_input() -> None:
     given = {
         "email": "Me+1@Mail.com",
         "text_prompt": "Required text prompt",
@@ -193,7 +191,7 @@ def test_the_vendors_own_example_is_a_valid_input() -> None:
     assert prepared.expected_parts == 1
 
 
-def test_all_faults_of_an_input_are_named_at_once() -> None:
+def test_all_errors_of_an_input_are_reported_at_once() -> None:
     given = {
         "style": "vapor",
         "aspect_ratio": "2:1",
@@ -226,20 +224,20 @@ def test_there_are_nineteen_styles_and_six_ratios() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_each_documented_style_is_taken(style: str) -> None:
+def test_each_documented_style_is_accepted(style: str) -> None:
     assert USEAPI.prepare(CREATE, {"text_prompt": "x", "style": style}).input["style"] == style
 
 
 def test_unknown_inputs_pass_through_to_the_provider() -> None:
     prepared = USEAPI.prepare(CREATE, {"text_prompt": "x", "num_images": 4})
 
-    call = USEAPI.submit([a_task(**prepared.input)])
+    call = USEAPI.submit([build_task(**prepared.input)])
 
     assert json.loads(call.body or b"")["num_images"] == 4
 
 
-def test_a_task_is_posted_with_our_reply_address_and_ref() -> None:
-    call = USEAPI.submit([a_task(text_prompt="a lighthouse", maxJobs=2)])
+def test_a_task_is_posted_with_our_callback_url_and_ref() -> None:
+    call = USEAPI.submit([build_task(text_prompt="a lighthouse", maxJobs=2)])
 
     assert (call.method, call.path) == ("POST", "/frames/create")
     assert json.loads(call.body or b"") == {
@@ -250,7 +248,7 @@ def test_a_task_is_posted_with_our_reply_address_and_ref() -> None:
     }
 
 
-def test_a_task_without_a_callback_address_names_none() -> None:
+def test_a_task_without_a_callback_url_has_no_reply_url() -> None:
     task = ProviderTask(ref=REF, operation="frames.create", input={"text_prompt": "x"})
 
     call = USEAPI.submit([task])
@@ -272,26 +270,26 @@ def test_a_task_without_a_callback_address_names_none() -> None:
         ("ü ", "%C3%BC%20"),
     ],
 )
-def test_an_asset_id_never_leaves_its_path_segment(asset: str, path: str) -> None:
-    call = USEAPI.submit([a_task("frames.describe", image_assetId=asset)])
+def test_an_asset_id_stays_within_its_path_segment(asset: str, path: str) -> None:
+    call = USEAPI.submit([build_task("frames.describe", image_assetId=asset)])
 
     assert call.method == "GET"
     assert call.path == f"/frames/describe/{path}"
     assert call.body is None
 
 
-def test_unknown_inputs_of_a_get_travel_in_the_query() -> None:
-    task = a_task("frames.describe", image_assetId="x", email="a+b@c.de", deep=True)
+def test_unknown_inputs_of_a_get_are_sent_in_the_query() -> None:
+    task = build_task("frames.describe", image_assetId="x", email="a+b@c.de", deep=True)
 
     assert USEAPI.submit([task]).path == "/frames/describe/x?email=a%2Bb%40c.de&deep=true"
 
 
 @pytest.mark.parametrize("asset", [".", "..", "", "  ", 5, None])
-def test_an_asset_id_that_is_no_name_is_refused(asset: object) -> None:
+def test_an_invalid_asset_id_is_rejected(asset: object) -> None:
     assert errors({"image_assetId": asset}, "frames.describe").keys() == {"input.image_assetId"}
 
 
-def test_a_description_may_be_told_somewhere_too() -> None:
+def test_a_description_accepts_a_reply_url_and_ref() -> None:
     given = {"image_assetId": "x", "replyUrl": "https://example.com", "replyRef": "r-1"}
 
     prepared = USEAPI.prepare(DESCRIBE, given)
@@ -340,35 +338,35 @@ def test_an_accepted_task_is_submitted(name: str, said: str) -> None:
     )
 
 
-def test_an_answer_may_name_its_task_by_the_short_id_only() -> None:
+def test_an_answer_with_only_the_uuid_of_the_task_is_read() -> None:
     report = answer(201, payload("answer_id_only"))
 
     assert isinstance(report, Report)
     assert (report.task_id, report.status) == (UUID, Status.SUBMITTED)
 
 
-def test_an_accepted_task_with_a_status_nobody_knows_is_submitted() -> None:
+def test_an_accepted_task_with_an_unknown_status_is_submitted() -> None:
     report = answer(200, b'{"taskId": "t", "status": "REVIEWING"}')
 
     assert report == Report(task_id="t", status=Status.SUBMITTED, provider_status="REVIEWING")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b"\xff"])
-def test_a_2xx_that_names_no_task_leaves_doubt(body: bytes) -> None:
+def test_a_2xx_answer_without_a_task_is_inconclusive(body: bytes) -> None:
     assert isinstance(answer(200, body), Inconclusive)
 
 
-def test_a_task_object_without_a_name_leaves_doubt() -> None:
+def test_a_task_object_without_an_id_is_inconclusive() -> None:
     assert isinstance(answer(200, payload("answer_without_a_task")), Inconclusive)
 
 
-def test_an_error_under_a_200_is_judged_by_its_own_code() -> None:
+def test_an_error_in_a_200_answer_is_classified_by_the_code_in_the_body() -> None:
     error = refusal(200, payload("answer_200_with_an_error"))
 
     assert (error.code, error.stage) == (ErrorCode.INVALID_INPUT, ErrorStage.SUBMIT)
 
 
-def test_an_error_under_a_200_without_a_code_fails_the_submit() -> None:
+def test_an_error_without_a_code_in_a_200_answer_fails_the_submit() -> None:
     error = refusal(200, b'{"error": "Something broke"}')
 
     assert (error.code, error.stage) == (ErrorCode.PROVIDER_ERROR, ErrorStage.SUBMIT)
@@ -390,7 +388,7 @@ def test_an_error_under_a_200_without_a_code_fails_the_submit() -> None:
         (596, "error_596", ErrorCode.PROVIDER_ERROR, False),
     ],
 )
-def test_a_refused_submit_fails_in_our_words(
+def test_a_rejected_submit_fails_the_job_with_an_error_code(
     status: int, name: str, code: ErrorCode, *, retryable: bool
 ) -> None:
     error = refusal(status, payload(name))
@@ -401,7 +399,7 @@ def test_a_refused_submit_fails_in_our_words(
 
 
 @pytest.mark.parametrize("status", [500, 502, 520])
-def test_a_broken_provider_may_be_asked_again(status: int) -> None:
+def test_a_server_error_is_retryable(status: int) -> None:
     error = refusal(status, b"<html>Bad gateway</html>")
 
     assert (error.code, error.retryable) == (ErrorCode.PROVIDER_ERROR, True)
@@ -409,32 +407,32 @@ def test_a_broken_provider_may_be_asked_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 405, 409])
-def test_an_answer_of_no_meaning_is_not_worth_a_second_try(status: int) -> None:
+def test_an_unexpected_status_is_not_retryable(status: int) -> None:
     error = refusal(status, b"")
 
     assert (error.code, error.retryable) == (ErrorCode.PROVIDER_ERROR, False)
 
 
-def test_an_error_passed_through_is_told_in_its_words() -> None:
+def test_a_nested_error_message_is_found() -> None:
     assert refusal(400, payload("error_passed_through")).message == "The asset is not valid"
 
 
 @pytest.mark.parametrize("name", ["error_401", "error_404", "error_596", "busy_account"])
-def test_no_account_and_no_credential_is_repeated(name: str) -> None:
+def test_accounts_and_credentials_are_masked_in_messages(name: str) -> None:
     said = str(refusal(400, payload(name)))
 
     assert "mail.com" not in said
     assert "user:1234" not in said
 
 
-def test_a_refused_credential_is_not_repeated() -> None:
+def test_the_message_about_a_refused_credential_is_replaced() -> None:
     error = refusal(401, b'{"error": "bad token xyz-123"}')
 
     assert error.message == "The provider refused the credential."
 
 
 @pytest.mark.parametrize("status", [408, 429, 503, 504])
-def test_a_busy_provider_is_asked_again_later(status: int) -> None:
+def test_a_busy_provider_is_called_again_later(status: int) -> None:
     busy = answer(status, payload("busy_runway"))
 
     assert isinstance(busy, RetryLater)
@@ -442,7 +440,7 @@ def test_a_busy_provider_is_asked_again_later(status: int) -> None:
     assert busy.retry_after_seconds is None
 
 
-def test_a_busy_account_does_not_show_its_address() -> None:
+def test_the_address_of_a_busy_account_is_masked() -> None:
     other = payload("busy_account").replace(REF.encode(), b"a-third")
 
     assert answer(429, other) == RetryLater(message="Account … is busy executing 5 tasks")
@@ -454,7 +452,7 @@ def test_a_task_among_the_running_ones_was_accepted_before() -> None:
     )
 
 
-def test_running_tasks_may_stand_in_a_plain_list() -> None:
+def test_running_tasks_are_read_from_a_plain_list() -> None:
     body = {"runningTasks": [None, {"replyRef": REF, "id": UUID}], "code": 429}
 
     report = answer(429, json.dumps(body).encode())
@@ -483,7 +481,7 @@ DATE = "Fri, 20 Nov 2026 01:02:03 GMT"
         ({"date": DATE, "retry-after": "4"}, "busy_with_retry_after", 4.0),
     ],
 )
-def test_the_time_to_wait_is_read_where_the_provider_names_it(
+def test_the_retry_delay_of_the_provider_is_read(
     headers: dict[str, str], name: str, seconds: float | None
 ) -> None:
     busy = answer(429, payload(name), headers)
@@ -506,7 +504,7 @@ def test_the_time_to_wait_is_read_where_the_provider_names_it(
         ("callback_error_without_status", Status.FAILED, None),
     ],
 )
-def test_each_status_word_has_its_meaning(
+def test_each_status_of_the_provider_is_mapped(
     name: str, status: Status | None, said: str | None
 ) -> None:
     report = callback(name)
@@ -525,7 +523,7 @@ def test_each_status_word_has_its_meaning(
         ("callback_succeeded_images", 1.0),
     ],
 )
-def test_a_progress_ratio_may_be_a_number_a_string_or_null(
+def test_a_progress_ratio_is_read_from_a_number_or_a_string(
     name: str, progress: float | None
 ) -> None:
     assert callback(name).progress == progress
@@ -535,9 +533,7 @@ def test_a_progress_ratio_may_be_a_number_a_string_or_null(
     ("value", "progress"),
     [(7, 1.0), (-1, 0.0), ("1e999", None), ("nan", None), (True, None), (10**400, None)],
 )
-def test_a_progress_ratio_out_of_bounds_is_kept_within(
-    value: object, progress: float | None
-) -> None:
+def test_a_progress_ratio_is_clamped_to_0_and_1(value: object, progress: float | None) -> None:
     body = json.dumps({"replyRef": REF, "status": "RUNNING", "progressRatio": value})
 
     (report,) = USEAPI.read_callback(body.encode())
@@ -545,7 +541,7 @@ def test_a_progress_ratio_out_of_bounds_is_kept_within(
     assert report.progress == progress
 
 
-def test_progress_may_come_in_words() -> None:
+def test_the_progress_text_is_read() -> None:
     assert callback("callback_running_ratio_number").progress_text == "Generating"
 
 
@@ -559,18 +555,18 @@ def test_progress_may_come_in_words() -> None:
         "callback_ref_under_response",
     ],
 )
-def test_our_ref_is_found_wherever_it_may_stand(name: str) -> None:
+def test_our_ref_is_found_in_every_documented_place(name: str) -> None:
     report = callback(name)
 
     assert report.refs == (REF,)
     assert report.task_id == TASK_ID
 
 
-def test_all_refs_that_a_callback_names_are_reported() -> None:
+def test_all_refs_of_a_callback_are_reported() -> None:
     assert callback("callback_two_refs").refs == (REF, "somebody-else")
 
 
-def test_a_callback_may_name_no_ref_at_all() -> None:
+def test_a_callback_without_a_ref_is_read() -> None:
     report = callback("callback_without_ref")
 
     assert report.refs == ()
@@ -593,7 +589,7 @@ def test_four_images_are_four_artifacts() -> None:
     )
 
 
-def test_a_video_is_known_by_its_metadata_and_its_size_may_be_a_string() -> None:
+def test_a_video_is_recognized_by_its_metadata_and_its_size_is_read_from_a_string() -> None:
     output = callback("callback_succeeded_video").output
 
     assert output is not None
@@ -603,14 +599,14 @@ def test_a_video_is_known_by_its_metadata_and_its_size_may_be_a_string() -> None
     assert artifact.bytes == 12345678
 
 
-def test_sound_has_a_duration_and_no_size() -> None:
+def test_an_artifact_with_a_duration_and_no_dimensions_is_audio() -> None:
     output = callback("callback_succeeded_audio").output
 
     assert output is not None
     assert output.artifacts[0].kind == "audio"
 
 
-def test_an_artifact_that_says_little_is_known_by_its_task() -> None:
+def test_an_artifact_without_metadata_gets_its_kind_from_the_task() -> None:
     assert callback("callback_succeeded_bare_artifact").output == Output(
         artifacts=(Artifact(id="a1", kind="image", url="https://example.com/1"),)
     )
@@ -628,7 +624,7 @@ def test_an_artifact_that_says_little_is_known_by_its_task() -> None:
         ("gen4", "none", "video"),
     ],
 )
-def test_the_kind_of_an_artifact_is_judged_by_what_there_is(
+def test_the_kind_of_an_artifact_is_found_by_metadata_or_task_type(
     task_type: str | None, metadata: object, kind: str
 ) -> None:
     item = {"id": 17, "url": "https://example.com/x", "metadata": metadata}
@@ -653,7 +649,7 @@ def test_the_kind_of_an_artifact_is_judged_by_what_there_is(
         (None, None),
     ],
 )
-def test_a_file_size_is_a_number_of_bytes_or_not_known(size: object, read: int | None) -> None:
+def test_a_file_size_is_a_number_of_bytes_or_none(size: object, read: int | None) -> None:
     item = {"id": "a1", "url": "https://example.com/1.png", "fileSize": size}
     body = {"replyRef": REF, "status": "SUCCEEDED", "artifacts": [item]}
 
@@ -666,7 +662,7 @@ def test_a_file_size_is_a_number_of_bytes_or_not_known(size: object, read: int |
 @pytest.mark.parametrize(
     "name", ["callback_succeeded_without_artifacts", "callback_succeeded_without_url"]
 )
-def test_success_without_anything_to_fetch_is_a_failure(name: str) -> None:
+def test_success_without_a_url_is_a_failure(name: str) -> None:
     report = callback(name)
 
     assert report.status is Status.FAILED
@@ -705,7 +701,7 @@ def test_an_artifact_without_a_url_is_left_out() -> None:
         ("callback_failed_with_code", ErrorCode.MODERATED, "422", False),
     ],
 )
-def test_a_failure_is_judged_by_its_reason(
+def test_an_error_is_classified_by_its_reason(
     name: str, code: ErrorCode, reason: str | None, *, retryable: bool
 ) -> None:
     report = callback(name)
@@ -724,7 +720,7 @@ def test_a_failure_is_judged_by_its_reason(
         ("callback_failed_moderated_input", "Your prompt was moderated"),
     ],
 )
-def test_a_failure_is_told_in_the_providers_words(name: str, message: str) -> None:
+def test_an_error_has_the_message_of_the_provider(name: str, message: str) -> None:
     error = callback(name).error
 
     assert error is not None
@@ -739,13 +735,13 @@ def test_a_failure_is_told_in_the_providers_words(name: str, message: str) -> No
         *(b"[" * 5000, b'{"task":' * 100 + b"1" + b"}" * 100, b'{"taskId": "t"'),
     ],
 )
-def test_what_is_not_a_task_is_unreadable(body: bytes) -> None:
+def test_a_body_without_a_task_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
         USEAPI.read_callback(body)
 
 
 @settings(deadline=None)
-@given(TASKLIKE)
+@given(TASK_LIKE_JSON)
 def test_any_json_is_read_or_unreadable(value: object) -> None:
     body = msgspec.json.encode(value)
 
@@ -773,9 +769,9 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     st.sampled_from(["frames.create", "frames.describe"]),
     st.integers(100, 999),
     st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text() | st.just(DATE)),
-    TASKLIKE.map(msgspec.json.encode) | st.binary(),
+    TASK_LIKE_JSON.map(msgspec.json.encode) | st.binary(),
 )
-def test_every_answer_has_a_meaning(
+def test_every_answer_is_interpreted(
     operation: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     assert isinstance(answer(status, body, headers, operation), Report | RetryLater | Inconclusive)
