@@ -1,4 +1,4 @@
-"""Every listed operation that calls back walks from submit to its end, against the sandbox."""
+"""Every catalogued operation with callbacks runs from submit to its end against the sandbox."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,34 +31,38 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-async def one_bench(anyio_backend: object) -> AsyncIterator[Bench]:
-    """One service for all walks: they do not disturb each other."""
+async def shared_bench(anyio_backend: object) -> AsyncIterator[Bench]:
+    """One service for all tests of this file, whose jobs are independent of each other."""
     assert anyio_backend
     with sqlite_file() as url:
         async with bench_of(url, USEAPI_MAX_JOBS="100") as bench:
             yield bench
 
 
-async def walked(bench: Bench, provider: str, operations: list[str], given: Json) -> list[Json]:
-    """Submit a job of each operation in one array and wait for all ends."""
-    orders = [{"provider": provider, "operation": name, "input": given} for name in operations]
-    jobs = (await bench.post("/v1/jobs", orders))["data"]
+async def run_jobs(
+    bench: Bench, provider: str, operations: list[str], job_input: Json
+) -> list[Json]:
+    """Submit a job of each operation in one array and wait until all have ended."""
+    requests = [
+        {"provider": provider, "operation": name, "input": job_input} for name in operations
+    ]
+    jobs = (await bench.post("/v1/jobs", requests))["data"]
     return list(await asyncio.gather(*(bench.ended(job["id"]) for job in jobs)))
 
 
 def kind_of(job: Json) -> str:
-    """Name what the job made; `text` for words, `data` for a structure."""
+    """Return the kind of the job's output: of its artifacts, else `text` or `data`."""
     output = job["output"]
     if output["artifacts"]:
         return str(output["artifacts"][0]["kind"])
     return "text" if output["text"] else "data"
 
 
-async def test_every_endpoint_of_useapi_that_calls_back_walks(one_bench: Bench) -> None:
+async def test_every_useapi_endpoint_with_callbacks_ends_successfully(shared_bench: Bench) -> None:
     names = [path.replace("/", ".") for path in PATHS]
 
-    ended = await walked(one_bench, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
-    requests = (await one_bench.ledger())["requests"]
+    ended = await run_jobs(shared_bench, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
+    requests = (await shared_bench.ledger())["requests"]
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(names, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -78,20 +82,20 @@ async def test_every_endpoint_of_useapi_that_calls_back_walks(one_bench: Bench) 
         ("gen9/create", {}, 404),
     ],
 )
-async def test_the_sandbox_serves_what_the_vendor_documents(
-    path: str, given: Json, status: int, one_bench: Bench
+async def test_the_sandbox_serves_the_documented_endpoints(
+    path: str, given: Json, status: int, shared_bench: Bench
 ) -> None:
-    url = f"{one_bench.sandbox}/v1/runwayml/{path}"
+    url = f"{shared_bench.sandbox}/v1/runwayml/{path}"
     headers = {"authorization": "Bearer user:1-sandbox"}
 
     async with plain_client() as client:
-        answer = await client.post(url, json=given, headers=headers)
+        response = await client.post(url, json=given, headers=headers)
 
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
-async def test_every_task_type_of_runware_walks(one_bench: Bench) -> None:
-    ended = await walked(one_bench, "runware", TYPES, EVERYTHING)
+async def test_every_runware_task_type_ends_successfully(shared_bench: Bench) -> None:
+    ended = await run_jobs(shared_bench, "runware", TYPES, EVERYTHING)
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(TYPES, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -100,24 +104,26 @@ async def test_every_task_type_of_runware_walks(one_bench: Bench) -> None:
     assert all(job["cost_usd"] > 0 for job in ended)
 
 
-async def test_the_cost_of_several_results_adds_up(one_bench: Bench) -> None:
-    (job,) = await walked(
-        one_bench, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
+async def test_the_job_cost_is_the_sum_over_its_results(shared_bench: Bench) -> None:
+    (job,) = await run_jobs(
+        shared_bench, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
     )
 
     assert len(job["output"]["artifacts"]) == 3
     assert job["cost_usd"] == pytest.approx(3 * 0.0013)
 
 
-async def test_a_cost_that_was_not_asked_for_is_not_known(one_bench: Bench) -> None:
-    (job,) = await walked(one_bench, "runware", ["caption"], {**EVERYTHING, "includeCost": False})
+async def test_the_cost_is_unknown_without_include_cost(shared_bench: Bench) -> None:
+    (job,) = await run_jobs(
+        shared_bench, "runware", ["caption"], {**EVERYTHING, "includeCost": False}
+    )
 
     assert job["cost_usd"] is None
 
 
-async def test_a_video_tells_how_far_it_is(one_bench: Bench) -> None:
-    (job,) = await walked(one_bench, "runware", ["videoInference"], EVERYTHING)
-    events = (await one_bench.get(f"/v1/jobs/{job['id']}/events"))["data"]
+async def test_a_video_reports_its_progress(shared_bench: Bench) -> None:
+    (job,) = await run_jobs(shared_bench, "runware", ["videoInference"], EVERYTHING)
+    events = (await shared_bench.get(f"/v1/jobs/{job['id']}/events"))["data"]
 
-    told = [event["data"]["progress"]["ratio"] for event in reversed(events)]
-    assert [ratio for ratio in told if ratio] == [0.25, 0.5, 0.75, 1.0]
+    ratios = [event["data"]["progress"]["ratio"] for event in reversed(events)]
+    assert [ratio for ratio in ratios if ratio] == [0.25, 0.5, 0.75, 1.0]
