@@ -1,4 +1,4 @@
-"""The `belfry` command: runs the service and the sandbox, and talks to a service over HTTP."""
+"""The `belfry` command: runs the service and the sandbox, and sends requests to a service."""
 
 import sys
 
@@ -11,7 +11,11 @@ from service.cli.migrate_store import migrate_store
 @click.group()
 @click.version_option(package_name="belfry")
 def main() -> None:
-    """The reply address for AI media jobs."""
+    """Submit AI image and video jobs and receive their results as webhooks or live events.
+
+    The commands submit, job, jobs, listen and subscribe send requests to a running service:
+    BELFRY_URL is its address (default http://127.0.0.1:8080), BELFRY_KEY your API key.
+    """
 
 
 @main.command()
@@ -20,10 +24,15 @@ def main() -> None:
     type=click.Choice(["all", "web", "worker"]),
     default="all",
     show_default=True,
-    help="web: API, streams, callbacks. worker: jobs, deliveries, deadlines. For PostgreSQL.",
+    help="What to run. web: API, streams, callbacks. worker: jobs, deliveries, deadlines. "
+    "Separate roles need PostgreSQL.",
 )
 def serve(role: str) -> None:
-    """Run the service; its settings come from the environment."""
+    """Run the service.
+
+    Settings are read from environment variables; the README lists them. SIGINT or SIGTERM stops
+    the service gracefully.
+    """
     from service.cli.serve import main as run
     from service.runtime.settings import Role
 
@@ -31,20 +40,36 @@ def serve(role: str) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8090, show_default=True)
-@click.option("--pace", default=1.0, show_default=True, help="Scales every delay.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8090, show_default=True, help="Port to listen on.")
+@click.option(
+    "--pace",
+    default=1.0,
+    show_default=True,
+    help="Factor for all delays: 0.1 makes tasks ten times faster.",
+)
 def sandbox(host: str, port: int, pace: float) -> None:
-    """Serve the providers, emulated: no account, no money."""
+    """Run emulated providers for development.
+
+    They need no account and cost nothing. Prints the settings that make a service use them.
+    """
     from service.cli.sandbox import run
 
     run(host, port, pace)
 
 
 @main.command()
-@click.option("--once", is_flag=True, help="End when all jobs have; 0 if all went as it should.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Stop when all jobs have ended. Exit code: 0 if all ended as expected, else 1.",
+)
 def demo(*, once: bool) -> None:
-    """Show the whole story: service, sandbox and a subscriber on free ports."""
+    """Run a demo of the service and show its progress.
+
+    Starts the service, the emulated providers and a webhook receiver on free local ports, submits
+    nine jobs and shows their states until all have ended. Then runs on until Ctrl-C.
+    """
     from service.cli.demo.command import run
 
     sys.exit(run(once=once))
@@ -52,7 +77,11 @@ def demo(*, once: bool) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Find what is wrong with the settings, the service or its way to the providers."""
+    """Check settings, service, callbacks and credentials.
+
+    Run it with the same environment as the service. Prints one line per check, and for each
+    problem how to fix it. Costs nothing and prints no secrets. Exit code: 1 if there is an error.
+    """
     from service.cli.doctor.command import run
 
     sys.exit(run())

@@ -1,27 +1,23 @@
-"""Commands that talk to a running service; BELFRY_URL and BELFRY_KEY say to which and as whom."""
+"""Commands that send requests to the service at BELFRY_URL with the API key in BELFRY_KEY."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    import httpx  # loading it takes longer than most commands need
+    import httpx  # importing it takes longer than most commands need
 
 Json = dict[str, Any]
 
-
-class StreamPosition(TypedDict):
-    """Where a broken stream goes on."""
-
-    last: str
+_RECONNECT_SECONDS = 1
 
 
 @contextmanager
-def _client() -> Iterator["httpx.Client"]:
-    """Talk to the service; what it refuses is told as sentences, not as a traceback."""
+def _open_client() -> Iterator["httpx.Client"]:
+    """Open an HTTP client for the service; raise ClickException if the service is unreachable."""
     import os
 
     import httpx
@@ -33,10 +29,11 @@ def _client() -> Iterator["httpx.Client"]:
         with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}) as client:
             yield client
     except httpx.TransportError as exc:
-        raise click.ClickException(f"No service answers at {url} ({exc}).") from exc
+        raise click.ClickException(f"Cannot reach the service at {url} ({exc}).") from exc
 
 
-def _json(response: "httpx.Response") -> Json:
+def _read_json(response: "httpx.Response") -> Json:
+    """Return the body; raise ClickException with the problem's details for an error status."""
     if response.is_success:
         return dict(response.json())
     try:
@@ -47,29 +44,29 @@ def _json(response: "httpx.Response") -> Json:
     raise click.ClickException("\n".join(lines))
 
 
-def _show(value: Any) -> None:
+def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _given(pairs: tuple[str, ...]) -> Json:
-    """Read `name=value`; a value that is JSON is taken as such, any other as text."""
-    given: Json = {}
+def _parse_inputs(pairs: tuple[str, ...]) -> Json:
+    """Parse `name=value` pairs; a value that is not JSON is text."""
+    inputs: Json = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise click.BadParameter(f"{pair!r} is not name=value")
         try:
-            given[name] = json.loads(text)
+            inputs[name] = json.loads(text)
         except ValueError:
-            given[name] = text
-    return given
+            inputs[name] = text
+    return inputs
 
 
 @click.command()
 @click.argument("provider")
 @click.argument("operation")
 @click.argument("inputs", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--reply-url", help="Where to send the end of this job.")
+@click.option("--reply-url", help="URL that receives a webhook when the job ends.")
 @click.option("--follow", is_flag=True, help="Print the job's events until it ends.")
 def submit(
     provider: str,
@@ -79,97 +76,123 @@ def submit(
     *,
     follow: bool,
 ) -> None:
-    """Submit a job: belfry submit useapi frames.create text_prompt="a lighthouse"."""
-    order: Json = {"provider": provider, "operation": operation, "input": _given(inputs)}
+    """Submit a job and print it as JSON.
+
+    Example: belfry submit useapi frames.create text_prompt="a lighthouse"
+
+    NAME=VALUE sets a field of the job's input. A VALUE that is valid JSON is sent as JSON, any
+    other as text.
+    """
+    request: Json = {"provider": provider, "operation": operation, "input": _parse_inputs(inputs)}
     if reply_url is not None:
-        order["reply_url"] = reply_url
-    with _client() as client:
-        job = _json(client.post("/v1/jobs", json=order))
-        _show(job)
+        request["reply_url"] = reply_url
+    with _open_client() as client:
+        job = _read_json(client.post("/v1/jobs", json=request))
+        _print_json(job)
         if follow:
-            _follow(client, f"/v1/jobs/{job['id']}/stream", {})
+            _print_stream(client, f"/v1/jobs/{job['id']}/stream", {})
 
 
 @click.command("job")
 @click.argument("job_id")
 def show_job(job_id: str) -> None:
-    """Look at one job."""
-    with _client() as client:
-        _show(_json(client.get(f"/v1/jobs/{job_id}")))
+    """Print one job as JSON."""
+    with _open_client() as client:
+        _print_json(_read_json(client.get(f"/v1/jobs/{job_id}")))
 
 
 @click.command("jobs")
-@click.option("--status", help="queued, submitted, running, succeeded, failed, …")
-@click.option("--provider")
-@click.option("--tag")
-@click.option("--limit", default=20, show_default=True)
+@click.option("--status", help="Only jobs in this status: queued, running, succeeded, failed, …")
+@click.option("--provider", help="Only jobs of this provider.")
+@click.option("--tag", help="Only jobs with this tag.")
+@click.option("--limit", default=20, show_default=True, help="Maximum number of jobs.")
 def list_jobs(status: str | None, provider: str | None, tag: str | None, limit: int) -> None:
-    """List jobs, newest first."""
-    asked = {"status": status, "provider": provider, "tag": tag, "limit": limit}
-    with _client() as client:
-        query = {name: value for name, value in asked.items() if value is not None}
-        for job in _json(client.get("/v1/jobs", params=query))["data"]:
+    """List jobs, newest first.
+
+    Prints one line per job: id, status, provider and operation.
+    """
+    filters = {"status": status, "provider": provider, "tag": tag, "limit": limit}
+    query = {name: value for name, value in filters.items() if value is not None}
+    with _open_client() as client:
+        for job in _read_json(client.get("/v1/jobs", params=query))["data"]:
             click.echo(f"{job['id']}  {job['status']:<10} {job['provider']} {job['operation']}")
 
 
 @click.command()
 @click.option(
-    "--event-types", default="*", show_default=True, help="job.succeeded,job.failed, job.*"
+    "--event-types",
+    default="*",
+    show_default=True,
+    help="Comma-separated types or patterns, for example job.succeeded,job.failed or job.*",
 )
 def listen(event_types: str) -> None:
-    """Follow all events as they happen, one line each; resumes when the connection breaks."""
-    with _client() as client:
-        _follow(client, "/v1/stream", {"event_types": event_types}, endless=True)
+    """Print events live, one line each.
+
+    After a connection loss it reconnects and resumes with the next event.
+    """
+    with _open_client() as client:
+        _print_stream(client, "/v1/stream", {"event_types": event_types}, endless=True)
 
 
 @click.command()
 @click.argument("url")
-@click.option("--events", multiple=True, help="A type or pattern; may be given several times.")
+@click.option(
+    "--events",
+    multiple=True,
+    help="Event type or pattern, for example job.*; may be given several times. "
+    "Default: the events that end a job.",
+)
 def subscribe(url: str, events: tuple[str, ...]) -> None:
-    """Send events to URL, signed with the secret that is shown."""
+    """Create a subscription that sends events to URL as webhooks.
+
+    Prints the subscription as JSON; its secret verifies the signatures of the webhooks.
+    """
     body: Json = {"url": url} | ({"event_types": list(events)} if events else {})
-    with _client() as client:
-        _show(_json(client.post("/v1/subscriptions", json=body)))
+    with _open_client() as client:
+        _print_json(_read_json(client.post("/v1/subscriptions", json=body)))
 
 
-def _follow(
+def _print_stream(
     client: "httpx.Client", path: str, query: dict[str, str], *, endless: bool = False
 ) -> None:
+    """Print the events of a stream until it ends; if *endless*, connect again and go on.
+
+    Each new connection resumes after the last event (`Last-Event-ID`).
+    """
     import time
 
     import httpx
 
-    place = StreamPosition(last="")
+    last_id = ""
     while True:
+        headers = {"last-event-id": last_id} if last_id else {}
         try:
-            _print_events(client, path, query, place)
+            with client.stream("GET", path, params=query, headers=headers, timeout=60) as response:
+                if not response.is_success:
+                    response.read()
+                    _read_json(response)
+                for line in response.iter_lines():
+                    if line.startswith("id: "):
+                        last_id = line.removeprefix("id: ")
+                    elif line.startswith("data: "):
+                        click.echo(_format_event(json.loads(line.removeprefix("data: "))))
         except httpx.TransportError:
-            click.echo("(the connection broke; going on)", err=True)
+            click.echo("Connection lost, reconnecting.", err=True)
         else:
             if not endless:
                 return
-        time.sleep(1)
+        time.sleep(_RECONNECT_SECONDS)
 
 
-def _print_events(
-    client: "httpx.Client", path: str, query: dict[str, str], place: StreamPosition
-) -> None:
-    headers = {"last-event-id": place["last"]} if place["last"] else {}
-    with client.stream("GET", path, params=query, headers=headers, timeout=60) as response:
-        if not response.is_success:
-            response.read()
-            _json(response)
-        for line in response.iter_lines():
-            if line.startswith("id: "):
-                place["last"] = line.removeprefix("id: ")
-            elif line.startswith("data: "):
-                click.echo(_line(json.loads(line.removeprefix("data: "))))
-
-
-def _line(event: Json) -> str:
+def _format_event(event: Json) -> str:
     job = event["data"]
     ratio = job["progress"]["ratio"]
-    how = "" if ratio is None else f"{ratio:.0%}"
-    why = job["error"]["message"] if job["error"] else ""
-    words = (event["timestamp"], event["type"].ljust(13), job["id"], job["provider"], how, why)
-    return " ".join(word for word in words if word)
+    columns = (
+        event["timestamp"],
+        event["type"].ljust(13),
+        job["id"],
+        job["provider"],
+        "" if ratio is None else f"{ratio:.0%}",
+        job["error"]["message"] if job["error"] else "",
+    )
+    return " ".join(column for column in columns if column)

@@ -1,4 +1,4 @@
-"""`belfry migrate-store`: from one machine to many."""
+"""`belfry migrate-store`: copies a SQLite store to PostgreSQL."""
 
 import asyncio
 import sys
@@ -13,20 +13,26 @@ from service.runtime.settings import from_env
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 def migrate_store(source: str, target: str) -> None:
-    """Copy a stopped SQLite store (sqlite:///PATH) to an empty postgresql:// database."""
+    """Copy a SQLite store to PostgreSQL.
+
+    FROM is sqlite:///PATH, TO is postgresql://USER:PASSWORD@HOST/DATABASE. The service must be
+    stopped and the new database empty. Copies everything or nothing, and prints the number of
+    rows by table.
+    """
     for url, scheme in ((source, "sqlite:"), (target, "postgres")):
         if not url.startswith(scheme):
             raise click.UsageError("FROM is sqlite:///PATH and TO is postgresql://…")
     try:
+        # Checks the target URL. A PostgreSQL setting requires keys, but the copy needs none.
         from_env({"BELFRY_DATABASE_URL": target, "BELFRY_SECRET_KEYS": "k" * 64})
         asyncio.run(_copy(source, target))
     except StartError as exc:
         raise click.ClickException(str(exc)) from exc
     keys = source.removeprefix("sqlite:///") + ".keys"
     click.echo(
-        "\nEvery row is there. Now start Belfry with BELFRY_DATABASE_URL set to the new database\n"
-        f"and BELFRY_SECRET_KEYS to the old keys: as they were set, or the content of {keys}.\n"
-        "Without them no callback URL handed out before would be valid."
+        "\nCopied every row. Start Belfry with BELFRY_DATABASE_URL set to the new database and\n"
+        f"BELFRY_SECRET_KEYS set to the old keys: the old value, or the content of {keys}.\n"
+        "Without these keys, the callback URLs issued so far are invalid."
     )
 
 

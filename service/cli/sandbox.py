@@ -1,4 +1,4 @@
-"""`belfry sandbox`: the emulated providers on one port."""
+"""`belfry sandbox`: runs the emulated providers on one port."""
 
 import click
 import uvicorn
@@ -7,7 +7,7 @@ from service.sandbox import Tokens, create_sandbox
 
 
 def settings_for(url: str) -> dict[str, str]:
-    """The settings that make a service use the sandbox at *url*."""
+    """Return the environment variables that make a service use the sandbox at *url*."""
     tokens = Tokens()
     return {
         "USEAPI_TOKEN": tokens.useapi,
@@ -20,10 +20,10 @@ def settings_for(url: str) -> dict[str, str]:
 
 
 def run(host: str, port: int, pace: float) -> None:
+    """Serve the sandbox until a signal; *pace* multiplies every delay."""
     url = f"http://{host}:{port}"
-    click.echo(
-        f"The providers are at {url}; {url}/ lists the magic prompts. Settings for the service:"
-    )
+    click.echo(f"Emulated providers: {url}  (the page lists the prompt directives)")
+    click.echo("Settings for the service:")
     for name, value in settings_for(url).items():
         click.echo(f"  export {name}={value}")
     uvicorn.run(
@@ -32,5 +32,5 @@ def run(host: str, port: int, pace: float) -> None:
         port=port,
         access_log=False,
         log_level="warning",
-        timeout_graceful_shutdown=1,  # a prompt that hangs would hold the end up
+        timeout_graceful_shutdown=1,  # requests with the directive [hang] would delay the exit
     )

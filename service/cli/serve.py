@@ -1,4 +1,4 @@
-"""`belfry serve`: reads the settings and serves until a signal."""
+"""`belfry serve`: reads the settings and runs the service until a signal."""
 
 import asyncio
 import gc
@@ -26,26 +26,32 @@ log = structlog.get_logger()
 
 
 def main(role: Role = Role.ALL, environ: Mapping[str, str] = os.environ) -> int:
-    """Serve until a signal; 1 when the settings or the database do not allow a start."""
+    """Run the service until a signal; return 1 if it cannot start."""
     logs.configure()
     try:
-        settings = with_keys(from_env(environ, role))
+        settings = load_keys(from_env(environ, role))
         raise_open_file_limit()
         return uvloop.run(serve(settings))
     except StartError as exc:
-        print(f"Belfry cannot start.\n{exc}", file=sys.stderr)  # noqa: T201 - for a person
+        print(f"Belfry cannot start.\n{exc}", file=sys.stderr)  # noqa: T201 - for the terminal
         return 1
 
 
 async def serve(settings: Settings) -> int:
-    """Serve until told to stop, then finish what is under way."""
-    _warn(settings)
+    """Run the service until it is stopped, then finish the work in progress.
+
+    Return 1 if the server did not start or the store became unusable, else 0.
+    """
+    _warn_of_private_public_url(settings)
     wakeups = Wakeups()
     async with running(settings, wakeups) as context:
         limits = connection_limits(settings.max_posts)
         server = Server(create_app(context), wakeups, settings.host, settings.port, limits)
         log.info("service.started", host=settings.host, port=settings.port, role=settings.role)
-        _spare_the_collector()
+        # Exclude the objects of the start from garbage collection: each full collection of them
+        # would block the event loop for 60 ms.
+        gc.collect()
+        gc.freeze()
         watch = asyncio.create_task(_stop_when_broken(context, server))
         await server.run_until_stopped()
         broken = watch.done()
@@ -54,33 +60,33 @@ async def serve(settings: Settings) -> int:
     return 0 if server.started and not broken else 1
 
 
-def _spare_the_collector() -> None:
-    """Leave what is there for good out of collections: each would halt all work for 60 ms."""
-    gc.collect()
-    gc.freeze()
-
-
-def _warn(settings: Settings) -> None:
-    """Jobs that wait for calls to a private address would wait in vain, until they expire."""
-    deaf = [name for name in providers_with_callbacks() if settings.accounts[name].is_remote]
-    if deaf and settings.has_private_public_url:
+def _warn_of_private_public_url(settings: Settings) -> None:
+    """Warn if remote providers cannot send callbacks; their jobs would wait until they expire."""
+    remote = [name for name in providers_with_callbacks() if settings.accounts[name].is_remote]
+    if remote and settings.has_private_public_url:
         log.warning(
             "service.warned",
-            message="BELFRY_PUBLIC_URL is a private address: its providers cannot call back",
+            message="BELFRY_PUBLIC_URL is a private address: these providers cannot send callbacks",
             public_url=settings.public_url,
-            providers=deaf,
+            providers=remote,
         )
 
 
 async def _stop_when_broken(context: AppContext, server: Server) -> None:
-    """After a disk error only a new start can tell what was written; a supervisor does that."""
+    """Stop *server* after a disk error, for a process supervisor to restart the service.
+
+    Only a restart can find out what the disk has stored.
+    """
     await context.store.broken()
     log.critical("store.broken")
     server.stop()
 
 
-def with_keys(settings: Settings) -> Settings:
-    """On SQLite, make the secret keys that are not set and keep them beside the database."""
+def load_keys(settings: Settings) -> Settings:
+    """On SQLite without BELFRY_SECRET_KEYS, read the keys from the file beside the database.
+
+    Create the file with a new key if it does not exist. Raise StartError if that fails.
+    """
     if settings.keys_file is None:
         return settings
     path = Path(settings.keys_file)
@@ -91,4 +97,6 @@ def with_keys(settings: Settings) -> Settings:
                 out.write(secrets.token_hex(32) + "\n")
         return replace(settings, secret_keys=tuple(path.read_text().split()))
     except OSError as exc:
-        raise StartError(f"BELFRY_DATABASE_URL: cannot keep keys beside it ({exc})") from exc
+        raise StartError(
+            f"BELFRY_DATABASE_URL: cannot read or create the keys file beside it ({exc})"
+        ) from exc

@@ -1,4 +1,4 @@
-"""The sandbox: useapi.net, Runware and runway-ai.ai, emulated on one port from their documents."""
+"""The sandbox: emulates useapi.net, Runware and runway-ai.ai on one port, as they document it."""
 
 from service.sandbox.app import create_sandbox
 from service.sandbox.web import Tokens

@@ -1,4 +1,4 @@
-"""The stage on which the emulated providers act: their clock, their tasks, their callbacks."""
+"""The emulator: runs the scenarios of accepted tasks and sends their callbacks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,74 +11,88 @@ from service.sandbox.ledger import LedgerTask, TaskLedger
 from service.sandbox.scenario import Callback, Scenario
 from service.sandbox.sender import CallbackSender, open_client
 
-EARLY_SECONDS: Final = 5.0
-HANG_SECONDS: Final = 120.0
+EARLY_TIMEOUT_SECONDS: Final = 5.0
+HANG_TIMEOUT_SECONDS: Final = 120.0
 
-Playing = asyncio.Task[None]
+TaskRun = asyncio.Task[None]
 
 
 class Emulator:
-    """What all providers share; open it around everything else."""
+    """State that the emulated providers share: the ledger and the running tasks.
+
+    *pace* multiplies every delay. Use `open()` around the application's lifetime.
+    """
 
     def __init__(self, pace: float) -> None:
-        self.tasks = TaskLedger()
+        self.ledger = TaskLedger()
         self._pace = pace
-        self._playing: set[Playing] = set()
+        self._runs: set[TaskRun] = set()
         self._sender: CallbackSender | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
+        """Open the HTTP client for callbacks; on exit cancel all running tasks."""
         async with open_client() as client:
             self._sender = CallbackSender(client, self._pace)
             try:
                 yield
             finally:
-                for playing in self._playing:
-                    playing.cancel()
-                await asyncio.gather(*self._playing, return_exceptions=True)
+                for run in self._runs:
+                    run.cancel()
+                await asyncio.gather(*self._runs, return_exceptions=True)
 
-    async def pause(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for *seconds* multiplied by the pace."""
         await asyncio.sleep(seconds * self._pace)
 
-    def play(self, task: LedgerTask, script: Scenario, waits: Sequence[float]) -> Playing:
-        """Begin *task* now; done when it has ended and its last callback was sent."""
-        self.tasks.add(task)
-        playing = asyncio.create_task(self._play(task, script, waits))
-        self._playing.add(playing)
-        playing.add_done_callback(self._playing.discard)
-        return playing
+    def start(self, task: LedgerTask, scenario: Scenario, retry_delays: Sequence[float]) -> TaskRun:
+        """Start *task*; the returned run is done after the last callback was sent.
 
-    async def _play(self, task: LedgerTask, script: Scenario, waits: Sequence[float]) -> None:
-        # A deaf receiver must not hold up the task itself, nor may callbacks overtake each other.
+        *retry_delays* are the seconds between the attempts of one callback.
+        """
+        self.ledger.add(task)
+        run = asyncio.create_task(self._run(task, scenario, retry_delays))
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+        return run
+
+    async def _run(
+        self, task: LedgerTask, scenario: Scenario, retry_delays: Sequence[float]
+    ) -> None:
+        # One sender per task keeps its callbacks in order, and a receiver that does not answer
+        # does not delay the steps of the task.
         outbox: asyncio.Queue[Callback | None] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._post_all(task, outbox, waits))
-            for step in script:
-                await self.pause(step.after)
+            group.create_task(self._send_callbacks(task, outbox, retry_delays))
+            for step in scenario:
+                await self.sleep(step.delay)
                 task.state = step.state
-                if step is script[-1]:
-                    self.tasks.end(task)
+                if step is scenario[-1]:
+                    self.ledger.end(task)
                 for callback in step.callbacks:
                     outbox.put_nowait(callback)
             outbox.put_nowait(None)
 
-    async def _post_all(
-        self, task: LedgerTask, outbox: asyncio.Queue[Callback | None], waits: Sequence[float]
+    async def _send_callbacks(
+        self,
+        task: LedgerTask,
+        outbox: asyncio.Queue[Callback | None],
+        retry_delays: Sequence[float],
     ) -> None:
         sender = self._sender
         while sender is not None and (callback := await outbox.get()) is not None:
-            await sender.send(task, callback, waits)
+            await sender.send(task, callback, retry_delays)
 
 
-async def wait_early(playing: Playing) -> None:
-    """Wait until the callbacks are out, but not for ever on a receiver that refuses them."""
-    await asyncio.wait({playing}, timeout=EARLY_SECONDS)
+async def wait_for_callbacks(run: TaskRun) -> None:
+    """Wait until *run* has sent all callbacks, at most EARLY_TIMEOUT_SECONDS."""
+    await asyncio.wait({run}, timeout=EARLY_TIMEOUT_SECONDS)
 
 
-async def wait_hung_up(request: Request) -> None:
-    """Wait until the client has given up."""
+async def wait_for_disconnect(request: Request) -> None:
+    """Wait until the client disconnects, at most HANG_TIMEOUT_SECONDS."""
     try:
-        async with asyncio.timeout(HANG_SECONDS):
+        async with asyncio.timeout(HANG_TIMEOUT_SECONDS):
             while (await request.receive())["type"] != "http.disconnect":
                 pass
     except TimeoutError:

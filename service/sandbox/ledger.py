@@ -1,4 +1,4 @@
-"""What the emulated providers accepted and were asked: in memory, bounded."""
+"""The ledger: accepted tasks and request counts of the emulated providers, in bounded memory."""
 
 import time
 from collections import Counter
@@ -7,15 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.sandbox.directives import Directives, ForcedError, due_refusal
+from service.sandbox.directives import Directives, ForcedError, next_forced_error
 
-LIMIT: Final = 10_000
+MAX_TASKS: Final = 10_000
 
 Json = dict[str, Any]
 
 
-class CallbackTry(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST of a callback; *status_code* is None if nothing answered."""
+class CallbackAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST of a callback; *status_code* is None if no response came."""
 
     at: str
     status_code: int | None
@@ -23,14 +23,19 @@ class CallbackTry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
-    """One accepted task, alive: *state* is what the provider's own status call would show now."""
+    """One accepted task.
+
+    *state* changes while the task runs: it is what the provider's status request returns now.
+    *at* is in microseconds since 1970 (UTC). *account* is the provider's account that the task
+    occupies a slot of.
+    """
 
     provider: str
     id: str
     operation: str
     prompt: str
     at: int
-    magic: Directives
+    directives: Directives
     request: Json
     ref: str | None = None
     reply_url: str | None = None
@@ -38,10 +43,10 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
     paid: bool = True
     state: tuple[Json, ...] = ()
     ended: bool = False
-    callbacks: list[CallbackTry] = []
+    callbacks: list[CallbackAttempt] = []
 
     def entry(self) -> Json:
-        """Show the task as a line of the ledger."""
+        """Return the task as `GET /ledger` shows it."""
         return {
             "provider": self.provider,
             "task": self.id,
@@ -56,14 +61,14 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
 
 
 class TaskLedger:
-    """The accepted tasks, the newest *limit* of them, and the count of requests and refusals."""
+    """The newest *limit* accepted tasks, and counters of requests and forced errors."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MAX_TASKS) -> None:
         self.requests: Counter[str] = Counter()
         self._limit = limit
         self._all: dict[tuple[str, str], LedgerTask] = {}
         self._running: dict[tuple[str, str], LedgerTask] = {}
-        self._refused: Counter[tuple[str, str]] = Counter()
+        self._forced_errors: Counter[tuple[str, str]] = Counter()
 
     def add(self, task: LedgerTask) -> None:
         self._all[task.provider, task.id] = task
@@ -79,25 +84,31 @@ class TaskLedger:
         self.release(task)
 
     def release(self, task: LedgerTask) -> None:
-        """Give back the slot that *task* held at its account."""
+        """Free the slot that *task* occupies in its account."""
         self._running.pop((task.provider, task.id), None)
 
     def running(self, provider: str) -> list[LedgerTask]:
         return [task for (name, _), task in self._running.items() if name == provider]
 
     def newest(self, provider: str) -> list[LedgerTask]:
+        """List the tasks of *provider*, newest first."""
         return [task for (name, _), task in reversed(self._all.items()) if name == provider]
 
-    def refuse(self, provider: str, key: str, magic: Directives) -> ForcedError | None:
-        """Say whether the submit known by *key* is to be refused now, and count it if so."""
-        refusal = due_refusal(magic, self._refused[provider, key]) if magic.refusals else None
-        if refusal is not None:
-            if len(self._refused) > self._limit:
-                self._refused.clear()
-            self._refused[provider, key] += 1
-        return refusal
+    def count_forced_error(
+        self, provider: str, key: str, directives: Directives
+    ) -> ForcedError | None:
+        """Return the error that *directives* demand for the submit *key* now, and count it."""
+        if not directives.forced_errors:
+            return None
+        error = next_forced_error(directives, self._forced_errors[provider, key])
+        if error is not None:
+            if len(self._forced_errors) > self._limit:
+                self._forced_errors.clear()
+            self._forced_errors[provider, key] += 1
+        return error
 
-    def ledger(self) -> Json:
+    def report(self) -> Json:
+        """Return the body of `GET /ledger`."""
         return {
             "tasks": [task.entry() for task in self._all.values()],
             "requests": dict(self.requests),
@@ -105,4 +116,5 @@ class TaskLedger:
 
 
 def now() -> int:
+    """Return the current time in microseconds since 1970 (UTC)."""
     return time.time_ns() // 1_000

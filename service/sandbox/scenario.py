@@ -1,8 +1,9 @@
-"""The course of a task as data: what it says of itself, when, and which callbacks tell it."""
+"""Scenarios: the states of a task over time and the callbacks that report them, as data."""
 
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
@@ -14,14 +15,16 @@ RESULT: Final = "result"
 
 
 class Callback(msgspec.Struct, frozen=True):
+    """The body of a callback, and its kind: END, FORGED, PROGRESS or RESULT."""
+
     body: Json
     kind: str
 
 
 class Step(msgspec.Struct, frozen=True):
-    """So many seconds *after* the step before, the task is in *state* and sends *callbacks*."""
+    """*delay* seconds after the previous step, set the task's *state* and send *callbacks*."""
 
-    after: float
+    delay: float
     state: tuple[Json, ...]
     callbacks: tuple[Callback, ...] = ()
 
@@ -29,39 +32,27 @@ class Step(msgspec.Struct, frozen=True):
 Scenario = tuple[Step, ...]
 
 
-def apply_directives(script: Scenario, magic: Directives, forgery: Json) -> Scenario:
-    """Play tricks on a plain script; *forgery* is the false success of `[forged]`."""
-    script = _slowed(_repeated(script, magic.copies), magic.slow)
-    if magic.shuffle:
-        script = _shuffled(script)
-    if magic.forged:
-        script = _forged(script, forgery)
-    if magic.early:
-        script = tuple(msgspec.structs.replace(step, after=0.0) for step in script)
-    if magic.lost:
-        script = tuple(msgspec.structs.replace(step, callbacks=()) for step in script)
-    return script
+def apply_directives(scenario: Scenario, directives: Directives, forgery: Json) -> Scenario:
+    """Change a plain scenario as *directives* demand; *forgery* is the body for `[forged]`."""
+    *earlier, last = scenario
+    callbacks = last.callbacks[:-1] + last.callbacks[-1:] * directives.copies
+    last = replace(last, delay=last.delay + directives.slow, callbacks=callbacks)
+    scenario = (*earlier, last)
+    if directives.shuffle:
+        scenario = _reverse_callbacks(scenario)
+    if directives.forged:
+        *earlier, last = scenario
+        last = replace(last, callbacks=(Callback(forgery, FORGED), *last.callbacks))
+        scenario = (*earlier, last)
+    if directives.early:
+        scenario = tuple(replace(step, delay=0.0) for step in scenario)
+    if directives.lost:
+        scenario = tuple(replace(step, callbacks=()) for step in scenario)
+    return scenario
 
 
-def _slowed(script: Scenario, seconds: float) -> Scenario:
-    last = script[-1]
-    return (*script[:-1], msgspec.structs.replace(last, after=last.after + seconds))
-
-
-def _repeated(script: Scenario, copies: int) -> Scenario:
-    last = script[-1]
-    callbacks = last.callbacks[:-1] + last.callbacks[-1:] * copies
-    return (*script[:-1], msgspec.structs.replace(last, callbacks=callbacks))
-
-
-def _shuffled(script: Scenario) -> Scenario:
-    """Hold everything back until the end, then tell it backwards."""
-    told = [callback for step in script for callback in step.callbacks]
-    silent = [msgspec.structs.replace(step, callbacks=()) for step in script]
-    return (*silent[:-1], msgspec.structs.replace(silent[-1], callbacks=tuple(reversed(told))))
-
-
-def _forged(script: Scenario, forgery: Json) -> Scenario:
-    last = script[-1]
-    callbacks = (Callback(forgery, FORGED), *last.callbacks)
-    return (*script[:-1], msgspec.structs.replace(last, callbacks=callbacks))
+def _reverse_callbacks(scenario: Scenario) -> Scenario:
+    """Send all callbacks in the last step, in reverse order."""
+    callbacks = [callback for step in scenario for callback in step.callbacks]
+    *earlier, last = (replace(step, callbacks=()) for step in scenario)
+    return (*earlier, replace(last, callbacks=tuple(reversed(callbacks))))

@@ -1,4 +1,4 @@
-"""The sender: POSTs callbacks as the providers do, again and again until a 2xx or the last try."""
+"""The callback sender: POSTs callbacks and retries until a 2xx, as the providers do."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ import httpx
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.sandbox.ledger import CallbackTry, Json, LedgerTask, now
+from service.sandbox.ledger import CallbackAttempt, Json, LedgerTask, now
 from service.sandbox.scenario import FORGED, Callback
 
-# Runware documents 250 ms, doubled up to 8 s; useapi.net documents nothing, so this is a guess.
-RUNWARE_WAITS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
-USEAPI_WAITS: Final = (1.0, 1.0)
+# Seconds between attempts. Runware documents 250 ms, doubled up to 8 s; useapi.net documents
+# nothing, so its values are a guess.
+RUNWARE_RETRY_DELAYS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+USEAPI_RETRY_DELAYS: Final = (1.0, 1.0)
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "belfry-sandbox"}
 _MAX_PORT: Final = 65535
-# Runware wants its 2xx within about five seconds. Waiting for a free connection costs no time.
+# Runware expects a 2xx within about five seconds. The wait for a free connection is unlimited.
 _TIMEOUT: Final = httpx.Timeout(5.0, pool=None)
 
 
@@ -32,28 +33,33 @@ def open_client() -> httpx.AsyncClient:
 
 
 class CallbackSender:
-    """Sends callbacks through *client*; the *waits* between tries are scaled by *pace*."""
+    """Sends callbacks through *client*; *pace* multiplies the delays between attempts."""
 
     def __init__(self, client: httpx.AsyncClient, pace: float) -> None:
         self._client = client
         self._pace = pace
 
-    async def send(self, task: LedgerTask, callback: Callback, waits: Sequence[float]) -> None:
-        """Deliver *callback*, unless nobody asked for it or *task* is no longer tracked."""
+    async def send(
+        self, task: LedgerTask, callback: Callback, retry_delays: Sequence[float]
+    ) -> None:
+        """Send *callback* to the task's reply URL; do nothing if it has none (any more).
+
+        Retry after each of *retry_delays* (seconds) until a 2xx; a forged callback is sent once.
+        """
         if task.reply_url is None:
             return
         if callback.kind == FORGED:
-            await self._try(task, forge(task.reply_url), callback)
+            await self._attempt(task, forge_signature(task.reply_url), callback)
             return
-        for wait in (*waits, None):
-            if await self._try(task, task.reply_url, callback) or wait is None:
+        for delay in (*retry_delays, None):
+            if await self._attempt(task, task.reply_url, callback) or delay is None:
                 return
-            await asyncio.sleep(wait * self._pace)
+            await asyncio.sleep(delay * self._pace)
 
-    async def _try(self, task: LedgerTask, url: str, callback: Callback) -> bool:
+    async def _attempt(self, task: LedgerTask, url: str, callback: Callback) -> bool:
         status_code = await self._post(url, callback.body)
         task.callbacks.append(
-            CallbackTry(at=rfc3339(now()), status_code=status_code, kind=callback.kind)
+            CallbackAttempt(at=rfc3339(now()), status_code=status_code, kind=callback.kind)
         )
         return status_code is not None and httpx.codes.is_success(status_code)
 
@@ -65,28 +71,32 @@ class CallbackSender:
         return response.status_code
 
 
-def forge(url: str) -> str:
-    """Break the signature in the `t` of *url*, or add one that nobody made."""
+def forge_signature(url: str) -> str:
+    """Make the signature in the `t` parameter of *url* invalid; add an invalid one if missing."""
     parts = urlsplit(url)
     pairs = [pair for pair in parts.query.split("&") if pair]
     if not any(pair.startswith("t=") for pair in pairs):
         pairs.append("t=forged")
-    return urlunsplit(parts._replace(query="&".join(_mangled(pair) for pair in pairs)))
+    query = "&".join(_change_signature(pair) for pair in pairs)
+    return urlunsplit(parts._replace(query=query))
 
 
-def _mangled(pair: str) -> str:
-    """Change a letter in the middle: the last one of a base64 text may be without meaning."""
+def _change_signature(pair: str) -> str:
+    """Change one character at three quarters of the value of `t=`.
+
+    Not the last one: the last character of a base64 text may hold unused bits only.
+    """
     if not pair.startswith("t="):
         return pair
     at = 2 + (len(pair) - 2) * 3 // 4
     return pair[:at] + ("A" if pair[at : at + 1] != "A" else "B") + pair[at + 1 :]
 
 
-def is_callable_url(url: object) -> bool:
-    """Say whether *url* is text that a callback could be sent to."""
+def is_http_url(url: object) -> bool:
+    """Tell whether *url* is an http or https URL with a host and a valid port."""
     try:
         parsed = httpx.URL(url) if isinstance(url, str) else httpx.URL()
-        named = bool(parsed.host) and (parsed.port or 80) <= _MAX_PORT
+        has_address = bool(parsed.host) and (parsed.port or 80) <= _MAX_PORT
     except (httpx.InvalidURL, ValueError):
         return False
-    return named and parsed.scheme in {"http", "https"}
+    return has_address and parsed.scheme in {"http", "https"}

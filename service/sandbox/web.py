@@ -1,4 +1,4 @@
-"""The HTTP edge of the sandbox: routes that count and check credentials, JSON in and out."""
+"""HTTP helpers of the sandbox: routes that count requests and check credentials, JSON bodies."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,51 +14,60 @@ from service.sandbox.ledger import TaskLedger
 
 Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Request], Response | None]
+"""Returns the response that rejects a request, or None to let it pass."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What each provider wants after `Authorization: Bearer`."""
+    """The token that each provider accepts in `Authorization: Bearer`."""
 
     useapi: str = "user:1-sandbox"
     runware: str = "sandbox"
     runway_ai: str = "sandbox"
 
 
-class Unreadable(Exception):
-    """The body is not JSON."""
+class InvalidJson(Exception):
+    """The request body is not JSON."""
 
 
-def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 
 
 async def read_json(request: Request) -> Any:
+    """Decode the request body; raise InvalidJson if it is not JSON."""
     try:
         return msgspec.json.decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise Unreadable from exc
+        raise InvalidJson from exc
 
 
-def holds(request: Request, token: str) -> bool:
+def has_token(request: Request, token: str) -> bool:
     given = request.headers.get("authorization", "")
     return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 
 
-def route(tasks: TaskLedger, method: str, path: str, handler: Handler, guard: Guard) -> list[Route]:
-    """Serve *path* with and without a trailing slash; *guard* may refuse before *handler*."""
+def build_routes(
+    ledger: TaskLedger, method: str, path: str, handler: Handler, guard: Guard
+) -> list[Route]:
+    """Build the routes of *path* with and without a trailing slash.
+
+    Each request is counted in *ledger*, then *guard* may reject it before *handler* runs.
+    """
 
     async def endpoint(request: Request) -> Response:
-        tasks.requests[f"{method} {path}"] += 1
+        ledger.requests[f"{method} {path}"] += 1
         return guard(request) or await handler(request)
 
     bare = path.rstrip("/")
     return [Route(p, endpoint, methods=[method]) for p in (bare, bare + "/")]
 
 
-async def not_served(_: Request, exc: Exception) -> Response:
+async def on_http_error(_: Request, exc: Exception) -> Response:
     status = exc.status_code if isinstance(exc, HTTPException) else 500
-    return answer({"error": "The sandbox does not serve this", "code": status}, status)
+    return json_response({"error": "The sandbox does not serve this", "code": status}, status)
 
 
-def retry_after(seconds: int | None) -> dict[str, str]:
+def retry_after_header(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}

@@ -1,8 +1,14 @@
-"""Magic words and what they make of the course of a task."""
+"""Prompt directives and how they change the scenario of a task."""
 
 import pytest
 
-from service.sandbox.directives import HELP, Directives, ForcedError, due_refusal, read
+from service.sandbox.directives import (
+    HELP,
+    Directives,
+    ForcedError,
+    next_forced_error,
+    parse_directives,
+)
 from service.sandbox.scenario import Callback, Scenario, Step, apply_directives
 
 PLAIN: Scenario = (
@@ -13,13 +19,13 @@ PLAIN: Scenario = (
 FORGERY = {"n": "forged"}
 
 
-def sent(script: Scenario) -> list[list[object]]:
-    """Show what each step of *script* sends."""
-    return [[callback.body["n"] for callback in step.callbacks] for step in script]
+def callbacks_of(scenario: Scenario) -> list[list[object]]:
+    """Return the `n` of the callbacks that each step of *scenario* sends."""
+    return [[callback.body["n"] for callback in step.callbacks] for step in scenario]
 
 
 @pytest.mark.parametrize(
-    ("prompt", "magic"),
+    ("prompt", "directives"),
     [
         ("a bell", Directives()),
         ("", Directives()),
@@ -44,12 +50,12 @@ def sent(script: Scenario) -> list[list[object]]:
         ("[slow five]", Directives()),
     ],
 )
-def test_a_prompt_means_its_magic_words(prompt: str, magic: Directives) -> None:
-    assert read(prompt) == magic
+def test_directives_are_parsed_from_a_prompt(prompt: str, directives: Directives) -> None:
+    assert parse_directives(prompt) == directives
 
 
 @pytest.mark.parametrize(
-    ("prompt", "refusals"),
+    ("prompt", "forced_errors"),
     [
         ("[429]", (ForcedError(429, 1),)),
         ("[429 2]", (ForcedError(429, 2),)),
@@ -61,17 +67,19 @@ def test_a_prompt_means_its_magic_words(prompt: str, magic: Directives) -> None:
         ("[200] [999] [123]", ()),
     ],
 )
-def test_a_status_in_brackets_is_a_refusal(prompt: str, refusals: tuple[ForcedError, ...]) -> None:
-    assert read(prompt).refusals == refusals
+def test_a_status_in_brackets_forces_an_error(
+    prompt: str, forced_errors: tuple[ForcedError, ...]
+) -> None:
+    assert parse_directives(prompt).forced_errors == forced_errors
 
 
-def test_every_promised_word_is_understood() -> None:
+def test_every_documented_directive_is_parsed() -> None:
     words = [word.strip("[]") for words in HELP for word in words.split("] [")]
     samples = [f"[{word.replace('N', '2').replace('S', '3')}]" for word in words]
 
-    silent = [sample for sample in samples if read(sample) == Directives()]
+    without_effect = [sample for sample in samples if parse_directives(sample) == Directives()]
 
-    assert silent == ["[wrapped]"]
+    assert without_effect == ["[wrapped]"]
 
 
 @pytest.mark.parametrize(
@@ -85,17 +93,17 @@ def test_every_promised_word_is_understood() -> None:
         ("[429 0]", [None]),
     ],
 )
-def test_refusals_are_used_up_in_their_order(prompt: str, statuses: list[int | None]) -> None:
-    magic, refused = read(prompt), 0
+def test_forced_errors_are_sent_in_order(prompt: str, statuses: list[int | None]) -> None:
+    directives, sent = parse_directives(prompt), 0
 
     for expected in statuses:
-        refusal = due_refusal(magic, refused)
-        assert (refusal.status if refusal else None) == expected
-        refused += refusal is not None
+        error = next_forced_error(directives, sent)
+        assert (error.status if error else None) == expected
+        sent += error is not None
 
 
 @pytest.mark.parametrize(
-    ("prompt", "told"),
+    ("prompt", "callbacks"),
     [
         ("a bell", [[1], [2], [3]]),
         ("[dup 3]", [[1], [2], [3, 3, 3]]),
@@ -109,19 +117,25 @@ def test_refusals_are_used_up_in_their_order(prompt: str, statuses: list[int | N
         ("[early]", [[1], [2], [3]]),
     ],
 )
-def test_magic_bends_what_is_told(prompt: str, told: list[list[object]]) -> None:
-    assert sent(apply_directives(PLAIN, read(prompt), FORGERY)) == told
+def test_directives_change_the_callbacks(prompt: str, callbacks: list[list[object]]) -> None:
+    scenario = apply_directives(PLAIN, parse_directives(prompt), FORGERY)
+
+    assert callbacks_of(scenario) == callbacks
 
 
-def test_a_bent_script_passes_through_the_same_states() -> None:
-    bent = apply_directives(PLAIN, read("[shuffle] [lost] [early] [slow]"), FORGERY)
+def test_directives_do_not_change_the_states() -> None:
+    directives = parse_directives("[shuffle] [lost] [early] [slow]")
 
-    assert [step.state for step in bent] == [step.state for step in PLAIN]
+    scenario = apply_directives(PLAIN, directives, FORGERY)
+
+    assert [step.state for step in scenario] == [step.state for step in PLAIN]
 
 
 @pytest.mark.parametrize(
     ("prompt", "delays"),
     [("[slow 5]", [1.0, 1.0, 6.0]), ("[early]", [0.0, 0.0, 0.0])],
 )
-def test_magic_bends_time(prompt: str, delays: list[float]) -> None:
-    assert [step.after for step in apply_directives(PLAIN, read(prompt), FORGERY)] == delays
+def test_directives_change_the_delays(prompt: str, delays: list[float]) -> None:
+    scenario = apply_directives(PLAIN, parse_directives(prompt), FORGERY)
+
+    assert [step.delay for step in scenario] == delays

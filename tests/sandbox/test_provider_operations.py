@@ -1,4 +1,4 @@
-"""Every listed operation that calls back walks from submit to its end, against the sandbox."""
+"""Every catalogued operation with callbacks runs from submit to its end against the sandbox."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,38 +31,40 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-async def shared_sandboxed(anyio_backend: object) -> AsyncIterator[SandboxedService]:
-    """One service for all walks: they do not disturb each other."""
+async def shared_bench(anyio_backend: object) -> AsyncIterator[SandboxedService]:
+    """One service for all tests of this file, whose jobs are independent of each other."""
     assert anyio_backend
     with sqlite_file() as url:
         async with sandboxed_service(url, USEAPI_MAX_JOBS="100") as sandboxed:
             yield sandboxed
 
 
-async def walked(
-    sandboxed: SandboxedService, provider: str, operations: list[str], given: Json
+async def run_jobs(
+    sandboxed: SandboxedService, provider: str, operations: list[str], job_input: Json
 ) -> list[Json]:
-    """Submit a job of each operation in one array and wait for all ends."""
-    orders = [{"provider": provider, "operation": name, "input": given} for name in operations]
-    jobs = (await sandboxed.post("/v1/jobs", orders))["data"]
+    """Submit a job of each operation in one array and wait until all have ended."""
+    requests = [
+        {"provider": provider, "operation": name, "input": job_input} for name in operations
+    ]
+    jobs = (await sandboxed.post("/v1/jobs", requests))["data"]
     return list(await asyncio.gather(*(sandboxed.ended(job["id"]) for job in jobs)))
 
 
 def kind_of(job: Json) -> str:
-    """Name what the job made; `text` for words, `data` for a structure."""
+    """Return the kind of the job's output: of its artifacts, else `text` or `data`."""
     output = job["output"]
     if output["artifacts"]:
         return str(output["artifacts"][0]["kind"])
     return "text" if output["text"] else "data"
 
 
-async def test_every_endpoint_of_useapi_that_calls_back_walks(
-    shared_sandboxed: SandboxedService,
+async def test_every_useapi_endpoint_with_callbacks_ends_successfully(
+    shared_bench: SandboxedService,
 ) -> None:
     names = [path.replace("/", ".") for path in PATHS]
 
-    ended = await walked(shared_sandboxed, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
-    requests = (await shared_sandboxed.ledger())["requests"]
+    ended = await run_jobs(shared_bench, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
+    requests = (await shared_bench.ledger())["requests"]
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(names, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -82,20 +84,20 @@ async def test_every_endpoint_of_useapi_that_calls_back_walks(
         ("gen9/create", {}, 404),
     ],
 )
-async def test_the_sandbox_serves_what_the_vendor_documents(
-    path: str, given: Json, status: int, shared_sandboxed: SandboxedService
+async def test_the_sandbox_serves_the_documented_endpoints(
+    path: str, given: Json, status: int, shared_bench: SandboxedService
 ) -> None:
-    url = f"{shared_sandboxed.sandbox}/v1/runwayml/{path}"
+    url = f"{shared_bench.sandbox}/v1/runwayml/{path}"
     headers = {"authorization": "Bearer user:1-sandbox"}
 
     async with plain_client() as client:
-        answer = await client.post(url, json=given, headers=headers)
+        response = await client.post(url, json=given, headers=headers)
 
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
-async def test_every_task_type_of_runware_walks(shared_sandboxed: SandboxedService) -> None:
-    ended = await walked(shared_sandboxed, "runware", TYPES, EVERYTHING)
+async def test_every_runware_task_type_ends_successfully(shared_bench: SandboxedService) -> None:
+    ended = await run_jobs(shared_bench, "runware", TYPES, EVERYTHING)
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(TYPES, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -104,28 +106,26 @@ async def test_every_task_type_of_runware_walks(shared_sandboxed: SandboxedServi
     assert all(job["cost_usd"] > 0 for job in ended)
 
 
-async def test_the_cost_of_several_results_adds_up(shared_sandboxed: SandboxedService) -> None:
-    (job,) = await walked(
-        shared_sandboxed, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
+async def test_the_job_cost_is_the_sum_over_its_results(shared_bench: SandboxedService) -> None:
+    (job,) = await run_jobs(
+        shared_bench, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
     )
 
     assert len(job["output"]["artifacts"]) == 3
     assert job["cost_usd"] == pytest.approx(3 * 0.0013)
 
 
-async def test_a_cost_that_was_not_asked_for_is_not_known(
-    shared_sandboxed: SandboxedService,
-) -> None:
-    (job,) = await walked(
-        shared_sandboxed, "runware", ["caption"], {**EVERYTHING, "includeCost": False}
+async def test_the_cost_is_unknown_without_include_cost(shared_bench: SandboxedService) -> None:
+    (job,) = await run_jobs(
+        shared_bench, "runware", ["caption"], {**EVERYTHING, "includeCost": False}
     )
 
     assert job["cost_usd"] is None
 
 
-async def test_a_video_tells_how_far_it_is(shared_sandboxed: SandboxedService) -> None:
-    (job,) = await walked(shared_sandboxed, "runware", ["videoInference"], EVERYTHING)
-    events = (await shared_sandboxed.get(f"/v1/jobs/{job['id']}/events"))["data"]
+async def test_a_video_reports_its_progress(shared_bench: SandboxedService) -> None:
+    (job,) = await run_jobs(shared_bench, "runware", ["videoInference"], EVERYTHING)
+    events = (await shared_bench.get(f"/v1/jobs/{job['id']}/events"))["data"]
 
-    told = [event["data"]["progress"]["ratio"] for event in reversed(events)]
-    assert [ratio for ratio in told if ratio] == [0.25, 0.5, 0.75, 1.0]
+    ratios = [event["data"]["progress"]["ratio"] for event in reversed(events)]
+    assert [ratio for ratio in ratios if ratio] == [0.25, 0.5, 0.75, 1.0]

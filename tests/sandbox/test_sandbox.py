@@ -1,4 +1,4 @@
-"""The sandbox as a whole: its servers for the other tests, its page, its ledger, its end."""
+"""The sandbox as a whole: its overview page, ledger and shutdown; helpers for other tests."""
 
 import asyncio
 from collections import defaultdict
@@ -19,15 +19,15 @@ from starlette.routing import Route
 from service.sandbox import Tokens, create_sandbox
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import LedgerTask, TaskLedger
-from service.sandbox.sender import forge, is_callable_url
+from service.sandbox.sender import forge_signature, is_http_url
 from tests.support.paths import ROOT
 
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 PACE = 0.02
 
 
 class Server(uvicorn.Server):
-    """A real server on a free port that says when it is ready."""
+    """A real server on a free port; *ready* is set once it accepts connections."""
 
     def __init__(self, app: Starlette, grace_seconds: int | None = None) -> None:
         super().__init__(
@@ -63,28 +63,28 @@ async def serving(app: Starlette, grace_seconds: int | None = None) -> AsyncIter
 
 
 class Inbox:
-    """A receiver of callbacks: keeps what came to each path, answers as it is told."""
+    """A receiver of callbacks: keeps bodies and queries by path, answers with set statuses."""
 
     def __init__(self) -> None:
         self.url = ""
         self.bodies: dict[str, list[Any]] = defaultdict(list)
         self.queries: dict[str, list[str]] = defaultdict(list)
         self.answers: dict[str, list[int]] = defaultdict(list)
-        self._news = asyncio.Condition()
+        self._received = asyncio.Condition()
 
     async def receive(self, request: Request) -> Response:
         ref, body = request.path_params["ref"], await request.json()
-        async with self._news:
+        async with self._received:
             self.bodies[ref].append(body)
             self.queries[ref].append(request.url.query)
-            self._news.notify_all()
+            self._received.notify_all()
         answers = self.answers[ref]
         return Response(status_code=answers.pop(0) if answers else 204)
 
     async def wait(self, ref: str, count: int) -> list[Any]:
-        """Wait until *count* callbacks have come for *ref*."""
-        async with asyncio.timeout(PATIENCE_SECONDS), self._news:
-            await self._news.wait_for(lambda: len(self.bodies[ref]) >= count)
+        """Wait until *count* callbacks have arrived for *ref*; return their bodies."""
+        async with asyncio.timeout(TIMEOUT_SECONDS), self._received:
+            await self._received.wait_for(lambda: len(self.bodies[ref]) >= count)
         return self.bodies[ref]
 
     def address(self, ref: str) -> str:
@@ -92,22 +92,22 @@ class Inbox:
 
 
 class World(httpx.AsyncClient):
-    """A client of the sandbox, with the inbox that its callbacks come to."""
+    """A client of the sandbox, with the inbox that receives its callbacks."""
 
     def __init__(self, url: str, inbox: Inbox, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        super().__init__(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+        super().__init__(base_url=url, headers=headers, trust_env=False, timeout=TIMEOUT_SECONDS)
         self.url = url
         self.inbox = inbox
 
     async def entries(self, ref: str) -> list[dict[str, Any]]:
-        """Read the ledger's lines about *ref*."""
+        """Return the ledger's entries whose reference or prompt is *ref*."""
         tasks = (await self.get("/ledger")).json()["tasks"]
         return [task for task in tasks if ref in (task["ref"], task["prompt"])]
 
     async def ended(self, ref: str, callbacks: int = 0) -> dict[str, Any]:
-        """Wait until the task of *ref* has ended and has tried so many callbacks."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Wait until the task of *ref* has ended and made at least *callbacks* attempts."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 for entry in await self.entries(ref):
                     if entry["ended"] and len(entry["callbacks"]) >= callbacks:
@@ -137,12 +137,12 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def world(anyio_backend: str) -> AsyncIterator[World]:
     assert anyio_backend == "asyncio"
-    async with sandbox_world("user:1-sandbox") as made:
-        yield made
+    async with sandbox_world("user:1-sandbox") as client:
+        yield client
 
 
 @pytest.mark.anyio
-async def test_the_front_page_names_base_urls_tokens_and_magic_words(world: World) -> None:
+async def test_the_overview_page_lists_base_urls_tokens_and_directives(world: World) -> None:
     page = (await world.get("/")).json()
 
     assert page["providers"]["useapi"]["base_url"] == f"{world.url}/v1/runwayml"
@@ -151,7 +151,7 @@ async def test_the_front_page_names_base_urls_tokens_and_magic_words(world: Worl
 
 
 @pytest.mark.anyio
-async def test_an_unknown_path_is_answered_in_json(world: World) -> None:
+async def test_an_unknown_path_returns_a_json_error(world: World) -> None:
     answer = await world.get("/v1/runwayml/nothing")
 
     assert answer.status_code == 404
@@ -159,7 +159,7 @@ async def test_an_unknown_path_is_answered_in_json(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_own_tokens_replace_the_defaults() -> None:
+async def test_custom_tokens_replace_the_defaults() -> None:
     app = create_sandbox(Tokens(useapi="user:7-mine"), pace=PACE)
     async with serving(app) as url, World(url, Inbox(), "user:7-mine") as client:
         assert (await client.get("/v1/runwayml/scheduler/")).status_code == 200
@@ -178,19 +178,19 @@ async def test_requests_are_counted_by_route(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_long_task_does_not_hold_up_the_shutdown() -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS), sandbox_world("user:1-sandbox", pace=1) as world:
+async def test_a_long_task_does_not_delay_the_shutdown() -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS), sandbox_world("user:1-sandbox", pace=1) as world:
         body = {"text_prompt": "[slow 600]", "replyUrl": world.inbox.address("slow")}
         assert (await world.post("/v1/runwayml/frames/create", json=body)).is_success
         await world.inbox.wait("slow", 1)
 
 
 @pytest.mark.anyio
-async def test_a_submit_that_hangs_was_accepted_and_ends_with_the_server() -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+async def test_a_hanging_submit_is_accepted_and_ends_with_the_server() -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS), asyncio.TaskGroup() as group:
         async with serving(create_sandbox(pace=PACE), grace_seconds=1) as url:
             client = World(url, Inbox(), "user:1-sandbox")
-            hanging = group.create_task(_is_answered(client))
+            hanging = group.create_task(_succeeds(client))
             await client.ended("[hang]")
             assert not hanging.done()
 
@@ -198,7 +198,7 @@ async def test_a_submit_that_hangs_was_accepted_and_ends_with_the_server() -> No
         await client.aclose()
 
 
-async def _is_answered(client: World) -> bool:
+async def _succeeds(client: World) -> bool:
     try:
         answer = await client.post("/v1/runwayml/frames/create", json={"text_prompt": "[hang]"})
     except httpx.HTTPError:
@@ -223,7 +223,7 @@ def a_task(task_id: str) -> LedgerTask:
         operation="frames.create",
         prompt="",
         at=0,
-        magic=Directives(),
+        directives=Directives(),
         request={},
     )
 
@@ -236,18 +236,18 @@ def a_task(task_id: str) -> LedgerTask:
         ("http://a/b", "http://a/b?t=forgAd"),
     ],
 )
-def test_a_forged_address_differs_only_in_its_signature(url: str, forged: str) -> None:
-    assert forge(url) == forged
+def test_a_forged_url_differs_only_in_its_signature(url: str, forged: str) -> None:
+    assert forge_signature(url) == forged
 
 
 @pytest.mark.parametrize(
     "url", ["ftp://a/b", "http://", "//a/b", "http://a:99999/", "http://xn--/", 7, None]
 )
-def test_an_address_that_cannot_be_called_is_known_beforehand(url: object) -> None:
-    assert not is_callable_url(url)
+def test_an_invalid_reply_url_is_detected(url: object) -> None:
+    assert not is_http_url(url)
 
 
-def test_the_sandbox_depends_on_no_adapter() -> None:
+def test_the_sandbox_imports_no_other_service_code() -> None:
     allowed = (
         "service.sandbox",
         "service.domain.primitives.timestamps",

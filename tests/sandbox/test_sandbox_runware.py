@@ -1,4 +1,4 @@
-"""Runware in the sandbox: arrays in, one callback for each result out."""
+"""The emulated Runware: arrays of tasks and one callback per result."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,8 +20,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def world(anyio_backend: str) -> AsyncIterator[World]:
     assert anyio_backend == "asyncio"
-    async with sandbox_world("sandbox") as made:
-        yield made
+    async with sandbox_world("sandbox") as client:
+        yield client
 
 
 def a_caption(ref: str, **more: Any) -> dict[str, Any]:
@@ -39,38 +39,38 @@ async def post(world: World, *tasks: dict[str, Any]) -> httpx.Response:
 
 
 async def read(world: World, ref: str, kind: str = "getResponse") -> dict[str, Any]:
-    answer = await post(world, {"taskType": kind, "taskUUID": ref})
-    return dict(answer.json())
+    response = await post(world, {"taskType": kind, "taskUUID": ref})
+    return dict(response.json())
 
 
 @pytest.mark.anyio
 async def test_a_task_with_a_webhook_is_acknowledged_and_called_back(world: World) -> None:
     ref = a_ref()
 
-    answer = await post(world, a_caption(ref, webhookURL=world.inbox.address(ref)))
-    [told] = await world.inbox.wait(ref, 1)
+    response = await post(world, a_caption(ref, webhookURL=world.inbox.address(ref)))
+    [callback] = await world.inbox.wait(ref, 1)
 
-    assert answer.json() == {"data": [{"taskType": "imageCaption", "taskUUID": ref}]}
-    assert told["data"][0]["taskUUID"] == ref
-    assert told["data"][0]["text"]
-    assert "cost" not in told["data"][0]
+    assert response.json() == {"data": [{"taskType": "imageCaption", "taskUUID": ref}]}
+    assert callback["data"][0]["taskUUID"] == ref
+    assert callback["data"][0]["text"]
+    assert "cost" not in callback["data"][0]
 
 
 @pytest.mark.anyio
-async def test_without_a_webhook_the_answer_carries_the_result(world: World) -> None:
-    answer = await post(world, a_caption(a_ref(), includeCost=True))
+async def test_without_a_webhook_the_response_contains_the_result(world: World) -> None:
+    response = await post(world, a_caption(a_ref(), includeCost=True))
 
-    [result] = answer.json()["data"]
+    [result] = response.json()["data"]
     assert result["text"]
     assert result["cost"] > 0
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("model", ["runware:153@1", "runware:154@1", "runware:152@50"])
-async def test_an_age_detector_answers_with_structured_data(world: World, model: str) -> None:
-    answer = await post(world, a_caption(a_ref(), model=model))
+async def test_an_age_detection_model_returns_structured_data(world: World, model: str) -> None:
+    response = await post(world, a_caption(a_ref(), model=model))
 
-    [result] = answer.json()["data"]
+    [result] = response.json()["data"]
     assert result["structuredData"].keys() == {"ageGroup", "confidence"}
     assert "text" not in result
 
@@ -80,62 +80,64 @@ async def test_each_result_has_its_own_callback(world: World) -> None:
     ref = a_ref()
     await post(world, an_image(ref, "a bell", numberResults=3, webhookURL=world.inbox.address(ref)))
 
-    told = [body["data"][0] for body in await world.inbox.wait(ref, 3)]
+    items = [body["data"][0] for body in await world.inbox.wait(ref, 3)]
 
-    assert {item["taskUUID"] for item in told} == {ref}
-    assert len({item["imageUUID"] for item in told}) == 3
-    assert all(item["imageURL"].startswith("https://im.runware.ai/") for item in told)
+    assert {item["taskUUID"] for item in items} == {ref}
+    assert len({item["imageUUID"] for item in items}) == 3
+    assert all(item["imageURL"].startswith("https://im.runware.ai/") for item in items)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("envelope", ["", "[wrapped]", "[flat]"])
-@pytest.mark.parametrize("word", ["[fail]", "[moderated]", "[part-fail]"])
-async def test_failures_come_in_every_envelope(world: World, envelope: str, word: str) -> None:
+@pytest.mark.parametrize("directive", ["[fail]", "[moderated]", "[part-fail]"])
+async def test_failures_are_sent_in_every_envelope(
+    world: World, envelope: str, directive: str
+) -> None:
     ref = a_ref()
-    prompt = f"{word}{envelope}"
+    prompt = f"{directive}{envelope}"
     await post(world, an_image(ref, prompt, numberResults=2, webhookURL=world.inbox.address(ref)))
-    count = 2 if word == "[part-fail]" else 1
+    count = 2 if directive == "[part-fail]" else 1
 
-    told = (await world.inbox.wait(ref, count))[-1]
+    callback = (await world.inbox.wait(ref, count))[-1]
 
     if envelope != "[flat]":
-        error = told["errors"][0]
+        error = callback["errors"][0]
         assert "status" not in error
-    elif word == "[part-fail]":
-        assert told["status"] == "error"
-        error = told["error"]
+    elif directive == "[part-fail]":
+        assert callback["status"] == "error"
+        error = callback["error"]
     else:
-        assert told["status"] == "error"
-        error = told
+        assert callback["status"] == "error"
+        error = callback
     assert error["code"] == (
-        "contentPolicyViolation" if word == "[moderated]" else "inferenceError"
+        "contentPolicyViolation" if directive == "[moderated]" else "inferenceError"
     )
 
 
 @pytest.mark.anyio
-async def test_a_flat_callback_is_the_bare_item(world: World) -> None:
+async def test_a_flat_callback_is_the_item_itself(world: World) -> None:
     ref = a_ref()
     await post(world, a_caption(ref, prompt="[flat]", webhookURL=world.inbox.address(ref)))
 
-    [told] = await world.inbox.wait(ref, 1)
+    [callback] = await world.inbox.wait(ref, 1)
 
-    assert told["taskUUID"] == ref
+    assert callback["taskUUID"] == ref
 
 
 @pytest.mark.anyio
-async def test_a_video_tells_its_progress(world: World) -> None:
+async def test_a_video_reports_its_progress(world: World) -> None:
     ref = a_ref()
     task = an_image(ref, "a bell") | {"taskType": "videoInference"}
     await post(world, task | {"webhookURL": world.inbox.address(ref)})
 
-    told = [body["data"][0] for body in await world.inbox.wait(ref, 4)]
+    items = [body["data"][0] for body in await world.inbox.wait(ref, 4)]
 
-    assert [item.get("progress") for item in told] == [25, 50, 75, None]
-    assert told[-1]["videoURL"].startswith("https://vm.runware.ai/")
+    assert [item.get("progress") for item in items] == [25, 50, 75, None]
+    assert items[-1]["videoURL"].startswith("https://vm.runware.ai/")
 
 
 @pytest.mark.anyio
-async def test_audio_has_its_own_host(world: World) -> None:
+async def test_audio_urls_have_their_own_host(world: World) -> None:
     task = an_image(a_ref(), "a bell") | {"taskType": "audioInference"}
 
     [result] = (await post(world, task)).json()["data"]
@@ -148,15 +150,15 @@ async def test_get_response_is_processing_at_first(world: World) -> None:
     ref = a_ref()
     await post(world, an_image(ref, "[slow 9999]", deliveryMethod="async"))
 
-    said = await read(world, ref)
+    body = await read(world, ref)
 
-    assert said == {
+    assert body == {
         "data": [{"taskType": "imageInference", "taskUUID": ref, "status": "processing"}]
     }
 
 
 @pytest.mark.anyio
-async def test_get_response_tells_results_and_errors_apart(world: World) -> None:
+async def test_get_response_separates_results_and_errors(world: World) -> None:
     ref = a_ref()
     await post(world, an_image(ref, "[part-fail]", numberResults=3, deliveryMethod="async"))
     await world.ended(ref)
@@ -168,7 +170,7 @@ async def test_get_response_tells_results_and_errors_apart(world: World) -> None
 
 
 @pytest.mark.anyio
-async def test_task_details_give_back_the_request_and_the_response(world: World) -> None:
+async def test_task_details_contain_the_request_and_the_response(world: World) -> None:
     ref = a_ref()
     task = a_caption(ref)
     await post(world, task)
@@ -186,13 +188,13 @@ async def test_an_expired_or_unknown_task_is_an_error(world: World, prompt: str 
     if prompt:
         await post(world, a_caption(ref, prompt=prompt))
 
-    said = await read(world, ref)
+    body = await read(world, ref)
 
-    assert said["errors"][0]["code"] == "taskNotFound"
+    assert body["errors"][0]["code"] == "taskNotFound"
 
 
 @pytest.mark.anyio
-async def test_the_same_uuid_again_is_a_conflict_and_no_second_task(world: World) -> None:
+async def test_a_repeated_uuid_is_a_conflict_and_creates_no_second_task(world: World) -> None:
     ref = a_ref()
     await post(world, a_caption(ref))
 
@@ -205,7 +207,7 @@ async def test_the_same_uuid_again_is_a_conflict_and_no_second_task(world: World
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("wrong", "code"),
+    ("invalid", "code"),
     [
         ({"taskType": None}, "missingTaskType"),
         ({"taskUUID": "7"}, "invalidTaskUUID"),
@@ -221,40 +223,40 @@ async def test_the_same_uuid_again_is_a_conflict_and_no_second_task(world: World
         ({"prompt": 7}, "invalidPrompt"),
     ],
 )
-async def test_a_wrong_task_is_refused_alone(
-    world: World, wrong: dict[str, Any], code: str
+async def test_an_invalid_task_does_not_affect_the_others(
+    world: World, invalid: dict[str, Any], code: str
 ) -> None:
     ref = a_ref()
 
-    answer = await post(world, a_caption(a_ref(), **wrong), a_caption(ref))
+    response = await post(world, a_caption(a_ref(), **invalid), a_caption(ref))
 
-    assert answer.status_code == 200
-    assert [error["code"] for error in answer.json()["errors"]] == [code]
-    assert [item["taskUUID"] for item in answer.json()["data"]] == [ref]
+    assert response.status_code == 200
+    assert [error["code"] for error in response.json()["errors"]] == [code]
+    assert [item["taskUUID"] for item in response.json()["data"]] == [ref]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("image", [IMAGE, "data:image/png;base64,iVBORw0KGgo=", "iVBORw0K"])
-async def test_every_form_of_input_image_is_taken(world: World, image: str) -> None:
+async def test_every_form_of_input_image_is_accepted(world: World, image: str) -> None:
     assert (await post(world, a_caption(a_ref(), inputImage=image))).status_code == 200
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"[1]", b"null", b"{"])
-async def test_anything_but_an_array_of_tasks_is_refused(world: World, body: bytes) -> None:
-    answer = await world.post("/v1/", content=body)
+async def test_a_body_other_than_an_array_of_tasks_is_rejected(world: World, body: bytes) -> None:
+    response = await world.post("/v1/", content=body)
 
-    assert answer.status_code == 400
-    assert answer.json()["errors"][0]["code"] == "invalidRequest"
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] == "invalidRequest"
 
 
 @pytest.mark.anyio
-async def test_the_key_may_be_the_first_element_instead_of_a_header(world: World) -> None:
+async def test_the_api_key_may_be_in_the_first_element_or_in_a_header(world: World) -> None:
     auth = {"taskType": "authentication", "apiKey": "sandbox"}
-    stranger = {"Authorization": "Bearer wrong"}
+    wrong_key = {"Authorization": "Bearer wrong"}
 
-    inside = await world.post("/v1", json=[auth, a_caption(a_ref())], headers=stranger)
-    outside = await world.post("/v1", json=[a_caption(a_ref())], headers=stranger)
+    inside = await world.post("/v1", json=[auth, a_caption(a_ref())], headers=wrong_key)
+    outside = await world.post("/v1", json=[a_caption(a_ref())], headers=wrong_key)
 
     assert len(inside.json()["data"]) == 1
     assert outside.status_code == 401
@@ -266,53 +268,53 @@ async def test_the_key_may_be_the_first_element_instead_of_a_header(world: World
     ("status", "code"),
     [(402, "insufficientCredits"), (429, "rateLimitExceeded"), (503, "noAvailableServer")],
 )
-async def test_a_refused_array_is_refused_whole(world: World, status: int, code: str) -> None:
+async def test_a_forced_error_rejects_the_whole_array(world: World, status: int, code: str) -> None:
     ref, other = a_ref(), a_ref()
 
-    answer = await post(world, a_caption(ref, prompt=f"[{status} 1 after 2]"), a_caption(other))
+    response = await post(world, a_caption(ref, prompt=f"[{status} 1 after 2]"), a_caption(other))
 
-    assert answer.status_code == status
-    assert answer.headers["Retry-After"] == "2"
-    assert [error["code"] for error in answer.json()["errors"]] == [code, code]
-    assert [error["taskUUID"] for error in answer.json()["errors"]] == [ref, other]
+    assert response.status_code == status
+    assert response.headers["Retry-After"] == "2"
+    assert [error["code"] for error in response.json()["errors"]] == [code, code]
+    assert [error["taskUUID"] for error in response.json()["errors"]] == [ref, other]
     assert await world.entries(ref) == await world.entries(other) == []
 
 
 @pytest.mark.anyio
-async def test_a_refusal_is_used_up_by_the_same_uuid(world: World) -> None:
+async def test_a_forced_error_is_sent_once_per_uuid(world: World) -> None:
     task = a_caption(a_ref(), prompt="[429]")
 
     assert [(await post(world, task)).status_code for _ in range(2)] == [429, 200]
 
 
 @pytest.mark.anyio
-async def test_a_failed_task_without_webhook_is_a_failed_request(world: World) -> None:
-    answer = await post(world, a_caption(a_ref(), prompt="[moderated]"))
+async def test_a_failed_task_without_webhook_fails_the_request(world: World) -> None:
+    response = await post(world, a_caption(a_ref(), prompt="[moderated]"))
 
-    assert answer.status_code == 400
-    assert answer.json()["data"] == []
-    assert answer.json()["errors"][0]["code"] == "contentPolicyViolation"
+    assert response.status_code == 400
+    assert response.json()["data"] == []
+    assert response.json()["errors"][0]["code"] == "contentPolicyViolation"
 
 
 @pytest.mark.anyio
-async def test_an_empty_success_carries_nothing(world: World) -> None:
+async def test_an_empty_success_has_no_output(world: World) -> None:
     ref = a_ref()
     await post(world, a_caption(ref, prompt="[empty]", webhookURL=world.inbox.address(ref)))
 
-    [told] = await world.inbox.wait(ref, 1)
+    [callback] = await world.inbox.wait(ref, 1)
 
-    assert told == {"data": [{"taskType": "imageCaption", "taskUUID": ref}]}
+    assert callback == {"data": [{"taskType": "imageCaption", "taskUUID": ref}]}
 
 
 @pytest.mark.anyio
-async def test_a_webhook_is_tried_eight_times(world: World) -> None:
+async def test_a_callback_is_attempted_eight_times(world: World) -> None:
     ref = a_ref()
     world.inbox.answers[ref] = [500] * 8
     await post(world, a_caption(ref, webhookURL=world.inbox.address(ref)))
 
     entry = await world.ended(ref, callbacks=8)
 
-    assert [tried["status_code"] for tried in entry["callbacks"]] == [500] * 8
+    assert [attempt["status_code"] for attempt in entry["callbacks"]] == [500] * 8
 
 
 @pytest.mark.anyio
@@ -325,7 +327,7 @@ async def test_an_early_result_comes_before_the_acknowledgement(world: World) ->
 
 
 @pytest.mark.anyio
-async def test_a_hanging_array_was_accepted_and_tells_its_end(world: World) -> None:
+async def test_a_hanging_request_is_accepted_and_sends_its_callback(world: World) -> None:
     ref = a_ref()
     task = a_caption(ref, prompt="[hang]", webhookURL=world.inbox.address(ref))
 
@@ -337,18 +339,18 @@ async def test_a_hanging_array_was_accepted_and_tells_its_end(world: World) -> N
 
 
 @pytest.mark.anyio
-async def test_a_forgery_is_sent_before_the_true_result(world: World) -> None:
+async def test_a_forged_callback_precedes_the_genuine_one(world: World) -> None:
     ref = a_ref()
     await post(world, a_caption(ref, prompt="[forged]", webhookURL=world.inbox.address(ref)))
 
-    forged, true = await world.inbox.wait(ref, 2)
+    forged, genuine = await world.inbox.wait(ref, 2)
 
-    assert forged["data"][0]["text"] == "forged" != true["data"][0]["text"]
+    assert forged["data"][0]["text"] == "forged" != genuine["data"][0]["text"]
     assert len(set(world.inbox.queries[ref])) == 2
 
 
 @pytest.mark.anyio
-async def test_status_reads_are_counted_apart(world: World) -> None:
+async def test_status_requests_are_counted_separately(world: World) -> None:
     async def count() -> int:
         requests = (await world.get("/ledger")).json()["requests"]
         return int(requests.get("POST /v1 getResponse", 0))

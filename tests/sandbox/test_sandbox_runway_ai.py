@@ -1,4 +1,4 @@
-"""runway-ai.ai in the sandbox: fifteen endpoints that answer when they are done."""
+"""The emulated runway-ai.ai: fifteen endpoints that answer when the task has ended."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,8 +39,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def world(anyio_backend: str) -> AsyncIterator[World]:
     assert anyio_backend == "asyncio"
-    async with sandbox_world("sandbox", pace=0.01) as made:
-        yield made
+    async with sandbox_world("sandbox", pace=0.01) as client:
+        yield client
 
 
 async def call(world: World, method: str, name: str, given: dict[str, Any]) -> httpx.Response:
@@ -49,8 +49,10 @@ async def call(world: World, method: str, name: str, given: dict[str, Any]) -> h
     return await world.request(method, f"/v1/{name}", json=given)
 
 
-def test_every_endpoint_is_called_below() -> None:
-    assert [(e.method, e.name) for e in ENDPOINTS] == [call[:2] for call in CALLS]
+def test_every_endpoint_is_tested() -> None:
+    assert [(endpoint.method, endpoint.name) for endpoint in ENDPOINTS] == [
+        call[:2] for call in CALLS
+    ]
 
 
 @pytest.mark.anyio
@@ -58,10 +60,10 @@ def test_every_endpoint_is_called_below() -> None:
 async def test_an_endpoint_answers_as_documented(
     world: World, method: str, name: str, given: dict[str, Any], keys: set[str]
 ) -> None:
-    answer = await call(world, method, name, given)
+    response = await call(world, method, name, given)
 
-    assert answer.status_code == 200
-    assert answer.json().keys() == keys
+    assert response.status_code == 200
+    assert response.json().keys() == keys
 
 
 @pytest.mark.anyio
@@ -72,16 +74,16 @@ async def test_a_missing_parameter_is_named(
     missing = next(iter(given))
     rest = {key: value for key, value in given.items() if key != missing}
 
-    answer = await call(world, method, name, rest)
+    response = await call(world, method, name, rest)
 
     assert keys
-    assert answer.status_code == 400
-    assert answer.json() == {"error": f"Missing required parameter: {missing}"}
+    assert response.status_code == 400
+    assert response.json() == {"error": f"Missing required parameter: {missing}"}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("name", "given", "words"),
+    ("name", "given", "message"),
     [
         ("generate-image", {"prompt": "a", "style": "cubist"}, "style must be one of"),
         ("generate-image", {"prompt": 7}, "prompt must be text"),
@@ -90,52 +92,52 @@ async def test_a_missing_parameter_is_named(
         ("speed-adjust", {**VIDEO, "speed_factor": 0}, "speed_factor must be a positive number"),
     ],
 )
-async def test_a_wrong_parameter_is_refused(
-    world: World, name: str, given: dict[str, Any], words: str
+async def test_an_invalid_parameter_is_rejected(
+    world: World, name: str, given: dict[str, Any], message: str
 ) -> None:
-    answer = await call(world, "POST", name, given)
+    response = await call(world, "POST", name, given)
 
-    assert answer.status_code == 400
-    assert words in answer.json()["error"]
+    assert response.status_code == 400
+    assert message in response.json()["error"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"[]", b"{", b"null"])
-async def test_a_body_that_is_no_object_is_refused(world: World, body: bytes) -> None:
+async def test_a_body_that_is_not_an_object_is_rejected(world: World, body: bytes) -> None:
     assert (await world.post("/v1/generate-image", content=body)).status_code == 400
 
 
 @pytest.mark.anyio
 async def test_a_wrong_key_is_unauthorized(world: World) -> None:
-    answer = await world.post("/v1/generate-image", headers={"Authorization": "Basic sandbox"})
+    response = await world.post("/v1/generate-image", headers={"Authorization": "Basic sandbox"})
 
-    assert answer.status_code == 401
-    assert answer.json() == {"error": "Unauthorized"}
+    assert response.status_code == 401
+    assert response.json() == {"error": "Unauthorized"}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("word", "status", "said"),
+    ("directive", "status", "body"),
     [
         ("[fail]", 500, {"error": "The generation failed"}),
         ("[moderated]", 400, {"error": "The request violates our content policy"}),
         ("[empty]", 200, {}),
     ],
 )
-async def test_magic_decides_the_outcome(
-    world: World, word: str, status: int, said: dict[str, str]
+async def test_directives_control_the_response(
+    world: World, directive: str, status: int, body: dict[str, str]
 ) -> None:
-    answer = await call(world, "POST", "generate-image", {"prompt": word})
+    response = await call(world, "POST", "generate-image", {"prompt": directive})
 
-    assert (answer.status_code, answer.json()) == (status, said)
+    assert (response.status_code, response.json()) == (status, body)
 
 
 @pytest.mark.anyio
-async def test_a_refused_call_is_not_in_the_ledger_until_it_is_taken(world: World) -> None:
+async def test_a_rejected_call_is_in_the_ledger_only_once_accepted(world: World) -> None:
     prompt = f"[503 1 after 4] {a_ref()}"
 
-    refused = await call(world, "POST", "generate-image", {"prompt": prompt})
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "4")
+    rejected = await call(world, "POST", "generate-image", {"prompt": prompt})
+    assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "4")
     assert await world.entries(prompt) == []
 
     assert (await call(world, "POST", "generate-image", {"prompt": prompt})).status_code == 200
@@ -144,7 +146,7 @@ async def test_a_refused_call_is_not_in_the_ledger_until_it_is_taken(world: Worl
 
 
 @pytest.mark.anyio
-async def test_a_hanging_call_was_accepted(world: World) -> None:
+async def test_a_hanging_call_is_accepted(world: World) -> None:
     prompt = f"[hang] {a_ref()}"
 
     hanging = asyncio.create_task(call(world, "POST", "generate-image", {"prompt": prompt}))
@@ -156,7 +158,7 @@ async def test_a_hanging_call_was_accepted(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_reading_metadata_costs_nothing(world: World) -> None:
+async def test_reading_metadata_is_free(world: World) -> None:
     url = f"https://example.com/{a_ref()}"
     await call(world, "GET", "image-metadata", {"image_url": url})
 

@@ -1,4 +1,4 @@
-"""useapi.net in the sandbox, as a client and as a receiver of callbacks see it."""
+"""The emulated useapi.net, as seen by a client and by a receiver of callbacks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,8 +20,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def world(anyio_backend: str) -> AsyncIterator[World]:
     assert anyio_backend == "asyncio"
-    async with sandbox_world("user:1-sandbox") as made:
-        yield made
+    async with sandbox_world("user:1-sandbox") as client:
+        yield client
 
 
 async def create(world: World, ref: str, prompt: str, **more: Any) -> httpx.Response:
@@ -29,13 +29,13 @@ async def create(world: World, ref: str, prompt: str, **more: Any) -> httpx.Resp
         "text_prompt": prompt,
         "replyRef": ref,
         "replyUrl": world.inbox.address(ref),
-        "email": f"{ref}@example.com",  # an account of its own, so that tests share no slots
+        "email": f"{ref}@example.com",  # one account per test, so that they do not share slots
     }
     return await world.post(CREATE, json=body | more)
 
 
 @pytest.mark.anyio
-async def test_a_submit_is_answered_with_the_whole_pending_task(world: World) -> None:
+async def test_a_submit_returns_the_complete_pending_task(world: World) -> None:
     ref = a_ref()
 
     task = (await create(world, ref, "a bell", aspect_ratio="9:16", seed=7)).json()
@@ -48,29 +48,29 @@ async def test_a_submit_is_answered_with_the_whole_pending_task(world: World) ->
 
 
 @pytest.mark.anyio
-async def test_callbacks_tell_the_progress_and_the_end(world: World) -> None:
+async def test_callbacks_report_progress_and_end(world: World) -> None:
     ref = a_ref()
     await create(world, ref, "a bell")
 
-    told = await world.inbox.wait(ref, 6)
+    callbacks = await world.inbox.wait(ref, 6)
 
-    statuses = [body["status"] for body in told]
+    statuses = [body["status"] for body in callbacks]
     assert statuses == ["THROTTLED", "PENDING", "RUNNING", "RUNNING", "RUNNING", "SUCCEEDED"]
-    assert [body["progressRatio"] for body in told] == [None, None, 0.25, "0.5", 0.75, "1"]
-    assert {body["replyRef"] for body in told} == {ref}
-    assert len(told[-1]["artifacts"]) == 4
-    assert isinstance(told[-1]["artifacts"][0]["fileSize"], str)
+    assert [body["progressRatio"] for body in callbacks] == [None, None, 0.25, "0.5", 0.75, "1"]
+    assert {body["replyRef"] for body in callbacks} == {ref}
+    assert len(callbacks[-1]["artifacts"]) == 4
+    assert isinstance(callbacks[-1]["artifacts"][0]["fileSize"], str)
 
 
 @pytest.mark.anyio
-async def test_a_status_read_shows_what_the_last_callback_told(world: World) -> None:
+async def test_the_task_status_equals_the_last_callback(world: World) -> None:
     ref = a_ref()
     task = (await create(world, ref, "a bell")).json()
-    told = (await world.inbox.wait(ref, 6))[-1]
+    callback = (await world.inbox.wait(ref, 6))[-1]
 
     shown = (await world.get(f"/v1/runwayml/tasks/{task['taskId']}")).json()
 
-    assert shown == {key: value for key, value in told.items() if key != "replyRef"}
+    assert shown == {key: value for key, value in callback.items() if key != "replyRef"}
 
 
 @pytest.mark.anyio
@@ -85,7 +85,9 @@ async def test_a_status_read_shows_what_the_last_callback_told(world: World) -> 
         ),
     ],
 )
-async def test_a_failure_says_why(world: World, prompt: str, reason: str, keys: set[str]) -> None:
+async def test_a_failure_has_a_reason(
+    world: World, prompt: str, reason: str, keys: set[str]
+) -> None:
     ref = a_ref()
     await create(world, ref, prompt)
 
@@ -107,7 +109,7 @@ async def test_an_empty_success_has_no_artifacts(world: World) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("invalid", "message"),
     [
         ({"text_prompt": ""}, "text_prompt is required"),
         ({"text_prompt": "x" * 1001}, "text_prompt must be text"),
@@ -123,74 +125,76 @@ async def test_an_empty_success_has_no_artifacts(world: World) -> None:
         ({"exploreMode": 1}, "exploreMode must"),
     ],
 )
-async def test_a_wrong_parameter_is_named(world: World, wrong: dict[str, Any], words: str) -> None:
-    answer = await create(world, a_ref(), "a bell", **wrong)
+async def test_an_invalid_parameter_is_named(
+    world: World, invalid: dict[str, Any], message: str
+) -> None:
+    response = await create(world, a_ref(), "a bell", **invalid)
 
-    assert (answer.status_code, answer.json()["code"]) == (400, 400)
-    assert words in answer.json()["error"]
+    assert (response.status_code, response.json()["code"]) == (400, 400)
+    assert message in response.json()["error"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null", b'{"text_prompt": "\xff"}'])
-async def test_a_body_that_is_no_object_is_refused(world: World, body: bytes) -> None:
+async def test_a_body_that_is_not_an_object_is_rejected(world: World, body: bytes) -> None:
     assert (await world.post(CREATE, content=body)).status_code == 400
 
 
 @pytest.mark.anyio
 async def test_a_wrong_token_is_unauthorized(world: World) -> None:
-    answer = await world.get("/v1/runwayml/scheduler/", headers={"Authorization": "Bearer x"})
+    response = await world.get("/v1/runwayml/scheduler/", headers={"Authorization": "Bearer x"})
 
-    assert answer.status_code == 401
-    assert answer.json() == {"error": "Unauthorized", "code": 401}
+    assert response.status_code == 401
+    assert response.json() == {"error": "Unauthorized", "code": 401}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [401, 402, 412, 422, 596])
-async def test_a_lasting_refusal_accepts_nothing(world: World, status: int) -> None:
+async def test_a_permanent_forced_error_accepts_no_task(world: World, status: int) -> None:
     ref = a_ref()
 
-    answers = [await create(world, ref, f"[{status}]") for _ in range(2)]
+    responses = [await create(world, ref, f"[{status}]") for _ in range(2)]
 
-    assert [answer.status_code for answer in answers] == [status, status]
-    assert ("code" in answers[0].json()) == (status != 412)
+    assert [response.status_code for response in responses] == [status, status]
+    assert ("code" in responses[0].json()) == (status != 412)
     assert await world.entries(ref) == []
 
 
 @pytest.mark.anyio
-async def test_a_passing_refusal_is_made_once_for_each_reference(world: World) -> None:
+async def test_a_transient_forced_error_is_sent_once_per_reference(world: World) -> None:
     first, second = a_ref(), a_ref()
 
-    answers = [
+    responses = [
         (await create(world, ref, "[503] a bell")).status_code
         for ref in (first, second, first, second)
     ]
 
-    assert answers == [503, 503, 200, 200]
+    assert responses == [503, 503, 200, 200]
 
 
 @pytest.mark.anyio
-async def test_too_many_requests_are_told_in_both_documented_ways() -> None:
+async def test_a_forced_429_alternates_between_both_documented_bodies() -> None:
     async with sandbox_world("user:1-sandbox") as world:
-        answers = [await create(world, "ref", "[429 2 after 3]") for _ in range(3)]
+        responses = [await create(world, "ref", "[429 2 after 3]") for _ in range(3)]
 
-    assert [answer.status_code for answer in answers] == [429, 429, 200]
-    assert answers[0].json()["runningTasks"] == {"ref@example.com": []}
-    assert answers[1].json()["error"].startswith("You have too many tasks")
-    assert "code" not in answers[1].json()
-    assert {answer.headers["Retry-After"] for answer in answers[:2]} == {"3"}
-    assert answers[0].json()["retryAfter"].endswith("Z")
+    assert [response.status_code for response in responses] == [429, 429, 200]
+    assert responses[0].json()["runningTasks"] == {"ref@example.com": []}
+    assert responses[1].json()["error"].startswith("You have too many tasks")
+    assert "code" not in responses[1].json()
+    assert {response.headers["Retry-After"] for response in responses[:2]} == {"3"}
+    assert responses[0].json()["retryAfter"].endswith("Z")
 
 
 @pytest.mark.anyio
-async def test_a_full_account_shows_what_it_is_running(world: World) -> None:
+async def test_a_full_account_lists_its_running_tasks(world: World) -> None:
     ref = a_ref()
     running = (await create(world, ref, "[slow 9999]", maxJobs=1)).json()
 
-    answer = await create(world, ref, "another", maxJobs=1)
+    response = await create(world, ref, "another", maxJobs=1)
 
-    [[shown]] = answer.json()["runningTasks"].values()
-    assert answer.status_code == 429
-    assert answer.json()["error"].endswith("is busy executing 1 tasks")
+    [[shown]] = response.json()["runningTasks"].values()
+    assert response.status_code == 429
+    assert response.json()["error"].endswith("is busy executing 1 tasks")
     assert (shown["taskId"], shown["replyRef"]) == (running["taskId"], ref)
     assert (shown["id"], shown["email"]) == (running["id"], f"{ref}@example.com")
 
@@ -205,7 +209,7 @@ async def test_an_ended_task_frees_its_slot(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_scheduler_lists_what_is_running_until_it_is_told_not_to(world: World) -> None:
+async def test_the_scheduler_lists_running_tasks_until_they_are_removed(world: World) -> None:
     ref = a_ref()
     task_id = (await create(world, ref, "[slow 9999]")).json()["taskId"]
 
@@ -224,17 +228,17 @@ async def test_tasks_are_listed_newest_first_and_by_status(world: World) -> None
     await world.ended(ref)
     await create(world, ref, f"[slow 9999] two {ref}")
 
-    everything = await world.get("/v1/runwayml/tasks/?offset=0&limit=1000")
+    all_tasks = await world.get("/v1/runwayml/tasks/?offset=0&limit=1000")
     succeeded = await world.get("/v1/runwayml/tasks/?offset=0&limit=1000&statuses=SUCCEEDED,FAILED")
 
-    mine = [t for t in everything.json() if ref in t["options"]["text_prompt"]]
+    mine = [t for t in all_tasks.json() if ref in t["options"]["text_prompt"]]
     assert [t["options"]["text_prompt"][-40:-36].strip("] ") for t in mine] == ["two", "one"]
     assert {t["status"] for t in succeeded.json()} <= {"SUCCEEDED", "FAILED"}
     assert (await world.get("/v1/runwayml/tasks/?limit=1001&offset=0")).status_code == 400
 
 
 @pytest.mark.anyio
-async def test_tasks_are_listed_for_one_account_where_it_is_named(world: World) -> None:
+async def test_tasks_can_be_listed_by_account(world: World) -> None:
     ref = a_ref()
     await create(world, a_ref(), "of another account")
     mine = (await create(world, ref, "a bell")).json()["taskId"]
@@ -246,7 +250,7 @@ async def test_tasks_are_listed_for_one_account_where_it_is_named(world: World) 
 
 
 @pytest.mark.anyio
-async def test_reads_are_counted_by_name(world: World) -> None:
+async def test_status_requests_are_counted_by_route(world: World) -> None:
     async def count() -> list[int]:
         requests = (await world.get("/ledger")).json()["requests"]
         paths = ("scheduler/", "tasks/", "tasks/{task_id}")
@@ -261,7 +265,7 @@ async def test_reads_are_counted_by_name(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_unknown_task_is_not_found_and_an_expired_one_is_gone(world: World) -> None:
+async def test_an_unknown_task_returns_404_and_an_expired_one_410(world: World) -> None:
     gone = (await create(world, a_ref(), "[gone]")).json()["taskId"]
 
     expired = await world.get(f"/v1/runwayml/tasks/{gone}")
@@ -272,40 +276,45 @@ async def test_an_unknown_task_is_not_found_and_an_expired_one_is_gone(world: Wo
 
 
 @pytest.mark.anyio
-async def test_an_image_is_described_at_once(world: World) -> None:
-    answer = await world.get("/v1/runwayml/frames/describe/user:1-runwayml:a@b.c-asset:1")
+async def test_an_image_description_is_in_the_response(world: World) -> None:
+    response = await world.get("/v1/runwayml/frames/describe/user:1-runwayml:a@b.c-asset:1")
 
-    assert answer.status_code == 200
-    assert answer.json().keys() == {"prompt"}
+    assert response.status_code == 200
+    assert response.json().keys() == {"prompt"}
     assert (await world.get("/v1/runwayml/frames/describe/[fail]")).status_code == 400
     assert (await world.get("/v1/runwayml/frames/describe/[503]")).status_code == 503
 
 
 @pytest.mark.anyio
-async def test_a_callback_is_tried_again_until_it_is_taken(world: World) -> None:
+async def test_a_callback_is_retried_until_a_2xx(world: World) -> None:
     ref = a_ref()
     world.inbox.answers[ref] = [500, 302]
     await create(world, ref, "a bell")
 
     entry = await world.ended(ref, callbacks=8)
 
-    tries = [(tried["kind"], tried["status_code"]) for tried in entry["callbacks"]]
-    assert tries[:4] == [("progress", 500), ("progress", 302), ("progress", 204), ("progress", 204)]
-    assert tries[-1] == ("end", 204)
+    attempts = [(attempt["kind"], attempt["status_code"]) for attempt in entry["callbacks"]]
+    assert attempts[:4] == [
+        ("progress", 500),
+        ("progress", 302),
+        ("progress", 204),
+        ("progress", 204),
+    ]
+    assert attempts[-1] == ("end", 204)
 
 
 @pytest.mark.anyio
-async def test_a_deaf_receiver_is_given_up_on(world: World) -> None:
+async def test_callbacks_to_an_unreachable_receiver_are_given_up(world: World) -> None:
     ref = a_ref()
     await create(world, ref, "a bell", replyUrl="http://127.0.0.1:1/")
 
     entry = await world.ended(ref, callbacks=18)
 
-    assert {tried["status_code"] for tried in entry["callbacks"]} == {None}
+    assert {attempt["status_code"] for attempt in entry["callbacks"]} == {None}
 
 
 @pytest.mark.anyio
-async def test_a_lost_callback_leaves_a_task_that_ended(world: World) -> None:
+async def test_a_task_without_callback_still_ends(world: World) -> None:
     ref, other = a_ref(), a_ref()
     lost = (await create(world, ref, "[lost]")).json()["taskId"]
     await create(world, other, "a bell")
@@ -316,17 +325,17 @@ async def test_a_lost_callback_leaves_a_task_that_ended(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_early_end_comes_before_the_answer(world: World) -> None:
+async def test_an_early_callback_precedes_the_submit_response(world: World) -> None:
     ref = a_ref()
 
-    answer = await create(world, ref, "[early]")
+    response = await create(world, ref, "[early]")
 
     assert world.inbox.bodies[ref][-1]["status"] == "SUCCEEDED"
-    assert answer.json()["status"] == "PENDING"
+    assert response.json()["status"] == "PENDING"
 
 
 @pytest.mark.anyio
-async def test_shuffled_and_doubled_callbacks_come_end_first(world: World) -> None:
+async def test_shuffled_callbacks_start_with_the_final_one(world: World) -> None:
     ref = a_ref()
     await create(world, ref, "[shuffle] [dup 2]")
 
@@ -337,12 +346,12 @@ async def test_shuffled_and_doubled_callbacks_come_end_first(world: World) -> No
 
 
 @pytest.mark.anyio
-async def test_a_forgery_has_another_signature_and_other_outputs(world: World) -> None:
+async def test_a_forged_callback_has_another_signature_and_other_outputs(world: World) -> None:
     ref = a_ref()
     await create(world, ref, "[forged] [fail]")
 
-    told = await world.inbox.wait(ref, 7)
-    forged, end = told[-2:]
+    callbacks = await world.inbox.wait(ref, 7)
+    forged, end = callbacks[-2:]
 
     queries = world.inbox.queries[ref]
     assert queries[-2] != queries[-1]
@@ -353,7 +362,7 @@ async def test_a_forgery_has_another_signature_and_other_outputs(world: World) -
 
 
 @pytest.mark.anyio
-async def test_a_hanging_submit_was_accepted_and_tells_its_end(world: World) -> None:
+async def test_a_hanging_submit_is_accepted_and_sends_its_callbacks(world: World) -> None:
     ref = a_ref()
 
     hanging = asyncio.create_task(create(world, ref, "[hang]"))
@@ -365,7 +374,7 @@ async def test_a_hanging_submit_was_accepted_and_tells_its_end(world: World) -> 
 
 
 @pytest.mark.anyio
-async def test_explore_mode_costs_nothing(world: World) -> None:
+async def test_explore_mode_is_free(world: World) -> None:
     ref = a_ref()
     await create(world, ref, "a bell", exploreMode=True)
 
@@ -375,9 +384,9 @@ async def test_explore_mode_costs_nothing(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_accounts_are_shown_to_those_who_hold_the_token(world: World) -> None:
+async def test_the_accounts_are_listed_only_with_a_valid_token(world: World) -> None:
     shown = await world.get("/v1/runwayml/accounts")
-    refused = await world.get("/v1/runwayml/accounts", headers={"authorization": "Bearer x"})
+    rejected = await world.get("/v1/runwayml/accounts", headers={"authorization": "Bearer x"})
 
     assert shown.json() == {"demo@example.com": {"email": "demo@example.com", "maxJobs": 5}}
-    assert (refused.status_code, refused.json()["code"]) == (401, 401)
+    assert (rejected.status_code, rejected.json()["code"]) == (401, 401)

@@ -66,7 +66,7 @@ async def test_a_moved_store_goes_on_where_it_was(
         ]
 
     assert code == 0, printed
-    assert "Every row is there" in printed
+    assert "Copied every row" in printed
     assert after[0] == before[0]
     assert after[1]["ref"] == before[1]["ref"]
     assert len(sequences) == len(set(sequences))

@@ -1,4 +1,4 @@
-"""The README's promises are run as a reader would run them."""
+"""The README's client, demo and settings work as the README says."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 README = ROOT / "README.md"
 
 
-async def test_the_client_of_the_readme_works_verbatim(
+async def test_the_client_in_the_readme_works_verbatim(
     sandboxed: SandboxedService, tmp_path: Path
 ) -> None:
     (client,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
@@ -33,7 +33,7 @@ async def test_the_client_of_the_readme_works_verbatim(
     assert printed.decode().startswith("True job.succeeded https://")
 
 
-async def test_the_demo_ends_as_it_should() -> None:
+async def test_the_demo_ends_as_expected() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -45,17 +45,15 @@ async def test_the_demo_ends_as_it_should() -> None:
     printed, _ = await asyncio.wait_for(process.communicate(), 90)
 
     assert process.returncode == 0, printed.decode()
-    assert "No polling" in printed.decode()
+    assert "no provider was polled" in printed.decode()
 
 
-def within(folder: Path, pattern: str) -> list[Path]:
+def paths_in(folder: Path, pattern: str) -> list[Path]:
     return list(folder.glob(pattern))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-async def test_the_demo_cleans_up_however_it_is_stopped(
-    sent: signal.Signals, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_the_demo_cleans_up_on_either_signal(stop: signal.Signals, tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -65,16 +63,16 @@ async def test_the_demo_cleans_up_however_it_is_stopped(
         stdout=asyncio.subprocess.PIPE,
     )
 
-    async def began() -> bool:
-        return bool(within(tmp_path, "*/belfry.db*"))
+    async def has_started() -> bool:
+        return bool(paths_in(tmp_path, "*/belfry.db*"))
 
-    await eventually(began)
-    process.send_signal(sent)
+    await eventually(has_started)
+    process.send_signal(stop)
     printed, _ = await asyncio.wait_for(process.communicate(), 30)
 
     assert process.returncode == 0
     assert "cleaned up" in printed.decode()
-    assert not within(tmp_path, "*")
+    assert not paths_in(tmp_path, "*")
 
 
 def test_every_setting_is_in_the_readme() -> None:

@@ -121,7 +121,7 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "[", ""),
         ("", "[200 1 after ", ""),
     ],
-    "service.sandbox.directives._WORD": [("", "[", ""), ("", "[slow ", ""), ("[", "a", "")],
+    "service.sandbox.directives._DIRECTIVE": [("", "[", ""), ("", "[slow ", ""), ("[", "a", "")],
     "service.sandbox.runware.checks._AIR": [
         ("", "a", ""),
         ("a:", "a", "!"),

@@ -1,1 +1,1 @@
-"""`belfry demo`: the whole service with emulated providers."""
+"""`belfry demo`: the service with emulated providers and a webhook receiver."""

@@ -1,4 +1,4 @@
-"""`belfry demo`: the whole story on free loopback ports, shown live, cleaned up at the end."""
+"""`belfry demo`: runs all servers on free local ports, shows the jobs live and cleans up."""
 
 import asyncio
 import contextlib
@@ -25,65 +25,65 @@ from service.runtime.settings import from_env
 from service.runtime.wakeups import Wakeups
 from service.sandbox import create_sandbox
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def run(*, once: bool) -> int:
-    """Show it; 0 if every job ended as it should."""
+    """Run the demo; return 0 if every job ended as expected, else 1."""
     console = Console()
     with (
         tempfile.TemporaryDirectory(prefix="belfry-demo-") as folder,
         contextlib.suppress(KeyboardInterrupt),
     ):
-        return asyncio.run(_show(Path(folder), console, once=once))
-    console.print("Stopped, and cleaned up.")
+        return asyncio.run(_run_demo(Path(folder), console, once=once))
+    console.print("Stopped and cleaned up.")
     return 0
 
 
-async def _show(folder: Path, console: Console, *, once: bool) -> int:
+async def _run_demo(folder: Path, console: Console, *, once: bool) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     logs.configure(logging.INFO, (folder / "service.log").open("wb"))
     key = f"demo-{secrets.token_hex(14)}"
-    subscriber = DemoReceiver()
+    receiver = DemoReceiver()
     async with (
-        _serving(create_sandbox(pace=0.6)) as sandbox,
-        _serving(subscriber.app) as receiver,
-        _service(folder, sandbox, key) as url,
+        _serve_app(create_sandbox(pace=0.6)) as sandbox_url,
+        _serve_app(receiver.app) as receiver_url,
+        _serve_service(folder, sandbox_url, key) as url,
         httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as client,
     ):
-        story = DemoRun(client, sandbox, subscriber)
-        await story.begin(f"{receiver}/hook")
-        with Live(story.table(), console=console, refresh_per_second=8) as live:
-            await _watch(story, live)
-        errors = await story.errors()
+        demo = DemoRun(client, sandbox_url, receiver)
+        await demo.submit(f"{receiver_url}/hook")
+        with Live(demo.table(), console=console, refresh_per_second=8) as live:
+            await _show_until_finished(demo, live)
+        errors = await demo.find_errors()
         for error in errors:
             console.print(f"[red]{error}[/red]")
-        console.print(story.verdict(errors))
+        console.print(demo.summary(errors))
         if not once:
-            _say_where(console, url, sandbox, key, folder)
+            _print_addresses(console, url, sandbox_url, key, folder)
             await asyncio.Event().wait()
     return 1 if errors else 0
 
 
-async def _watch(story: DemoRun, live: Live) -> None:
-    """Follow the story until every bell has rung, or patience ends."""
+async def _show_until_finished(demo: DemoRun, live: Live) -> None:
+    """Update the table until all jobs have ended, at most TIMEOUT_SECONDS."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not story.over:
-                await story.look()
-                live.update(story.table())
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not demo.finished:
+                await demo.refresh()
+                live.update(demo.table())
                 await asyncio.sleep(0.1)
 
 
-def _say_where(console: Console, url: str, sandbox: str, key: str, folder: Path) -> None:
+def _print_addresses(console: Console, url: str, sandbox_url: str, key: str, folder: Path) -> None:
     console.print(
         f"""
   service   {url}   ({url}/docs)
-  sandbox   {sandbox}   (its page lists the magic prompts)
+  sandbox   {sandbox_url}   (lists the prompt directives)
   log       {folder}/service.log
 
-Try one yourself, in another terminal:
+Submit a job yourself in another terminal:
 
   export BELFRY_URL={url} BELFRY_KEY={key}
   curl -s $BELFRY_URL/v1/jobs -H "Authorization: Bearer $BELFRY_KEY" \\
@@ -91,20 +91,20 @@ Try one yourself, in another terminal:
     "operation": "frames.create", "input": {{"text_prompt": "a lighthouse"}}}}'
   .venv/bin/belfry listen
 
-Ctrl-C ends it and cleans up.""",
+Press Ctrl-C to stop the demo and delete its files.""",
         soft_wrap=True,
         highlight=False,
     )
 
 
 @contextlib.asynccontextmanager
-async def _service(folder: Path, sandbox: str, key: str) -> AsyncIterator[str]:
-    """The real service with its own settings, on SQLite in *folder*."""
+async def _serve_service(folder: Path, sandbox_url: str, key: str) -> AsyncIterator[str]:
+    """Run the service on a free port with a SQLite store in *folder*; yield its URL."""
     wakeups, port = Wakeups(), _free_port()
     url = f"http://127.0.0.1:{port}"
     settings = from_env(
         {
-            **settings_for(sandbox),
+            **settings_for(sandbox_url),
             "BELFRY_DATABASE_URL": f"sqlite:///{folder}/belfry.db",
             "BELFRY_PUBLIC_URL": url,
             "BELFRY_SECRET_KEYS": secrets.token_hex(32),
@@ -114,22 +114,23 @@ async def _service(folder: Path, sandbox: str, key: str) -> AsyncIterator[str]:
         }
     )
     async with running(settings, wakeups) as context:
-        server = _Quiet(create_app(context), wakeups, "127.0.0.1", port)
-        async with _run(server):
+        server = _EmbeddedServer(create_app(context), wakeups, "127.0.0.1", port)
+        async with _run_server(server):
             yield url
 
 
 @contextlib.asynccontextmanager
-async def _serving(app: ASGIApp) -> AsyncIterator[str]:
-    server = _Quiet(app, Wakeups(), "127.0.0.1", 0)
+async def _serve_app(app: ASGIApp) -> AsyncIterator[str]:
+    """Run *app* on a free port; yield its URL."""
+    server = _EmbeddedServer(app, Wakeups(), "127.0.0.1", 0)
     server.config.lifespan = "auto"
     server.config.timeout_graceful_shutdown = 1
-    async with _run(server):
+    async with _run_server(server):
         yield server.url
 
 
-class _Quiet(Server):
-    """One of several servers in one process: Ctrl-C is for the demo, not for each of them."""
+class _EmbeddedServer(Server):
+    """One of several servers in a process; it leaves Ctrl-C to the demo."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -137,7 +138,7 @@ class _Quiet(Server):
 
 
 @contextlib.asynccontextmanager
-async def _run(server: Server) -> AsyncIterator[None]:
+async def _run_server(server: Server) -> AsyncIterator[None]:
     task = asyncio.create_task(server.run_until_stopped())
     await server.ready.wait()
     try:

@@ -1,4 +1,4 @@
-"""The demo's subscriber: down at first, then verifying and counting what it is sent."""
+"""The demo's webhook receiver: rejects the first requests, then verifies and counts webhooks."""
 
 import base64
 import hashlib
@@ -11,15 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-DOWN_FOR = 3
+REJECTED_REQUESTS = 3
 
 
 class DemoReceiver:
-    """Refuses the first requests as a receiver does that is being deployed."""
+    """A webhook receiver that answers 503 at first, like a receiver during a deployment.
+
+    *secret* is the subscription's secret (`whsec_…`); *events* lists event types by job id.
+    """
 
     def __init__(self) -> None:
         self.secret = ""
-        self.refused = 0
+        self.rejected = 0
         self.unverified = 0
         self.events: dict[str, list[str]] = defaultdict(list)
         self._ids: set[str] = set()
@@ -27,10 +30,10 @@ class DemoReceiver:
 
     async def _receive(self, request: Request) -> Response:
         body = await request.body()
-        if self.refused < DOWN_FOR:
-            self.refused += 1
+        if self.rejected < REJECTED_REQUESTS:
+            self.rejected += 1
             return Response(status_code=503, headers={"retry-after": "1"})
-        if not self._signed(request, body):
+        if not self._is_signed(request, body):
             self.unverified += 1
             return Response(status_code=401)
         message_id = request.headers["webhook-id"]
@@ -40,11 +43,11 @@ class DemoReceiver:
             self.events[event["data"]["id"]].append(event["type"])
         return Response(status_code=204)
 
-    def _signed(self, request: Request, body: bytes) -> bool:
-        """Verify as Standard Webhooks says: HMAC over id, time and the bytes as they came."""
-        given = request.headers
-        signed = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + body
+    def _is_signed(self, request: Request, body: bytes) -> bool:
+        """Verify the signature by Standard Webhooks: HMAC over id, timestamp and raw body."""
+        headers = request.headers
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         key = base64.b64decode(self.secret.removeprefix("whsec_"))
         expected = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-        signatures = given["webhook-signature"].split()
-        return any(hmac.compare_digest(f"v1,{expected}", one) for one in signatures)
+        signatures = headers["webhook-signature"].split()
+        return any(hmac.compare_digest(f"v1,{expected}", given) for given in signatures)

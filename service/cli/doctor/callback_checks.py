@@ -1,4 +1,4 @@
-"""Whether providers can call back: the address, and what answers there."""
+"""Checks whether providers can send callbacks: the public URL and the server behind it."""
 
 import asyncio
 import socket
@@ -8,91 +8,100 @@ from uuid import uuid4
 
 import httpx
 
-from service.cli.doctor.diagnostics import ANSWER_SECONDS, Diagnostic, Severity, ask
+from service.cli.doctor.diagnostics import TIMEOUT_SECONDS, Diagnostic, Severity, ask
 from service.domain.security.address_policy import is_blocked
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers import providers_with_callbacks
 from service.runtime.clock import now
 from service.runtime.settings import Settings
 
-_TRIED: Final = "useapi"
-_FROM_OUTSIDE: Final = "set BELFRY_PUBLIC_URL to the address that leads here from outside"
-_ANSWERS: Final = {
-    401: "a password is asked for: let POST /callbacks/ through without one",
-    403: "access is refused: let POST /callbacks/ through",
-    404: "something answers, but not with these keys: it needs the same BELFRY_SECRET_KEYS, and a "
-    "proxy must leave path and query as they are",
-    502: "a proxy answers, but finds no service behind it: is it where HOST and PORT say?",
-    503: "the service cannot write its store, or a proxy finds no service behind it",
-    504: "a proxy answers, but the service behind it does not",
+_TEST_PROVIDER: Final = "useapi"
+_FIX: Final = "set BELFRY_PUBLIC_URL to the URL that reaches this service from the internet"
+_STATUS_MESSAGES: Final = {
+    401: "the server requires authentication: allow POST /callbacks/ without it",
+    403: "the server denies access: allow POST /callbacks/",
+    404: "the callback URL is unknown: the service needs the same BELFRY_SECRET_KEYS, and a proxy "
+    "must not change path or query",
+    502: "a proxy responds but cannot reach the service: check HOST and PORT",
+    503: "the service cannot write to its store, or a proxy cannot reach the service",
+    504: "a proxy responds, but the service behind it does not",
 }
 
 
 async def check_callbacks(
     client: httpx.AsyncClient, settings: Settings, keys: tuple[str, ...]
 ) -> list[Diagnostic]:
-    url, far = (
-        settings.public_url,
-        [one for one in providers_with_callbacks() if settings.accounts[one].is_remote],
-    )
-    if url is None and far:
-        message = f"BELFRY_PUBLIC_URL is not set, so {', '.join(far)} cannot call back"
-        return [Diagnostic(Severity.FAULT, "callbacks", f"{message}: {_FROM_OUTSIDE}")]
+    """Check the public URL; without one, only providers on this machine can send callbacks."""
+    url = settings.public_url
+    remote = [name for name in providers_with_callbacks() if settings.accounts[name].is_remote]
+    if url is None and remote:
+        message = f"BELFRY_PUBLIC_URL is not set, so {', '.join(remote)} cannot send callbacks"
+        return [Diagnostic(Severity.ERROR, "callbacks", f"{message}: {_FIX}")]
     if url is None:
-        message = "BELFRY_PUBLIC_URL is not set: only providers on this machine can call back"
+        message = "BELFRY_PUBLIC_URL is not set: only providers on this machine can send callbacks"
         return [Diagnostic(Severity.NOTE, "callbacks", message)]
-    return [await _reach(client, url, keys), *await _check_address(url, wanted=bool(far))]
+    return [
+        await _send_test_callback(client, url, keys),
+        *await _check_address(url, has_remote_providers=bool(remote)),
+    ]
 
 
-async def _reach(client: httpx.AsyncClient, url: str, keys: tuple[str, ...]) -> Diagnostic:
-    """Call back as a provider would, for a job that never was; the URL used is a secret."""
+async def _send_test_callback(
+    client: httpx.AsyncClient, url: str, keys: tuple[str, ...]
+) -> Diagnostic:
+    """POST a signed callback for a job that does not exist.
+
+    Messages must not contain the callback URL: its signature is a secret.
+    """
     if not keys:
-        return Diagnostic(Severity.NOTE, "callbacks", "not tried: there is no key to sign with")
+        message = "not checked: there is no secret key to sign a callback URL with"
+        return Diagnostic(Severity.NOTE, "callbacks", message)
     ref = str(uuid4())
-    token = CallbackSigner(keys).sign(_TRIED, ref, now())
-    path = f"{url}/callbacks/{_TRIED}/{ref}?t={token}"
-    response = await ask(client, "POST", path, b"{}")
+    token = CallbackSigner(keys).sign(_TEST_PROVIDER, ref, now())
+    callback_url = f"{url}/callbacks/{_TEST_PROVIDER}/{ref}?t={token}"
+    response = await ask(client, "POST", callback_url, b"{}")
     if isinstance(response, str):
-        message = f"{url} cannot be reached from here ({response}): {_FROM_OUTSIDE}"
-        return Diagnostic(Severity.FAULT, "callbacks", message)
-    # late or unreadable, as the service says it: others' 400 comes with a page
-    if response.status_code in (204, 400) and not response.content:
-        return Diagnostic(Severity.OK, "callbacks", f"{url} leads here, and the keys fit")
-    return Diagnostic(Severity.FAULT, "callbacks", f"{url}: {_stray(response.status_code)}")
-
-
-def _stray(status: int) -> str:
+        message = f"cannot reach {url} from this machine ({response}): {_FIX}"
+        return Diagnostic(Severity.ERROR, "callbacks", message)
+    status = response.status_code
+    # Belfry answers a late or unreadable callback with 204 or 400 and no body; a 400 of another
+    # server has a body.
+    if status in (204, 400) and not response.content:
+        message = f"{url} reaches this service, and the keys match"
+        return Diagnostic(Severity.OK, "callbacks", message)
     if 300 <= status < 400:  # noqa: PLR2004
-        told = "it redirects, which providers need not follow: give BELFRY_PUBLIC_URL as it ends up"
+        problem = "the server redirects, which providers may not follow: set the final URL"
     else:
-        told = _ANSWERS.get(status, "what answers is not Belfry: let it lead to this service")
-    return f"{told} (HTTP {status})"
+        problem = _STATUS_MESSAGES.get(
+            status, "the server is not Belfry: route the URL to this service"
+        )
+    return Diagnostic(Severity.ERROR, "callbacks", f"{url}: {problem} (HTTP {status})")
 
 
-async def _check_address(url: str, *, wanted: bool) -> list[Diagnostic]:
-    """Judge the address as providers far away would see it; *wanted* if there are any."""
+async def _check_address(url: str, *, has_remote_providers: bool) -> list[Diagnostic]:
+    """Check that the host of *url* resolves to public addresses, and that the scheme is https."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    found = await _resolved(host)
-    if not found:
-        message = f"the name {host} is not known here: is BELFRY_PUBLIC_URL spelt as it should be?"
+    addresses = await _resolve(host)
+    if not addresses:
+        message = f"cannot resolve {host}: check the spelling of BELFRY_PUBLIC_URL"
         return [Diagnostic(Severity.WARNING, "callbacks", message)]
-    if private := next(filter(is_blocked, found), None):
-        message = f"{host} is {private}, which cannot be reached from outside"
-        level = Severity.WARNING if wanted else Severity.NOTE
-        return [
-            Diagnostic(level, "callbacks", f"{message}: {_FROM_OUTSIDE}" if wanted else message)
-        ]
+    if private := next(filter(is_blocked, addresses), None):
+        message = f"{host} resolves to {private}, which the internet cannot reach"
+        if has_remote_providers:
+            return [Diagnostic(Severity.WARNING, "callbacks", f"{message}: {_FIX}")]
+        return [Diagnostic(Severity.NOTE, "callbacks", message)]
     if parts.scheme == "http":
-        message = "http lets others read the signatures: put TLS in front and set https://…"
+        message = "http exposes the signatures of callback URLs: use a TLS proxy and https://…"
         return [Diagnostic(Severity.WARNING, "callbacks", message)]
     return []
 
 
-async def _resolved(host: str) -> list[str]:
+async def _resolve(host: str) -> list[str]:
+    """Return the IP addresses of *host*; none if it cannot be resolved in TIMEOUT_SECONDS."""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []

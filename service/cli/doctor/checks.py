@@ -1,4 +1,4 @@
-"""What `belfry doctor` looks at: keys, service, providers. No secret is in what it remarks."""
+"""Checks of `belfry doctor`: keys, service and providers. Messages contain no secrets."""
 
 import ssl
 import stat
@@ -13,103 +13,106 @@ from handlers.health import Readiness
 from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity, ask
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers.http_status import BUSY_STATUSES
-from service.providers.protocol import AccountSettings, Call, Provider, Reply
+from service.providers.protocol import Provider, Reply
 from service.runtime.clients.provider_client import ProviderClient
-from service.runtime.settings import ProviderAccount, Settings
+from service.runtime.settings import Settings
 
-_PROVIDER_SECONDS: Final = 10
-_OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
+_PROVIDER_TIMEOUT_SECONDS: Final = 10
+_READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 
 
 def check_keys(settings: Settings) -> tuple[tuple[str, ...], Diagnostic]:
-    """Read the keys as a start would, but make none."""
-    keys, file = settings.secret_keys, settings.keys_file
-    if file is None:
-        return keys, Diagnostic(Severity.OK, "keys", f"{len(keys)} in BELFRY_SECRET_KEYS")
-    path = Path(file).absolute()
+    """Return the secret keys and their diagnostic; unlike a start, create no keys."""
+    keys = settings.secret_keys
+    if settings.keys_file is None:
+        message = f"found {len(keys)} in BELFRY_SECRET_KEYS"
+        return keys, Diagnostic(Severity.OK, "keys", message)
+    path = Path(settings.keys_file).absolute()
     try:
         keys, mode = tuple(path.read_text().split()), path.stat().st_mode
     except FileNotFoundError:
-        message = f"no BELFRY_SECRET_KEYS and no {path}, which `belfry serve` makes as it starts"
-        return (), Diagnostic(Severity.FAULT, "keys", message)
+        message = (
+            f"BELFRY_SECRET_KEYS is not set and {path} does not exist: start `belfry serve`, "
+            "which creates it"
+        )
+        return (), Diagnostic(Severity.ERROR, "keys", message)
     except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "not text"
-        message = f"{path} cannot be read ({why}): look as the user who runs `belfry serve`"
-        return (), Diagnostic(Severity.FAULT, "keys", message)
-    return keys, _kept(keys, path, mode)
-
-
-def _kept(keys: tuple[str, ...], path: Path, mode: int) -> Diagnostic:
+        reason = exc.strerror if isinstance(exc, OSError) else "not text"
+        message = f"cannot read {path} ({reason}): run doctor as the user of `belfry serve`"
+        return (), Diagnostic(Severity.ERROR, "keys", message)
     if not keys:
-        return Diagnostic(Severity.FAULT, "keys", f"{path} is empty: set BELFRY_SECRET_KEYS")
-    if mode & _OTHERS_READ:
-        message = f"{len(keys)} in {path}, which others may read: chmod 600 {path}"
-        return Diagnostic(Severity.WARNING, "keys", message)
-    return Diagnostic(Severity.OK, "keys", f"{len(keys)} in {path}")
+        message = f"{path} is empty: set BELFRY_SECRET_KEYS"
+        return keys, Diagnostic(Severity.ERROR, "keys", message)
+    message = f"found {len(keys)} in {path}"
+    if mode & _READABLE_BY_OTHERS:
+        message = f"{message}, which other users can read: run chmod 600 {path}"
+        return keys, Diagnostic(Severity.WARNING, "keys", message)
+    return keys, Diagnostic(Severity.OK, "keys", message)
 
 
 async def check_service(client: httpx.AsyncClient, url: str, clock: ClockSkew) -> list[Diagnostic]:
+    """Read `/readyz` of the service at *url*."""
+    shown_url = _without_secrets(url)
     response = await ask(client, "GET", f"{url.rstrip('/')}/readyz")
     if isinstance(response, str):
-        message = f"nothing answers at {_shown(url)} ({response}): start it with `belfry serve`"
-        return [Diagnostic(Severity.FAULT, "service", message)]
+        message = f"cannot reach {shown_url} ({response}): start it with `belfry serve`"
+        return [Diagnostic(Severity.ERROR, "service", message)]
     clock.compare("the service", response.headers.get("date"))
     try:
         state = msgspec.json.decode(response.content, type=Readiness)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        message = f"what answers at {_shown(url)} is not Belfry: set BELFRY_URL, or HOST and PORT"
-        return [Diagnostic(Severity.FAULT, "service", f"{message} (HTTP {response.status_code})")]
-    level = Severity.OK if state.ready else Severity.FAULT
-    return [Diagnostic(level, "service", f"store: {state.store}, loops: {state.loops}")]
+        message = (
+            f"the server at {shown_url} is not Belfry (HTTP {response.status_code}): "
+            "set BELFRY_URL, or HOST and PORT"
+        )
+        return [Diagnostic(Severity.ERROR, "service", message)]
+    severity = Severity.OK if state.ready else Severity.ERROR
+    return [Diagnostic(severity, "service", f"store: {state.store}, loops: {state.loops}")]
 
 
 async def check_provider(
     settings: Settings, provider: Provider, tls: ssl.SSLContext, clock: ClockSkew
 ) -> list[Diagnostic]:
-    account, token = settings.accounts[provider.name], provider.account.token_variable
+    """Check the credential of *provider* with a free request, if the provider has one."""
+    name, account = provider.name, settings.accounts[provider.name]
+    variables = provider.account
+    token_variable, base_url_variable = variables.token_variable, variables.base_url_variable
     if account.token is None:
-        return [Diagnostic(Severity.NOTE, provider.name, f"not set up: {token} is not set")]
+        return [Diagnostic(Severity.NOTE, name, f"not configured: {token_variable} is not set")]
     call = provider.check()
     if call is None:
-        message = f"{token} is set; {provider.title} has no free read to try it with"
-        return [Diagnostic(Severity.NOTE, provider.name, message)]
-    return [await _tried(account, provider, call, tls, clock)]
-
-
-async def _tried(
-    account: ProviderAccount, provider: Provider, call: Call, tls: ssl.SSLContext, clock: ClockSkew
-) -> Diagnostic:
-    name, variables = provider.name, provider.account
+        message = f"{token_variable} is set; {provider.title} has no free request to check it with"
+        return [Diagnostic(Severity.NOTE, name, message)]
     client = ProviderClient(account, tls)
     try:
-        reply = await client.send(call, _PROVIDER_SECONDS)
+        reply = await client.send(call, _PROVIDER_TIMEOUT_SECONDS)
     finally:
         await client.close()
     if not isinstance(reply, Reply):
-        host, variable = urlsplit(account.base_url).hostname, variables.base_url_variable
-        message = f"{host}: {reply.message}; is {variable} right?"
-        return Diagnostic(Severity.FAULT, name, message)
+        host = urlsplit(account.base_url).hostname
+        message = f"{host}: {reply.message}; check {base_url_variable}"
+        return [Diagnostic(Severity.ERROR, name, message)]
     clock.compare(name, reply.headers.get("date"))
     error = provider.read_check(reply)
     if error is None:
-        return Diagnostic(Severity.OK, name, f"{variables.token_variable} is accepted")
-    level = Severity.WARNING if error.retryable or reply.status in BUSY_STATUSES else Severity.FAULT
-    said = error.message.replace(account.token or "", "…").rstrip(".")
-    return Diagnostic(level, name, f"{said}: {_mending(error, level, variables)}")
+        return [Diagnostic(Severity.OK, name, f"{token_variable} is accepted")]
+    problem = error.message.replace(account.token, "…").rstrip(".")
+    if error.retryable or reply.status in BUSY_STATUSES:
+        return [Diagnostic(Severity.WARNING, name, f"{problem}: try again later")]
+    fix = _suggest_fix(error, token_variable, base_url_variable)
+    return [Diagnostic(Severity.ERROR, name, f"{problem}: {fix}")]
 
 
-def _mending(error: JobError, level: Severity, variables: AccountSettings) -> str:
-    if level is Severity.WARNING:
-        return "look again later"
+def _suggest_fix(error: JobError, token_variable: str, base_url_variable: str) -> str:
     if error.code is ErrorCode.UNAUTHORIZED:
-        return f"set {variables.token_variable} to one that is valid"
+        return f"set {token_variable} to a valid credential"
     if error.code is ErrorCode.INSUFFICIENT_CREDITS:
-        return "settle it with the provider"
-    return f"set it up there, or set {variables.base_url_variable} right"
+        return "add credits or renew the subscription at the provider"
+    return f"check the account at the provider, and {base_url_variable}"
 
 
-def _shown(url: str) -> str:
-    """Leave out what may be secret in a URL that nobody has checked."""
+def _without_secrets(url: str) -> str:
+    """Return scheme and host of an unchecked *url*: user, path and query may be secret."""
     try:
         parts = urlsplit(url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,4 +1,4 @@
-"""`belfry doctor`: one line for each thing that serving needs, and how to mend what is amiss."""
+"""`belfry doctor`: prints one line per check, and for each problem how to fix it."""
 
 import asyncio
 import os
@@ -21,52 +21,56 @@ _COLOURS: Final = {
     Severity.OK: "green",
     Severity.NOTE: "dim",
     Severity.WARNING: "yellow",
-    Severity.FAULT: "bold red",
+    Severity.ERROR: "bold red",
 }
 
 
 def run(environ: Mapping[str, str] = os.environ) -> int:
-    """Report on the service that *environ* describes; 1 if anything is at fault."""
+    """Check the service that *environ* configures; return 1 if there is an error, else 0."""
     console = Console(highlight=False)
-    with console.status("Looking …"):
-        remarks = asyncio.run(examine(environ))
-    for remark in remarks:
-        console.print(_line(remark), soft_wrap=True)
-    return 1 if any(remark.level is Severity.FAULT for remark in remarks) else 0
+    with console.status("Checking …"):
+        diagnostics = asyncio.run(diagnose(environ))
+    for diagnostic in diagnostics:
+        console.print(_format(diagnostic), soft_wrap=True)
+    return 1 if any(one.severity is Severity.ERROR for one in diagnostics) else 0
 
 
-async def examine(environ: Mapping[str, str]) -> list[Diagnostic]:
+async def diagnose(environ: Mapping[str, str]) -> list[Diagnostic]:
+    """Run all checks; with invalid settings report those only."""
     try:
         settings = from_env(environ)
     except SettingsError as exc:
-        told = (f"{error.path}: {error.message}" for error in exc.errors)
-        return [Diagnostic(Severity.FAULT, "settings", message) for message in told]
-    keys, remark = check_keys(settings)
+        return [
+            Diagnostic(Severity.ERROR, "settings", f"{error.path}: {error.message}")
+            for error in exc.errors
+        ]
+    keys, keys_diagnostic = check_keys(settings)
     url = environ.get("BELFRY_URL") or settings.local_url
-    return [_summary(settings), remark, *await _look_around(settings, keys, url)]
+    network_diagnostics = await _check_network(settings, keys, url)
+    return [_summarise_settings(settings), keys_diagnostic, *network_diagnostics]
 
 
-def _summary(settings: Settings) -> Diagnostic:
+def _summarise_settings(settings: Settings) -> Diagnostic:
     database = "SQLite" if settings.is_sqlite else "PostgreSQL"
-    set_up = sum(account.token is not None for account in settings.accounts.values())
-    message = f"{database}, {set_up} of {len(settings.accounts)} providers set up"
+    configured = sum(account.token is not None for account in settings.accounts.values())
+    message = f"{database}, {configured} of {len(settings.accounts)} providers configured"
     return Diagnostic(Severity.OK, "settings", message)
 
 
-async def _look_around(settings: Settings, keys: tuple[str, ...], url: str) -> list[Diagnostic]:
-    """Ask everybody at once, so that the slowest alone is waited for."""
+async def _check_network(settings: Settings, keys: tuple[str, ...], url: str) -> list[Diagnostic]:
+    """Check the service at *url*, the callbacks and all providers concurrently."""
     tls, clock = ssl.create_default_context(), ClockSkew()
-    async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=None) as client:  # noqa: S113 - each look has a limit of its own
-        found = await asyncio.gather(
+    async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=None) as client:  # noqa: S113 - each check has its own timeout
+        results = await asyncio.gather(
             check_service(client, url, clock),
             check_callbacks(client, settings, keys),
             *(check_provider(settings, one, tls, clock) for one in registry().values()),
         )
-    return [*chain.from_iterable(found), clock.remark()]
+    return [*chain.from_iterable(results), clock.diagnostic()]
 
 
-def _line(remark: Diagnostic) -> Text:
-    """Lay out one line; a stranger's words must not move the cursor or change the colours."""
-    level = (f"{remark.level:<9}", _COLOURS[remark.level])
-    message = "".join(char if char.isprintable() else " " for char in remark.message)
-    return Text.assemble(level, f"{remark.about:<11}", message)
+def _format(diagnostic: Diagnostic) -> Text:
+    """Format one line; control characters in a provider's message must not reach the terminal."""
+    severity = (f"{diagnostic.severity:<9}", _COLOURS[diagnostic.severity])
+    message = "".join(char if char.isprintable() else " " for char in diagnostic.message)
+    return Text.assemble(severity, f"{diagnostic.subject:<11}", message)

@@ -1,1 +1,1 @@
-"""Runware, emulated."""
+"""Emulates Runware (https://runware.ai/docs)."""

@@ -1,11 +1,11 @@
-"""What Runware takes: the parameters of each task type; every fault is an item of `errors`."""
+"""Input checks of Runware's task types; each error becomes an item of `errors`."""
 
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from service.sandbox.ledger import Json
-from service.sandbox.sender import is_callable_url
+from service.sandbox.sender import is_http_url
 
 READS: Final = frozenset({"getResponse", "getTaskDetails"})
 _REQUIRED: Final = {
@@ -29,13 +29,17 @@ _IMAGE: Final = re.compile(
 _MAX_RESULTS: Final = 20
 
 
-def errors(task: Json) -> list[Json]:
-    """Name everything wrong with *task*, in the shape of Runware's errors."""
-    return [item(task, code, message, parameter) for code, parameter, message in _faults(task)]
+def input_errors(task: Json) -> list[Json]:
+    """Return all errors in the parameters of *task*, as Runware's error items."""
+    return [error_item(task, code, message, name) for code, name, message in _find_errors(task)]
 
 
-def item(task: Json, code: str, message: str, parameter: str | None = None) -> Json:
-    said = {
+def error_item(task: Json, code: str, message: str, parameter: str | None = None) -> Json:
+    """Build an error item; it leaves out what *task* does not have.
+
+    Shape: https://runware.ai/docs/platform/errors
+    """
+    item = {
         "code": code,
         "message": message,
         "parameter": parameter,
@@ -43,34 +47,33 @@ def item(task: Json, code: str, message: str, parameter: str | None = None) -> J
         "taskUUID": task.get("taskUUID"),
         "documentation": "https://runware.ai/docs/platform/errors",
     }
-    return {key: value for key, value in said.items() if isinstance(value, str)}
+    return {key: value for key, value in item.items() if isinstance(value, str)}
 
 
-def _faults(task: Json) -> Iterator[tuple[str, str, str]]:
-    kind = task.get("taskType")
-    if not isinstance(kind, str) or not kind:
+def _find_errors(task: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield the code, the parameter and the message of each error."""
+    task_type = task.get("taskType")
+    if not isinstance(task_type, str) or not task_type:
         yield "missingTaskType", "taskType", "The taskType parameter is required."
         return
     if not is_uuid(task.get("taskUUID")):
         yield "invalidTaskUUID", "taskUUID", "taskUUID must be a valid UUID v4 string."
-    for name in _REQUIRED.get(kind, ()):
+    for name in _REQUIRED.get(task_type, ()):
         if task.get(name) in (None, ""):
-            yield _code("missing", name), name, f"Missing required parameter {name} for {kind}."
-    for name, fits, words in _RULES:
-        if task.get(name) not in (None, "") and not fits(task[name]):
-            yield _code("invalid", name), name, f"Invalid value for {name}: it {words}."
+            message = f"Missing required parameter {name} for {task_type}."
+            yield _code("missing", name), name, message
+    for name, is_valid, rule in _RULES:
+        if task.get(name) not in (None, "") and not is_valid(task[name]):
+            yield _code("invalid", name), name, f"Invalid value for {name}: it {rule}."
 
 
 def is_uuid(value: Any) -> bool:
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
-def _code(fault: str, name: str) -> str:
-    return fault + name[0].upper() + name[1:]
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _code(prefix: str, name: str) -> str:
+    """Build a code such as `missingInputImage`."""
+    return prefix + name[0].upper() + name[1:]
 
 
 def _is_image(value: Any) -> bool:
@@ -82,7 +85,7 @@ def _is_model(value: Any) -> bool:
 
 
 _RULES: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
-    ("webhookURL", is_callable_url, "must be an http or https URL"),
+    ("webhookURL", is_http_url, "must be an http or https URL"),
     ("deliveryMethod", lambda value: value in ("sync", "async"), "must be sync or async"),
     ("includeCost", lambda value: isinstance(value, bool), "must be a boolean"),
     (
@@ -92,6 +95,6 @@ _RULES: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
     ),
     ("model", _is_model, "must be an AIR identifier, like runware:150@2"),
     ("inputImage", _is_image, "must be a UUID, a data URI, base64 or a URL"),
-    ("positivePrompt", _is_text, "must be text"),
-    ("prompt", _is_text, "must be text"),
+    ("positivePrompt", lambda value: isinstance(value, str), "must be text"),
+    ("prompt", lambda value: isinstance(value, str), "must be text"),
 )

@@ -1,4 +1,4 @@
-"""What Runware says of a task: its items, the course of it, and the envelope of a callback."""
+"""Runware's response bodies: result items, the scenario of a task and callback envelopes."""
 
 import zlib
 from http import HTTPStatus
@@ -7,13 +7,13 @@ from uuid import uuid4
 
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
-from service.sandbox.runware.checks import item
+from service.sandbox.runware.checks import error_item
 from service.sandbox.scenario import END, PROGRESS, RESULT, Callback, Scenario, Step
 
 AGE_MODELS: Final = frozenset({"runware:153@1", "runware:154@1", "runware:152@50"})
 _VIDEO_TYPES: Final = frozenset({"videoInference"})
 _SLOW_TYPES: Final = _VIDEO_TYPES | {"3dInference", "training"}
-_MEDIA: Final = {
+_MEDIUMS: Final = {
     **dict.fromkeys(("imageCaption", "caption", "promptEnhance", "textInference"), "text"),
     **dict.fromkeys(_VIDEO_TYPES, "video"),
     "audioInference": "audio",
@@ -22,7 +22,8 @@ _MEDIA: Final = {
     **dict.fromkeys(("imageControlNetPreProcess", "controlNetPreprocess"), "guideImage"),
     "imageMasking": "maskImage",
 }
-"""What a task type makes, by the name that its result bears; any other makes images."""
+"""The kind of output by task type, as in the key of its URL (`videoURL`); others: images."""
+# Host, folder and file extension of an output's URL.
 _FILES: Final = {
     "video": ("vm", "video/ws/2/vi", "mp4"),
     "audio": ("am", "audio/ws/2/ai", "mp3"),
@@ -30,7 +31,9 @@ _FILES: Final = {
 }
 _IMAGE_FILE: Final = ("im", "image/ws/2/ii", "jpg")
 _QUEUED_SECONDS: Final = 0.3
+_PROGRESS_SECONDS: Final = 0.3
 _WORK_SECONDS: Final = 1.7
+# US dollars per result.
 _COSTS: Final = {"video": 0.25, "model": 0.1, "training": 2.0, "audio": 0.01, "text": 0.0006}
 _IMAGE_COST: Final = 0.0013
 _STATUS_CODES: Final = {
@@ -48,22 +51,23 @@ _STATUS_CODES: Final = {
 _CAPTION: Final = "a bronze bell in a stone tower, morning light, ropes and oak beams, photograph"
 
 
-def refusal(status: int, tasks: list[Json]) -> Json:
-    """Refuse a whole request: one error for each of its *tasks*, one without a task for 401."""
+def error_body(status: int, tasks: list[Json]) -> Json:
+    """Build the error body for a whole request: one error per task, or a single one for 401."""
     code, message = _STATUS_CODES.get(status, ("providerError", "The provider is unavailable."))
     if status == HTTPStatus.UNAUTHORIZED:
-        about = {"taskType": "authentication"}
-        return {"errors": [item(about, code, message, "apiKey")]}
-    return {"errors": [item(task, code, message) for task in tasks]}
+        authentication = {"taskType": "authentication"}
+        return {"errors": [error_item(authentication, code, message, "apiKey")]}
+    return {"errors": [error_item(task, code, message) for task in tasks]}
 
 
 def is_sync(task: Json) -> bool:
-    """Say whether the answer itself carries the results: never so once there is a webhook."""
+    """Tell whether the response contains the results: never if *task* has a webhook."""
     default = "async" if task["taskType"] in _SLOW_TYPES else "sync"
     return task.get("webhookURL") is None and task.get("deliveryMethod", default) == "sync"
 
 
 def ack(task: Json) -> Json:
+    """Build the acknowledgement of an accepted task."""
     return {"taskType": task["taskType"], "taskUUID": task["taskUUID"]}
 
 
@@ -71,98 +75,106 @@ def processing(task: Json) -> Json:
     return {**ack(task), "status": "processing"}
 
 
-def script(task: Json, magic: Directives) -> Scenario:
-    """Tell the course of *task*: working, and one result after another until the last."""
-    found = results(task, magic)
-    steps = [Step(_QUEUED_SECONDS, (processing(task),)), *_progress(task, magic)]
-    for n, result in enumerate(found, start=1):
-        waiting = (processing(task),) if n < len(found) else ()
-        told = Callback(envelope(result, magic), END if n == len(found) else RESULT)
-        steps.append(Step(_WORK_SECONDS / len(found), (*found[:n], *waiting), (told,)))
+def scenario(task: Json, directives: Directives) -> Scenario:
+    """Build the scenario of *task*: queued, progress for videos, then one step per result."""
+    items = results(task, directives)
+    steps = [Step(_QUEUED_SECONDS, (processing(task),)), *_progress_steps(task, directives)]
+    for count, item in enumerate(items, start=1):
+        is_last = count == len(items)
+        state = items if is_last else (*items[:count], processing(task))
+        callback = Callback(envelope(item, directives), END if is_last else RESULT)
+        steps.append(Step(_WORK_SECONDS / len(items), state, (callback,)))
     return tuple(steps)
 
 
-def results(task: Json, magic: Directives) -> tuple[Json, ...]:
-    """Make all results; errors are items with `status: error`, the rest say nothing of it."""
-    if magic.moderated or magic.fail:
-        return (_failed(task, magic),)
-    found = [_made(task, magic, n) for n in range(task.get("numberResults") or 1)]
-    if magic.part_fail and len(found) > 1:
-        found[1] = _failed(task, magic)
-    return tuple(found)
+def results(task: Json, directives: Directives) -> tuple[Json, ...]:
+    """Build all result items; a failed one has `status: error`, a successful one no status."""
+    if directives.moderated or directives.fail:
+        return (_failed_item(task, directives),)
+    count = task.get("numberResults") or 1
+    items = [_successful_item(task, directives, index) for index in range(count)]
+    if directives.part_fail and count > 1:
+        items[1] = _failed_item(task, directives)
+    return tuple(items)
 
 
-def forgery(task: Json, magic: Directives) -> Json:
-    """Claim a success that never was, with an output from elsewhere."""
-    false = {**ack(task), "imageUUID": str(uuid4()), "text": "forged"}
-    return envelope({**false, "imageURL": "https://forged.example.net/image.jpg"}, magic)
+def forged_callback(task: Json, directives: Directives) -> Json:
+    """Build a callback that reports a false success with an output on another host."""
+    item = {
+        **ack(task),
+        "imageUUID": str(uuid4()),
+        "text": "forged",
+        "imageURL": "https://forged.example.net/image.jpg",
+    }
+    return envelope(item, directives)
 
 
-def envelope(result: Json, magic: Directives) -> Json:
-    """Wrap *result* for a callback. What Runware really sends is disputed: both are seen."""
-    if result.get("status") != "error":
-        return dict(result) if magic.flat else {"data": [result]}
-    if not magic.flat:
-        return {"errors": [plain_error(result)]}
-    about = {key: result[key] for key in ("taskUUID", "status")}
-    error = {key: result[key] for key in ("code", "message")}
-    # A part that failed is told as the SDK reads it, nested; a whole failure is not.
-    return {**about, "error": error} if magic.part_fail else {**about, **error}
+def envelope(item: Json, directives: Directives) -> Json:
+    """Build the callback body for *item*: bare with `[flat]`, else in `data` or `errors`.
+
+    The sources disagree about the form that Runware sends, so the sandbox sends either.
+    """
+    if item.get("status") != "error":
+        return dict(item) if directives.flat else {"data": [item]}
+    if not directives.flat:
+        error = {key: value for key, value in item.items() if key not in ("status", "taskType")}
+        return {"errors": [error]}
+    head = {key: item[key] for key in ("taskUUID", "status")}
+    error = {key: item[key] for key in ("code", "message")}
+    # One failed result of several has its error nested, as Runware's SDK reads it; a task that
+    # failed as a whole has it at the top level.
+    return {**head, "error": error} if directives.part_fail else {**head, **error}
 
 
-def plain_error(result: Json) -> Json:
-    """Show a failed result as an item of `errors`, which carries neither type nor status."""
-    return {key: value for key, value in result.items() if key not in ("status", "taskType")}
-
-
-def _progress(task: Json, magic: Directives) -> list[Step]:
+def _progress_steps(task: Json, directives: Directives) -> list[Step]:
     if task["taskType"] not in _VIDEO_TYPES:
         return []
-    items = [{**processing(task), "progress": ratio} for ratio in (25, 50, 75)]
-    return [Step(0.3, (it,), (Callback(envelope(it, magic), PROGRESS),)) for it in items]
+    items = [{**processing(task), "progress": percent} for percent in (25, 50, 75)]
+    return [
+        Step(_PROGRESS_SECONDS, (item,), (Callback(envelope(item, directives), PROGRESS),))
+        for item in items
+    ]
 
 
-def _failed(task: Json, magic: Directives) -> Json:
-    if magic.moderated:
+def _failed_item(task: Json, directives: Directives) -> Json:
+    if directives.moderated:
         code, message = "contentPolicyViolation", "The content violates the content policy."
     else:
         code, message = "inferenceError", "The model failed to produce a result."
-    return {**item(task, code, message), "status": "error"}
+    return {**error_item(task, code, message), "status": "error"}
 
 
-def _made(task: Json, magic: Directives, index: int) -> Json:
-    cost = {"cost": _COSTS.get(_medium(task), _IMAGE_COST)} if task.get("includeCost") else {}
-    return ack(task) | ({} if magic.empty else _output(task, index)) | cost
+def _successful_item(task: Json, directives: Directives, index: int) -> Json:
+    medium = _MEDIUMS.get(task["taskType"], "image")
+    output = {} if directives.empty else _output(task, medium, index)
+    cost = {"cost": _COSTS.get(medium, _IMAGE_COST)} if task.get("includeCost") else {}
+    return ack(task) | output | cost
 
 
-def _medium(task: Json) -> str:
-    return _MEDIA.get(task["taskType"], "image")
-
-
-def _output(task: Json, index: int) -> Json:
-    medium = _medium(task)
+def _output(task: Json, medium: str, index: int) -> Json:
     if medium == "text":
         if task.get("model") in AGE_MODELS:
             return {"structuredData": {"ageGroup": "13-20", "confidence": 79.65}}
         return {"text": _CAPTION}
     if medium == "training":
         return {"outputs": {"model": f"sandbox:1@{index + 1}"}}
+    file_id, url = _new_file(medium)
     if medium == "model":
-        made = _media(medium)
-        return {"outputs": {"files": [{"uuid": made["modelUUID"], "url": made["modelURL"]}]}}
-    return _media(medium) | (
-        {"seed": _seed(task) + index, "NSFWContent": False} if medium == "image" else {}
-    )
+        return {"outputs": {"files": [{"uuid": file_id, "url": url}]}}
+    output: Json = {f"{medium}UUID": file_id, f"{medium}URL": url}
+    if medium == "image":
+        output |= {"seed": _seed(task) + index, "NSFWContent": False}
+    return output
 
 
-def _media(medium: str) -> Json:
-    ident = str(uuid4())
-    host, folder, ending = _FILES.get(medium, _IMAGE_FILE)
-    url = f"https://{host}.runware.ai/{folder}/{ident}.{ending}"
-    return {f"{medium}UUID": ident, f"{medium}URL": url}
+def _new_file(medium: str) -> tuple[str, str]:
+    """Return the id and the URL of a new file."""
+    file_id = str(uuid4())
+    host, folder, extension = _FILES.get(medium, _IMAGE_FILE)
+    return file_id, f"https://{host}.runware.ai/{folder}/{file_id}.{extension}"
 
 
 def _seed(task: Json) -> int:
-    """Take the seed that was given, or one that the same task always gets."""
+    """Return the given seed, or one derived from the taskUUID."""
     given = task.get("seed")
     return given if isinstance(given, int) else zlib.crc32(task["taskUUID"].encode())

@@ -1,1 +1,1 @@
-"""runway-ai.ai, emulated."""
+"""Emulates runway-ai.ai."""

@@ -1,4 +1,4 @@
-"""runway-ai.ai: fifteen endpoints that answer when the work is done."""
+"""runway-ai.ai's fifteen endpoints, which answer when the task has ended."""
 
 from typing import Final
 from uuid import uuid4
@@ -7,87 +7,87 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox import directives as magic
-from service.sandbox.directives import Directives
-from service.sandbox.emulator import Emulator, wait_hung_up
+from service.sandbox.directives import parse_directives
+from service.sandbox.emulator import Emulator, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
-from service.sandbox.runway_ai.endpoints import ENDPOINTS, Endpoint, fault, result
+from service.sandbox.runway_ai.endpoints import ENDPOINTS, Endpoint, input_error, result
 from service.sandbox.scenario import Step
-from service.sandbox.web import Handler, Unreadable, answer, holds, read_json, retry_after, route
+from service.sandbox.web import (
+    Handler,
+    InvalidJson,
+    build_routes,
+    has_token,
+    json_response,
+    read_json,
+    retry_after_header,
+)
 
 NAME: Final = "runway_ai"
 _WORK_SECONDS: Final = 2.0
 
 
 class RunwayAi:
-    """One handler for each endpoint of runway-ai.ai, all of the same make."""
+    """The handlers of runway-ai.ai, one per endpoint."""
 
-    def __init__(self, stage: Emulator, token: str) -> None:
-        self._stage = stage
-        self._tasks = stage.tasks
+    def __init__(self, emulator: Emulator, token: str) -> None:
+        self._emulator = emulator
+        self._ledger = emulator.ledger
         self._token = token
 
     def routes(self) -> list[Route]:
-        return [
-            made
-            for endpoint in ENDPOINTS
-            for made in route(
-                self._tasks,
-                endpoint.method,
-                f"/v1/{endpoint.name}",
-                self._handler(endpoint),
-                self._guard,
-            )
-        ]
+        routes: list[Route] = []
+        for endpoint in ENDPOINTS:
+            path, handler = f"/v1/{endpoint.name}", self._handler(endpoint)
+            routes += build_routes(self._ledger, endpoint.method, path, handler, self._guard)
+        return routes
 
     def _guard(self, request: Request) -> Response | None:
-        return None if holds(request, self._token) else answer({"error": "Unauthorized"}, 401)
+        if has_token(request, self._token):
+            return None
+        return json_response({"error": "Unauthorized"}, 401)
 
     def _handler(self, endpoint: Endpoint) -> Handler:
         async def handle(request: Request) -> Response:
-            given = await _parameters(request)
+            given = await _read_parameters(request)
             if given is None:
-                return answer({"error": "The body must be a JSON object"}, 400)
-            if words := fault(endpoint, given):
-                return answer({"error": words}, 400)
-            return self._refused(given) or await self._work(request, endpoint, given)
+                return json_response({"error": "The body must be a JSON object"}, 400)
+            if error := input_error(endpoint, given):
+                return json_response({"error": error}, 400)
+            return self._forced_error(given) or await self._run(request, endpoint, given)
 
         return handle
 
-    def _refused(self, given: Json) -> Response | None:
+    def _forced_error(self, given: Json) -> Response | None:
         prompt = _prompt(given)
-        refusal = self._tasks.refuse(NAME, prompt, magic.read(prompt))
-        if refusal is None:
+        error = self._ledger.count_forced_error(NAME, prompt, parse_directives(prompt))
+        if error is None:
             return None
-        said = {"error": f"The request was refused ({refusal.status})"}
-        return answer(said, refusal.status, retry_after(refusal.after))
+        body = {"error": f"The request was refused ({error.status})"}
+        return json_response(body, error.status, retry_after_header(error.retry_after))
 
-    async def _work(self, request: Request, endpoint: Endpoint, given: Json) -> Response:
+    async def _run(self, request: Request, endpoint: Endpoint, given: Json) -> Response:
         task = _new_task(endpoint, given)
-        step = Step(_WORK_SECONDS + task.magic.slow, ())
-        await self._stage.play(task, (step,), ())
-        if task.magic.hang:
-            await wait_hung_up(request)
-            return answer({"error": "Gateway timeout"}, 504)
-        return _outcome(endpoint, task.magic)
+        directives = task.directives
+        step = Step(_WORK_SECONDS + directives.slow, ())
+        await self._emulator.start(task, (step,), ())
+        if directives.hang:
+            await wait_for_disconnect(request)
+            return json_response({"error": "Gateway timeout"}, 504)
+        if directives.moderated:
+            return json_response({"error": "The request violates our content policy"}, 400)
+        if directives.fail:
+            return json_response({"error": "The generation failed"}, 500)
+        return json_response({} if directives.empty else result(endpoint))
 
 
-def _outcome(endpoint: Endpoint, spell: Directives) -> Response:
-    if spell.moderated:
-        return answer({"error": "The request violates our content policy"}, 400)
-    if spell.fail:
-        return answer({"error": "The generation failed"}, 500)
-    return answer({} if spell.empty else result(endpoint))
-
-
-async def _parameters(request: Request) -> Json | None:
-    """Read the query, and the body over it; None when the body is no JSON object."""
+async def _read_parameters(request: Request) -> Json | None:
+    """Merge query and body, the body winning; return None unless the body is a JSON object."""
     query = dict(request.query_params)
     if not await request.body():
         return query
     try:
         body = await read_json(request)
-    except Unreadable:
+    except InvalidJson:
         return None
     return {**query, **body} if isinstance(body, dict) else None
 
@@ -100,14 +100,14 @@ def _new_task(endpoint: Endpoint, given: Json) -> LedgerTask:
         operation=endpoint.name,
         prompt=prompt,
         at=now(),
-        magic=magic.read(prompt),
+        directives=parse_directives(prompt),
         request=given,
         paid=endpoint.paid,
     )
 
 
 def _prompt(given: Json) -> str:
-    """Join all text given: without a ref, it is also what a call is known by."""
+    """Join all text parameters; as there is no reference, they also identify the request."""
     return " ".join(
         text for key, text in given.items() if isinstance(text, str) and key != "auth_token"
     )

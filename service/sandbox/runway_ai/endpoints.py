@@ -1,4 +1,4 @@
-"""The fifteen endpoints of runway-ai.ai: what they take, and what they answer."""
+"""The fifteen endpoints of runway-ai.ai: their parameters and their results."""
 
 from typing import Any, Final
 from uuid import uuid4
@@ -14,7 +14,7 @@ _CREATED: Final = "2024-09-12T10:00:00Z"
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of *kind* `text`, `int` or `float`; one of *options*, if there are any."""
+    """A parameter of *kind* `text`, `int` or `float`; *options* are its values if limited."""
 
     name: str
     kind: str = "text"
@@ -22,17 +22,20 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """*makes* is the key of the result; reading and deleting make nothing and cost nothing."""
+    """One endpoint; *result_key* is the key of the new file's URL in the response.
+
+    Endpoints that only read or delete have no *result_key* and cost nothing.
+    """
 
     name: str
     method: str = "POST"
-    needs: tuple[Parameter, ...]
-    takes: tuple[Parameter, ...] = ()
-    makes: str | None = None
+    required: tuple[Parameter, ...]
+    optional: tuple[Parameter, ...] = ()
+    result_key: str | None = None
 
     @property
     def paid(self) -> bool:
-        return self.makes is not None
+        return self.result_key is not None
 
 
 def _text(name: str, *options: str) -> Parameter:
@@ -50,94 +53,103 @@ _PROMPT: Final = _text("prompt")
 ENDPOINTS: Final = (
     Endpoint(
         name="generate-image",
-        needs=(_PROMPT,),
-        takes=(_text("style", *_STYLES),),
-        makes="image_url",
+        required=(_PROMPT,),
+        optional=(_text("style", *_STYLES),),
+        result_key="image_url",
     ),
     Endpoint(
         name="edit-image",
-        needs=(_IMAGE, _text("edit_type", *_IMAGE_EDITS)),
-        takes=(_text("filter"), _int("resize_width"), _int("resize_height")),
-        makes="edited_image_url",
+        required=(_IMAGE, _text("edit_type", *_IMAGE_EDITS)),
+        optional=(_text("filter"), _int("resize_width"), _int("resize_height")),
+        result_key="edited_image_url",
     ),
     Endpoint(
         name="generate-video",
-        needs=(_PROMPT, _int("duration")),
-        takes=(_int("fps"),),
-        makes="video_url",
+        required=(_PROMPT, _int("duration")),
+        optional=(_int("fps"),),
+        result_key="video_url",
     ),
     Endpoint(
         name="edit-video",
-        needs=(_VIDEO, _text("edit_type", *_VIDEO_EDITS)),
-        takes=(_int("start_time"), _int("end_time")),
-        makes="edited_video_url",
+        required=(_VIDEO, _text("edit_type", *_VIDEO_EDITS)),
+        optional=(_int("start_time"), _int("end_time")),
+        result_key="edited_video_url",
     ),
-    Endpoint(name="video-filter", needs=(_VIDEO, _text("filter")), makes="filtered_video_url"),
-    Endpoint(name="image-metadata", method="GET", needs=(_IMAGE,)),
-    Endpoint(name="video-metadata", method="GET", needs=(_VIDEO,)),
-    Endpoint(name="image-to-video", needs=(_IMAGE, _int("duration")), makes="video_url"),
+    Endpoint(
+        name="video-filter", required=(_VIDEO, _text("filter")), result_key="filtered_video_url"
+    ),
+    Endpoint(name="image-metadata", method="GET", required=(_IMAGE,)),
+    Endpoint(name="video-metadata", method="GET", required=(_VIDEO,)),
+    Endpoint(name="image-to-video", required=(_IMAGE, _int("duration")), result_key="video_url"),
     Endpoint(
         name="add-text-to-image",
-        needs=(_IMAGE, _text("text"), _text("position")),
-        takes=(_int("font_size"),),
-        makes="text_image_url",
+        required=(_IMAGE, _text("text"), _text("position")),
+        optional=(_int("font_size"),),
+        result_key="text_image_url",
     ),
     Endpoint(
-        name="style-transfer", needs=(_IMAGE, _text("style_reference")), makes="styled_image_url"
+        name="style-transfer",
+        required=(_IMAGE, _text("style_reference")),
+        result_key="styled_image_url",
     ),
     Endpoint(
         name="resize-video",
-        needs=(_VIDEO, _int("new_width"), _int("new_height")),
-        makes="resized_video_url",
+        required=(_VIDEO, _int("new_width"), _int("new_height")),
+        result_key="resized_video_url",
     ),
     Endpoint(
         name="generate-thumbnail",
-        needs=(_VIDEO,),
-        takes=(_int("time_position"),),
-        makes="thumbnail_url",
+        required=(_VIDEO,),
+        optional=(_int("time_position"),),
+        result_key="thumbnail_url",
     ),
-    Endpoint(name="extract-audio", needs=(_VIDEO,), makes="audio_url"),
+    Endpoint(name="extract-audio", required=(_VIDEO,), result_key="audio_url"),
     Endpoint(
         name="speed-adjust",
-        needs=(_VIDEO, Parameter("speed_factor", "float")),
-        makes="adjusted_speed_video_url",
+        required=(_VIDEO, Parameter("speed_factor", "float")),
+        result_key="adjusted_speed_video_url",
     ),
-    Endpoint(name="delete-media", method="DELETE", needs=(_text("media_url"), _text("auth_token"))),
+    Endpoint(
+        name="delete-media", method="DELETE", required=(_text("media_url"), _text("auth_token"))
+    ),
 )
 
 
-def fault(endpoint: Endpoint, given: Json) -> str | None:
-    """Name the first thing wrong with the parameters *given*, or None."""
-    for parameter in endpoint.needs:
+def input_error(endpoint: Endpoint, given: Json) -> str | None:
+    """Return the first error in the parameters *given*, or None."""
+    for parameter in endpoint.required:
         if given.get(parameter.name) in (None, ""):
             return f"Missing required parameter: {parameter.name}"
-    for parameter in (*endpoint.needs, *endpoint.takes):
+    for parameter in (*endpoint.required, *endpoint.optional):
         value = given.get(parameter.name)
-        if value is not None and not _fits(parameter, value):
-            return f"Invalid parameter: {parameter.name} must be {_words(parameter)}"
+        if value is not None and not _is_valid(parameter, value):
+            return f"Invalid parameter: {parameter.name} must be {_describe(parameter)}"
     return None
 
 
 def result(endpoint: Endpoint) -> Json:
-    """Answer as documented, with an output that nobody else was given."""
-    ident = str(uuid4())
-    if endpoint.makes is not None:
-        return {endpoint.makes: f"https://api.runway-ai.ai/{_file(endpoint.makes, ident)}"}
+    """Build the documented response, with a new id in the output's URL."""
+    file_id = str(uuid4())
+    if endpoint.result_key is not None:
+        path = _file_path(endpoint.result_key, file_id)
+        return {endpoint.result_key: f"https://api.runway-ai.ai/{path}"}
     if endpoint.name == "image-metadata":
         sizes = {"size": "2MB", "width": 1024, "height": 768}
-        return {"image_id": ident, **sizes, "created_at": _CREATED}
+        return {"image_id": file_id, **sizes, "created_at": _CREATED}
     if endpoint.name == "video-metadata":
-        return {"video_id": ident, "size": "50MB", "duration": "30s", "created_at": _CREATED}
+        return {"video_id": file_id, "size": "50MB", "duration": "30s", "created_at": _CREATED}
     return {"message": "Media successfully deleted"}
 
 
-def _file(key: str, ident: str) -> str:
-    if "video" in key:
-        return f"videos/{ident}.mp4"
-    return f"audios/{ident}.mp3" if "audio" in key else f"images/{ident}.jpg"
+def _file_path(result_key: str, file_id: str) -> str:
+    if "video" in result_key:
+        return f"videos/{file_id}.mp4"
+    if "audio" in result_key:
+        return f"audios/{file_id}.mp3"
+    return f"images/{file_id}.jpg"
 
 
-def _fits(parameter: Parameter, value: Any) -> bool:
+def _is_valid(parameter: Parameter, value: Any) -> bool:
     if isinstance(value, bool):
         return False
     if parameter.kind == "int":
@@ -147,7 +159,7 @@ def _fits(parameter: Parameter, value: Any) -> bool:
     return isinstance(value, str) and (not parameter.options or value in parameter.options)
 
 
-def _words(parameter: Parameter) -> str:
+def _describe(parameter: Parameter) -> str:
     if parameter.options:
         return f"one of {', '.join(parameter.options)}"
     return {"int": "a whole number", "float": "a positive number"}.get(parameter.kind, "text")

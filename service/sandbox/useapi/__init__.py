@@ -1,1 +1,1 @@
-"""useapi.net, emulated."""
+"""Emulates useapi.net's Runway API."""

@@ -1,4 +1,4 @@
-"""What useapi.net says of a task, in all its states."""
+"""useapi.net's JSON of a task in each of its states, and the scenario of a task."""
 
 import zlib
 from typing import Final
@@ -25,15 +25,15 @@ _MODERATED: Final[Json] = {
     "moderation_category": "violence",
     "tally_asimov": True,
 }
-# Runway sends the ratio as a number or as text.
-_COURSE: Final[tuple[tuple[float, str, float | str | None], ...]] = (
+# Delay in seconds, status and progressRatio, which Runway sends as a number or as text.
+_PROGRESS_STEPS: Final[tuple[tuple[float, str, float | str | None], ...]] = (
     (0.15, "THROTTLED", None),
     (0.15, "PENDING", None),
     (0.4, "RUNNING", 0.25),
     (0.4, "RUNNING", "0.5"),
     (0.4, "RUNNING", 0.75),
 )
-_LAST_STRETCH: Final = 0.5
+_FINAL_STEP_SECONDS: Final = 0.5
 _IMAGES_TYPE: Final = "text_to_image"
 
 
@@ -42,14 +42,14 @@ def task_id(email: str, task_uuid: str) -> str:
 
 
 def prompt_of(body: Json) -> str:
-    """Read the prompt, where magic words stand; only frames cannot do without one."""
+    """Return the prompt, which may contain directives; only `frames/create` requires one."""
     prompt = body.get("text_prompt")
     return prompt if isinstance(prompt, str) else ""
 
 
 def new_body(endpoint: str, body: Json, email: str, at: int) -> Json:
-    """Describe the task as it is just accepted: what `GET tasks/{taskId}` shows first."""
-    task_uuid, moment = str(uuid4()), rfc3339(at)
+    """Build the task as accepted: the first body of `GET tasks/{taskId}`."""
+    task_uuid, created_at = str(uuid4()), rfc3339(at)
     family = endpoint.partition("/")[0]
     options = _options(family, body)
     return {
@@ -57,8 +57,8 @@ def new_body(endpoint: str, body: Json, email: str, at: int) -> Json:
         "id": task_uuid,
         "name": options["name"],
         "image": None,
-        "createdAt": moment,
-        "updatedAt": moment,
+        "createdAt": created_at,
+        "updatedAt": created_at,
         "taskType": _IMAGES_TYPE if endpoint in IMAGES else family,
         "options": options,
         "status": "PENDING",
@@ -72,42 +72,42 @@ def new_body(endpoint: str, body: Json, email: str, at: int) -> Json:
     }
 
 
-def created(task: LedgerTask) -> Json:
-    """Answer the submit; unlike later words, it carries the account's features."""
+def submit_response(task: LedgerTask) -> Json:
+    """Build the response to the submit; only this one contains the account's features."""
     features = {"storageGB": 500, "numPlanCredits_permitted": 2250, "numPlanCredits_used": 1515}
     reply = {"replyUrl": task.reply_url, "replyRef": task.ref, "code": 200}
     return {**task.state[0], "features": features, **reply}
 
 
-def script(body: Json, request: Json, magic: Directives, at: int) -> Scenario:
-    """Tell the course of the task *body*: throttled, queued, running, ended."""
-    elapsed, steps = 0.0, []
-    for after, status, ratio in _COURSE:
-        elapsed += after
-        state = {**body, "status": status, "progressRatio": ratio, "updatedAt": _later(at, elapsed)}
-        steps.append(_step(after, state, request, PROGRESS))
-    state = {**body, **_ending(body, request, magic), "updatedAt": _later(at, elapsed + 1)}
-    return (*steps, _step(_LAST_STRETCH, state, request, END))
+def scenario(body: Json, request: Json, directives: Directives, at: int) -> Scenario:
+    """Build the scenario of the task *body*: throttled, queued, running, ended.
+
+    *at* is when the task was accepted, in microseconds since 1970 (UTC).
+    """
+    elapsed = 0.0
+    steps: list[Step] = []
+    for delay, status, ratio in _PROGRESS_STEPS:
+        elapsed += delay
+        updated_at = rfc3339(at + int(elapsed * SECOND))
+        state = {**body, "status": status, "progressRatio": ratio, "updatedAt": updated_at}
+        callback = Callback(_callback_body(state, request), PROGRESS)
+        steps.append(Step(delay, (state,), (callback,)))
+    updated_at = rfc3339(at + int((elapsed + 1) * SECOND))
+    state = {**body, **_final_fields(body, request, directives), "updatedAt": updated_at}
+    callback = Callback(_callback_body(state, request), END)
+    return (*steps, Step(_FINAL_STEP_SECONDS, (state,), (callback,)))
 
 
-def forgery(body: Json, request: Json) -> Json:
-    """Claim a success that never was, with outputs from elsewhere."""
-    state = {**body, **_success(body, request)}
+def forged_callback(body: Json, request: Json) -> Json:
+    """Build a callback that reports a false success with outputs on another host."""
+    state = {**body, **_success_fields(body, request)}
     for artifact in state["artifacts"]:
         artifact["url"] = f"https://forged.example.net/{artifact['id']}.png"
-    return _told(state, request)
+    return _callback_body(state, request)
 
 
-def _step(after: float, state: Json, request: Json, kind: str) -> Step:
-    return Step(after, (state,), (Callback(_told(state, request), kind),))
-
-
-def _told(state: Json, request: Json) -> Json:
+def _callback_body(state: Json, request: Json) -> Json:
     return {**state, "replyRef": request.get("replyRef")}
-
-
-def _later(at: int, seconds: float) -> str:
-    return rfc3339(at + int(seconds * SECOND))
 
 
 def _options(family: str, body: Json) -> Json:
@@ -128,48 +128,52 @@ def _options(family: str, body: Json) -> Json:
     }
 
 
-def _ending(body: Json, request: Json, magic: Directives) -> Json:
-    if magic.moderated or magic.fail:
-        return {"status": "FAILED", "error": dict(_MODERATED if magic.moderated else _FAILED)}
-    success = _success(body, request)
-    return {**success, "artifacts": []} if magic.empty else success
+def _final_fields(body: Json, request: Json, directives: Directives) -> Json:
+    if directives.moderated:
+        return {"status": "FAILED", "error": dict(_MODERATED)}
+    if directives.fail:
+        return {"status": "FAILED", "error": dict(_FAILED)}
+    success = _success_fields(body, request)
+    return {**success, "artifacts": []} if directives.empty else success
 
 
-def _success(body: Json, request: Json) -> Json:
-    made = range(_count(request)) if body["taskType"] == _IMAGES_TYPE else range(1)
-    artifacts = [_artifact(body, n) for n in made]
+def _success_fields(body: Json, request: Json) -> Json:
+    count = _image_count(request) if body["taskType"] == _IMAGES_TYPE else 1
+    artifacts = [_artifact(body, index) for index in range(count)]
     return {"status": "SUCCEEDED", "progressRatio": "1", "artifacts": artifacts}
 
 
-def _count(request: Json) -> int:
-    asked = request.get("num_images")
-    return asked if type(asked) is int and asked in NUMBERS_OF_IMAGES else max(NUMBERS_OF_IMAGES)
+def _image_count(request: Json) -> int:
+    count = request.get("num_images")
+    return count if type(count) is int and count in NUMBERS_OF_IMAGES else max(NUMBERS_OF_IMAGES)
 
 
 def _artifact(body: Json, index: int) -> Json:
-    asset, group = str(uuid4()), body["id"]
+    asset_id = str(uuid4())
+    width, height = body["options"]["width"], body["options"]["height"]
     email = body["taskId"].split("-runwayml:", 1)[1].rsplit("-task:", 1)[0]
     is_image = body["taskType"] == _IMAGES_TYPE
-    ending = "png" if is_image else "mp4"
+    extension = "png" if is_image else "mp4"
+    metadata: Json = {
+        "size": {"width": width, "height": height},
+        "dimensions": [width, height],
+    }
+    if not is_image:
+        metadata |= {"frameRate": 24, "duration": 5.209}
     return {
-        "assetId": f"{USER}-runwayml:{email}-asset:{asset}",
-        "id": asset,
+        "assetId": f"{USER}-runwayml:{email}-asset:{asset_id}",
+        "id": asset_id,
         "userId": 1,
         "taskId": body["taskId"],
-        "parentAssetGroupId": group,
-        "filename": f"{body['name']}, {index + 1}.{ending}",
-        "url": f"https://runway.example.com/{asset}.{ending}",
+        "parentAssetGroupId": body["id"],
+        "filename": f"{body['name']}, {index + 1}.{extension}",
+        "url": f"https://runway.example.com/{asset_id}.{extension}",
         "fileSize": str(1_250_000 + index),
         "isDirectory": False,
-        "previewUrls": [f"https://runway.example.com/{asset}-preview.jpg"],
+        "previewUrls": [f"https://runway.example.com/{asset_id}-preview.jpg"],
         "private": True,
         "deleted": False,
         "reported": False,
-        "metadata": _size(body) | ({} if is_image else {"frameRate": 24, "duration": 5.209}),
+        "metadata": metadata,
         "favorite": False,
     }
-
-
-def _size(body: Json) -> Json:
-    width, height = body["options"]["width"], body["options"]["height"]
-    return {"size": {"width": width, "height": height}, "dimensions": [width, height]}

@@ -1,12 +1,12 @@
-"""What useapi.net takes, as it documents it; the first fault is the answer.
+"""Input checks of useapi.net, as documented; the response names the first error only.
 
-Of the other endpoints no more is checked than the parameters that all of them share.
+`frames/create` is checked completely, other endpoints only in the parameters that all share.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from service.sandbox.sender import is_callable_url
+from service.sandbox.sender import is_http_url
 from service.sandbox.useapi.endpoints import FRAMES
 
 STYLES: Final = frozenset(
@@ -31,42 +31,44 @@ Check = Callable[[Any], bool]
 Rules = tuple[tuple[str, Check, str], ...]
 
 
-def fault(endpoint: str, body: Any) -> str | None:
-    """Name the first thing wrong with *body*, or None; unknown parameters are let through."""
+def input_error(endpoint: str, body: Any) -> str | None:
+    """Return the first error in *body*, or None; unknown parameters are accepted."""
     if not isinstance(body, dict):
         return "Request body must be a JSON object"
     if endpoint == FRAMES and not body.get("text_prompt"):
         return "Parameter text_prompt is required"
     rules = (*_FRAMES_RULES, *_COMMON_RULES) if endpoint == FRAMES else _COMMON_RULES
-    given = [rule for rule in rules if body.get(rule[0]) is not None]
-    return next((f"{name} {words}" for name, fits, words in given if not fits(body[name])), None)
+    for name, is_valid, message in rules:
+        if body.get(name) is not None and not is_valid(body[name]):
+            return f"{name} {message}"
+    return None
 
 
-def _text(length: int) -> Check:
+def _is_text(length: int) -> Check:
     return lambda value: isinstance(value, str) and len(value) <= length
 
 
-def _whole(low: int, high: int) -> Check:
+def _is_integer(low: int, high: int) -> Check:
     return lambda value: type(value) is int and low <= value <= high
 
 
-def _one_of(names: frozenset[Any]) -> Check:
-    return lambda value: isinstance(value, str | int) and value in names
+def _is_one_of(values: frozenset[Any]) -> Check:
+    return lambda value: isinstance(value, str | int) and value in values
 
 
 _FRAMES_RULES: Final[Rules] = (
-    ("text_prompt", _text(_TEXT_LENGTH), f"must be text of up to {_TEXT_LENGTH} characters"),
-    ("style", _one_of(STYLES), "is not a supported style"),
-    ("aspect_ratio", _one_of(frozenset(SIZES)), f"must be one of {', '.join(SIZES)}"),
-    ("diversity", _whole(0, 5), "must be within 0…5"),
-    ("seed", _whole(1, 4294967294), "must be within 1…4294967294"),
-    ("num_images", _one_of(NUMBERS_OF_IMAGES), "must be 1 or 4"),
+    ("text_prompt", _is_text(_TEXT_LENGTH), f"must be text of up to {_TEXT_LENGTH} characters"),
+    ("style", _is_one_of(STYLES), "is not a supported style"),
+    ("aspect_ratio", _is_one_of(frozenset(SIZES)), f"must be one of {', '.join(SIZES)}"),
+    ("diversity", _is_integer(0, 5), "must be within 0…5"),
+    ("seed", _is_integer(1, 4294967294), "must be within 1…4294967294"),
+    ("num_images", _is_one_of(NUMBERS_OF_IMAGES), "must be 1 or 4"),
 )
 _COMMON_RULES: Final[Rules] = (
     ("exploreMode", lambda value: isinstance(value, bool), "must be true or false"),
-    ("replyUrl", _text(_REPLY_LENGTH), "is too long"),
-    ("replyUrl", is_callable_url, "is not a valid URL"),
-    ("replyRef", _text(_REPLY_LENGTH), "is too long"),
-    ("maxJobs", _whole(1, 10), "must be within 1…10"),
-    ("email", _text(_REPLY_LENGTH), "must be text"),
+    ("replyUrl", _is_text(_REPLY_LENGTH), "is too long"),
+    ("replyUrl", is_http_url, "is not a valid URL"),
+    ("replyRef", _is_text(_REPLY_LENGTH), "is too long"),
+    ("maxJobs", _is_integer(1, 10), "must be within 1…10"),
+    ("email", _is_text(_REPLY_LENGTH), "must be text"),
 )

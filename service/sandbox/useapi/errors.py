@@ -1,4 +1,4 @@
-"""What useapi.net says when it takes no task."""
+"""Error bodies and scheduler entries of useapi.net."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ UNAUTHORIZED: Final[Json] = {"error": "Unauthorized", "code": 401}
 _ERRORS: Final[dict[int, Json]] = {
     401: UNAUTHORIZED,
     402: {"error": "Your useapi.net subscription has expired", "code": 402},
-    # Two documented errors have no code: this one, and Runway's own 429.
+    # Two documented errors have no `code`: this one, and the 429 that comes from Runway.
     412: {"error": "You do not have enough credits to run this task."},
     422: {"error": "Your prompt was rejected by content moderation", "code": 422},
     429: {
@@ -19,13 +19,15 @@ _ERRORS: Final[dict[int, Json]] = {
 }
 
 
-def error(status: int) -> Json:
+def error_body(status: int) -> Json:
     return _ERRORS.get(status, {"error": "Runway is not available", "code": status})
 
 
-def busy(email: str, max_jobs: int, running: list[LedgerTask]) -> Json:
-    """Say that the account is full: the form of 429 that shows what is running."""
-    tasks = [{"email": email, "id": task.state[0]["id"], **tracked(task)} for task in running]
+def busy_body(email: str, max_jobs: int, running: list[LedgerTask]) -> Json:
+    """Build the body of useapi.net's own 429: the account is full, and which tasks it runs."""
+    tasks = [
+        {"email": email, "id": task.state[0]["id"], **scheduler_entry(task)} for task in running
+    ]
     return {
         "error": f"Account {email} is busy executing {max_jobs} tasks",
         "runningTasks": {email: tasks},
@@ -33,6 +35,6 @@ def busy(email: str, max_jobs: int, running: list[LedgerTask]) -> Json:
     }
 
 
-def tracked(task: LedgerTask) -> Json:
-    """Show *task* as the scheduler lists it."""
+def scheduler_entry(task: LedgerTask) -> Json:
+    """Return *task* as `GET /scheduler/` lists it."""
     return {"taskId": task.id, "replyUrl": task.reply_url, "replyRef": task.ref}
