@@ -110,32 +110,45 @@ async def running(settings: Settings, wakeups: Wakeups) -> AsyncIterator[AppCont
             clock=now,
             ids=ids,
         )
-        loops: dict[str, Run] = {}
-        if settings.role is not Role.WEB:
-            loops |= {
-                "dispatcher": dispatcher.run,
-                "submitter": Submitter(store, transactions, submit_wakeup, channels, signer).run,
-                "reconciler": Reconciler(
-                    store, transactions, check_wakeup, channels, lookups=settings.reconcile
-                ).run,
-                "recovery": context.recovery_worker.run,
-                "pruner": Pruner(store, now, settings.retention_days).run,
-            }
-        if settings.role is not Role.WORKER:
-            loops["intake"] = context.intake.run
-        if not settings.is_sqlite:
-            on_topic = {
-                ChangeTopic.DELIVERIES: inbox.wake,
-                ChangeTopic.JOBS: submit_wakeup.set,
-                ChangeTopic.SUBSCRIPTIONS: inbox.release_queued,
-            }
-            listener = ChangeListener(store, wakeups, context.streams, on_topic)
-            loops["change listener"] = listener.run
-
+        loops = _loops(context, channels, submit_wakeup, check_wakeup)
         stack.push_async_callback(context.supervisor.stop)
         for name, run in loops.items():
             context.supervisor.start(name, run)
         yield context
+
+
+def _loops(
+    context: AppContext,
+    channels: Mapping[str, ProviderChannel],
+    submit_wakeup: SubmitWakeup,
+    check_wakeup: CheckWakeup,
+) -> dict[str, Run]:
+    """The loops of a process of this role, by the names that `/readyz` and the log show."""
+    settings, store, transactions = context.settings, context.store, context.transactions
+    loops: dict[str, Run] = {}
+    if settings.role is not Role.WEB:
+        submitter = Submitter(store, transactions, submit_wakeup, channels, context.signer)
+        reconciler = Reconciler(
+            store, transactions, check_wakeup, channels, lookups=settings.reconcile
+        )
+        loops |= {
+            "dispatcher": context.dispatcher.run,
+            "submitter": submitter.run,
+            "reconciler": reconciler.run,
+            "recovery": context.recovery_worker.run,
+            "pruner": Pruner(store, context.clock, settings.retention_days).run,
+        }
+    if settings.role is not Role.WORKER:
+        loops["intake"] = context.intake.run
+    if not settings.is_sqlite:
+        on_topic = {
+            ChangeTopic.DELIVERIES: context.inbox.wake,
+            ChangeTopic.JOBS: submit_wakeup.set,
+            ChangeTopic.SUBSCRIPTIONS: context.inbox.release_queued,
+        }
+        listener = ChangeListener(store, context.wakeups, context.streams, on_topic)
+        loops["change listener"] = listener.run
+    return loops
 
 
 async def _create_first_key(settings: Settings, store: Store) -> None:

@@ -1,13 +1,16 @@
 """Recoveries, processed step by step."""
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from service.domain.deliveries.delivery import new_delivery
 from service.domain.deliveries.recovery import PAGE, Recovery
+from service.domain.events import Event
 from service.domain.primitives.ids import IdFactory, new_id
 from service.domain.primitives.timestamps import SECOND
+from service.domain.subscriptions.subscription import Subscription
 from service.transactions.store_protocols import ChangeTopic, Page
 from store.engine.session import Session
 from store.repositories.events import END_OF_LOG
@@ -87,22 +90,33 @@ async def _step(session: Session, recovery: Recovery, at: int, new_id: IdFactory
     to = decode_subscription(subscriptions[0])
     events = [decode_event(row) for row in page]
     covered = [event for event in events if recovery.covers(event, to)]
-    rows = await session.fetch(
-        "deliveries_of", subscription=to.id, ids=[event.id for event in covered]
-    )
-    existing = {row["event_id"]: decode_delivery(row) for row in rows}
-    again = [delivery for delivery in existing.values() if recovery.resends(delivery)]
-    missed = [event for event in covered if event.id not in existing]
-    if not recovery.resends_missed(to):
-        missed = []
-    new = [replace(new_delivery(event, to, new_id("dlv", at)), due_at=None) for event in missed]
-    await session.queue_many(
-        "redeliver", [{"tenant": to.tenant, "id": one.id, "at": None} for one in again]
-    )
-    await session.queue_many("add_delivery", map(encode_delivery, new))
+    sent_again = await _resend(session, recovery, to, covered, lambda: new_id("dlv", at))
     return replace(
         recovery,
         cursor=events[-1].seq,
         looked_at=recovery.looked_at + len(covered),
-        sent_again=recovery.sent_again + len(again) + len(new),
+        sent_again=recovery.sent_again + sent_again,
     )
+
+
+async def _resend(
+    session: Session,
+    recovery: Recovery,
+    to: Subscription,
+    events: Sequence[Event],
+    new_id: Callable[[], str],
+) -> int:
+    """Park a delivery of each event that *to* has not received; returns how many."""
+    ids = [event.id for event in events]
+    rows = await session.fetch("deliveries_of", subscription=to.id, ids=ids)
+    existing = {row["event_id"]: decode_delivery(row) for row in rows}
+    again = [delivery for delivery in existing.values() if recovery.resends(delivery)]
+    missed = [event for event in events if event.id not in existing]
+    if not recovery.resends_missed(to):
+        missed = []
+    new = [replace(new_delivery(event, to, new_id()), due_at=None) for event in missed]
+    await session.queue_many(
+        "redeliver", [{"tenant": to.tenant, "id": one.id, "at": None} for one in again]
+    )
+    await session.queue_many("add_delivery", map(encode_delivery, new))
+    return len(again) + len(new)
