@@ -54,7 +54,7 @@ class Pool:
         """Send what *source* has, as fast as it is answered, until all is answered."""
         self._source = source
         for _ in range(len(self._free)):
-            self.go_on(self._free.popleft())
+            self.send_next(self._free.popleft())
         await self.idle()
 
     def send(self, message: bytes) -> None:
@@ -70,7 +70,7 @@ class Pool:
         if len(self._free) < len(self._all):
             await self._idle.wait()
 
-    def go_on(self, connection: "_Connection") -> None:
+    def send_next(self, connection: "_Connection") -> None:
         message = self._waiting.popleft() if self._waiting else next(self._source, None)
         if message is not None:
             connection.send(message)
@@ -117,7 +117,7 @@ class _Connection(asyncio.Protocol):
             return
         self._rest = b""
         self._pool.statuses[int(data[9:12])] += 1
-        self._pool.go_on(self)
+        self._pool.send_next(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc

@@ -1,4 +1,4 @@
-"""One sample: a rate, and how busy both sides were while it was taken."""
+"""One sample: a rate, and the CPU use of both sides while it was taken."""
 
 import os
 import time
@@ -10,12 +10,12 @@ from tests.bench.process import LOAD, MEASURED, Busy
 from tests.bench.service import Service
 
 LIMITS: Final = ("route", "post")
-"""The phases that take all of a core, if nothing outside takes it from them."""
+"""The baseline phases, which use a whole core unless another program disturbs them."""
 _ALL: Final = 90 if MEASURED != LOAD else 0
 
 
 class Sample(msgspec.Struct, kw_only=True):
-    """*rate* per second; how busy the measured were, their main threads, and the generator."""
+    """*rate* per second; CPU in percent of a core: measured processes, main threads, generator."""
 
     rate: float = 0.0
     measured: float = 0.0
@@ -31,7 +31,7 @@ class Sample(msgspec.Struct, kw_only=True):
 
 
 class Measured:
-    """The time of a phase, and how busy both sides were in it; several processes count as one."""
+    """The time and CPU use of a phase; several processes count as one."""
 
     def __init__(self, *pids: int) -> None:
         self._pids = pids

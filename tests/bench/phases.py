@@ -1,4 +1,4 @@
-"""What is measured: each phase has processes of its own and returns one sample."""
+"""The phases: each starts its own processes and returns one sample."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from typing import Final, Literal, Self
 
 import msgspec
 
-from tests.bench.disk import PLACE
+from tests.bench.disk import FOLDER
 from tests.bench.load import HOST, Pool, request
 from tests.bench.measure import Measured, Sample
 from tests.bench.process import ROOT, Busy, Process
@@ -33,11 +33,12 @@ _REF: Final = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
 _TARGET: Final = f"/callbacks/runware/{_REF}?t=1700000000.{'A' * 43}"
 
 
-class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """What is measured from callbacks to webhooks, *count* of the one, on which database.
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """A measurement from callbacks to webhooks: *count* callbacks on one *kind* of database.
 
-    Of those subscribed *well* take what they are sent and *dead* refuse every connection; with
-    *owed* the store holds a million jobs, and as many deliveries to other dead receivers.
+    *well* receivers accept everything, *dead* ones refuse every connection. With *owed* the store
+    holds a million jobs, and a pending delivery of each to other dead receivers. *warm* callbacks
+    come first and do not count.
     """
 
     count: int
@@ -49,8 +50,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     warm: int = WARM
 
 
-class Bench:
-    """The generator's servers, which all phases share, and the stores that are filled once."""
+class BenchServers:
+    """The servers of the load generator, shared by all phases, and stores that are filled once."""
 
     def __init__(self, folder: Path, profile: Path | None = None) -> None:
         self._folder, self._profile = folder, profile
@@ -69,7 +70,7 @@ class Bench:
         self._stack.close()
 
     async def route(self, seconds: float) -> Sample:
-        """An empty route, flooded."""
+        """An empty Starlette route, called as fast as it answers."""
         port = free_port()
         process = Process(["tests.bench.route", str(port)], self._folder / "route.log")
         try:
@@ -86,44 +87,46 @@ class Bench:
             process.stop()
 
     async def post(self, seconds: float) -> Sample:
-        """Bare POSTs to the receiver."""
+        """Bare aiohttp POSTs to the receiver."""
         log = self._folder / "post.log"
         log.unlink(missing_ok=True)
         arguments = [str(self.receiver.port), str(seconds), str(IN_FLIGHT)]
         process = Process(["tests.bench.post", *arguments], log)
         try:
-            await _said(process, 1)
+            await _words_of(process, 1)
             own = Busy(os.getpid(), time.perf_counter())
-            rate, busy = (float(word) for word in await _said(process, 3))
+            rate, busy = (float(word) for word in await _words_of(process, 3))
         finally:
             process.stop()
         generator, _ = own.share(time.perf_counter())
         return Sample(rate=rate, measured=busy, main_thread=busy, generator=generator)
 
     @asynccontextmanager
-    async def _service(self, story: Story) -> AsyncIterator[tuple[Service, Pool, list[bytes]]]:
-        """A service that waits for the callbacks of *story*."""
+    async def _service(
+        self, scenario: Scenario
+    ) -> AsyncIterator[tuple[Service, Pool, list[bytes]]]:
+        """A service with submitted jobs, whose callbacks are not sent yet."""
         self._provider.targets.clear()
-        with self._database(story) as url:
-            async with Service(self._provider, self._profile, url, story.roles) as service:
-                hooks = await service.subscribe(self._urls(story), IN_FLIGHT)
-                refs = await service.submit(story.warm + story.count)
-                pool = await Pool.open(IN_FLIGHT, *service.doors)
+        with self._database(scenario) as url:
+            async with Service(self._provider, self._profile, url, scenario.roles) as service:
+                hooks = await service.subscribe(self._urls(scenario), IN_FLIGHT)
+                refs = await service.submit(scenario.warm + scenario.count)
+                pool = await Pool.open(IN_FLIGHT, *service.callback_ports)
                 yield service, pool, service.callbacks(refs)
                 pool.require(204)
                 pool.close()
                 await service.unsubscribe(hooks)
 
-    def _urls(self, story: Story) -> list[str]:
-        ports = [self.receiver.port] * story.well + [free_port()] * story.dead
+    def _urls(self, scenario: Scenario) -> list[str]:
+        ports = [self.receiver.port] * scenario.well + [free_port()] * scenario.dead
         return [f"http://{HOST}:{port}/hook/{number}" for number, port in enumerate(ports)]
 
     @contextmanager
-    def _database(self, story: Story) -> Iterator[str | None]:
-        """None is a fresh file of the service's own."""
-        if story.owed:
-            yield self._filled_database(story.kind)
-        elif story.kind == "sqlite":
+    def _database(self, scenario: Scenario) -> Iterator[str | None]:
+        """A database URL; None lets the service create a file of its own."""
+        if scenario.owed:
+            yield self._filled_database(scenario.kind)
+        elif scenario.kind == "sqlite":
             yield None
         else:
             with own_server() as server, fresh_database(server.url) as url:
@@ -132,18 +135,18 @@ class Bench:
     def _filled_database(self, kind: Kind) -> str:
         if kind not in self._filled:
             if kind == "sqlite":
-                folder = self._stack.enter_context(TemporaryDirectory(dir=PLACE))
+                folder = self._stack.enter_context(TemporaryDirectory(dir=FOLDER))
                 url = f"sqlite:///{folder}/belfry.db"
             else:
                 url = self._stack.enter_context(own_server()).url
-            command = [sys.executable, "-m", "tests.bench.owed", url]
+            command = [sys.executable, "-m", "tests.bench.fill_store", url]
             subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 - our own module
             self._filled[kind] = url
         return self._filled[kind]
 
     async def intake(self, count: int, kind: Kind = "sqlite") -> Sample:
-        """Callbacks, each for another job, with nobody subscribed."""
-        async with self._service(Story(count=count, well=0, kind=kind)) as opened:
+        """Callbacks, each for another job, without subscriptions."""
+        async with self._service(Scenario(count=count, well=0, kind=kind)) as opened:
             service, pool, callbacks = opened
             await pool.flood(iter(callbacks[:WARM]))
             service.profile(on=True)
@@ -152,17 +155,17 @@ class Bench:
             service.profile(on=False)
             return measured.sample(count, service)
 
-    async def end_to_end(self, story: Story) -> Sample:
-        """Callbacks in until the last webhook of them is settled."""
-        async with self._service(story) as (service, pool, callbacks):
-            await self._through(service, pool, callbacks[: story.warm], story.well)
+    async def end_to_end(self, scenario: Scenario) -> Sample:
+        """From the first callback until the last webhook is delivered."""
+        async with self._service(scenario) as (service, pool, callbacks):
+            await self._deliver_all(service, pool, callbacks[: scenario.warm], scenario.well)
             service.profile(on=True)
             with Measured(*service.pids) as measured:
-                await self._through(service, pool, callbacks[story.warm :], story.well)
+                await self._deliver_all(service, pool, callbacks[scenario.warm :], scenario.well)
             service.profile(on=False)
-            return measured.sample(story.count, service)
+            return measured.sample(scenario.count, service)
 
-    async def _through(
+    async def _deliver_all(
         self, service: Service, pool: Pool, callbacks: Sequence[bytes], well: int
     ) -> None:
         settled = await service.read(DELIVERED) + len(callbacks) * well
@@ -172,15 +175,15 @@ class Bench:
         await service.until(DELIVERED, settled)
 
     async def latency_among_bad(self, rate: float, count: int) -> Sample:
-        """The same beside receivers with every fault there is."""
+        """The same beside receivers with every kind of fault."""
         async with misbehaving(self._folder) as urls:
             return await self.latency(rate, count, tuple(urls.values()))
 
     async def latency(
         self, rate: float, count: int, bad: Sequence[str] = (), kind: Kind = "sqlite"
     ) -> Sample:
-        """Callbacks at a steady rate; each until the first byte of its webhook."""
-        async with self._service(Story(count=count, kind=kind)) as (service, pool, callbacks):
+        """Callbacks at a constant rate; latency from each to the first byte of its webhook."""
+        async with self._service(Scenario(count=count, kind=kind)) as (service, pool, callbacks):
             await service.subscribe(bad, 8)
             warmed = self.receiver.count + WARM
             await _pace(pool, callbacks[:WARM], rate)
@@ -205,12 +208,12 @@ async def _opened(port: int, process: Process) -> Pool:
             await asyncio.sleep(0.02)
 
 
-async def _said(process: Process, words: int) -> list[str]:
-    """Wait until a process has said as many *words*; those after the first."""
-    while len(said := process.log.read_text().split()) < words:
+async def _words_of(process: Process, count: int) -> list[str]:
+    """Wait until a process has printed *count* words; returns those after the first."""
+    while len(words := process.log.read_text().split()) < count:
         process.check()
         await asyncio.sleep(0.01)
-    return said[1:]
+    return words[1:]
 
 
 def _for(seconds: float, message: bytes) -> Iterator[bytes]:
@@ -222,7 +225,7 @@ def _for(seconds: float, message: bytes) -> Iterator[bytes]:
 
 
 async def _pace(pool: Pool, callbacks: Sequence[bytes], rate: float) -> dict[bytes, float]:
-    """Send each at its time, whether or not those before it are answered; when each was sent."""
+    """Send each at its time, answered or not; returns when each was sent."""
     sent: dict[bytes, float] = {}
     start = time.perf_counter()
     while len(sent) < len(callbacks):

@@ -43,11 +43,11 @@ async def _flood(session: aiohttp.ClientSession, port: int, seconds: float, in_f
     until, done = time.perf_counter() + seconds, itertools.count()
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):
-            group.create_task(_hand(session, f"http://{HOST}:{port}/hook", until, done))
+            group.create_task(_post_repeatedly(session, f"http://{HOST}:{port}/hook", until, done))
     return next(done)
 
 
-async def _hand(
+async def _post_repeatedly(
     session: aiohttp.ClientSession, url: str, until: float, done: Iterator[int]
 ) -> None:
     while time.perf_counter() < until:

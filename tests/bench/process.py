@@ -39,9 +39,9 @@ class Process:
     def check(self) -> None:
         """RuntimeError when the process has failed."""
         if self._process.poll():
-            raise RuntimeError(self.fate())
+            raise RuntimeError(self.describe())
 
-    def fate(self) -> str:
+    def describe(self) -> str:
         """Say whether the process runs, and the end of what it has logged."""
         code = self._process.poll()
         state = "runs" if code is None else f"ended with {code}"

@@ -11,7 +11,7 @@ import msgspec
 from tests.bench.load import HOST, size_of
 
 _OK: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
-_TAKEN: Final = _OK + b"2\r\n\r\n{}"
+_ACCEPTED: Final = _OK + b"2\r\n\r\n{}"
 _REF: Final = b'"ref":"'
 _REF_SIZE: Final = 36
 
@@ -49,7 +49,7 @@ class Receiver(Server):
             self.arrivals.setdefault(request[start : start + _REF_SIZE], first_byte_at)
         if self.count == self._awaited:
             self._reached.set()
-        return _TAKEN
+        return _ACCEPTED
 
     async def until(self, count: int) -> None:
         """Wait until *count* requests have come in all."""

@@ -1,4 +1,4 @@
-"""The report: a table for people, and a last line of JSON for programs."""
+"""The report: a table, and a last line of JSON for programs."""
 
 import pstats
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from tests.bench.measure import LIMITS, Sample
 from tests.bench.process import CORES
 
 Samples = Mapping[str, Sequence[Sample]]
-BESIDE: Final = {
+BASELINES: Final = {
     "half_dead": "all_well",
     "postgres_half_dead": "postgres_all_well",
     "owed": "end_to_end_1",
@@ -34,7 +34,7 @@ _WHOLE: Final = 100
 
 
 def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
-    """The ratios, each the median over the rounds, and beside them what they were made of."""
+    """The ratios, each the median over the rounds, and the absolute figures behind them."""
     rounds = [
         dict(zip(samples, group, strict=True)) for group in zip(*samples.values(), strict=True)
     ]
@@ -53,17 +53,17 @@ def figures(samples: Samples, sync_ms: float) -> dict[str, Any]:
 
 
 def _disturbed(samples: Samples) -> list[str]:
-    """The limits that did not get their core: ratios to them are too good to be true."""
+    """The baselines that did not get a whole core: ratios to them are too high."""
     return [name for name in LIMITS if any(not s.has_core for s in samples.get(name, ()))]
 
 
 def _limit(name: str, rates: Mapping[str, float]) -> float | None:
-    """What a phase is measured by: another one, or what one core could do at most.
+    """The baseline of a phase: another phase, or the most that one core could do.
 
-    That is the empty route, and a bare POST for each subscriber.
+    The latter is the empty route plus one bare POST per subscriber.
     """
-    if name in BESIDE:
-        return rates.get(BESIDE[name])
+    if name in BASELINES:
+        return rates.get(BASELINES[name])
     if name not in SUBSCRIBERS or not rates.keys() >= {"route", "post"}:
         return None
     return 1 / (1 / rates["route"] + SUBSCRIBERS[name] / rates["post"])
@@ -85,7 +85,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def _start(samples: Samples) -> dict[str, float]:
-    """Every phase that runs the service starts one afresh."""
+    """Every phase that runs the service starts a new one."""
     started = [s for group in samples.values() for s in group if s.start_s]
     if not started:
         return {}
@@ -96,11 +96,11 @@ def _start(samples: Samples) -> dict[str, float]:
 
 
 def table(samples: Samples, found: Mapping[str, Any]) -> str:
-    """How busy a core was: the measured processes, of that their main threads, the generator.
+    """CPU in percent of a core: the measured processes, their main threads, the load generator.
 
-    However many processes: on two cores they share one, and the PostgreSQL server shares the
-    other with the generator. Its ratios say what more processes cost on one core, not what they
-    give on machines of their own.
+    On two cores all measured processes share one, and the PostgreSQL server shares the other with
+    the generator. So the ratios of several processes show what they cost on one core, not what
+    they achieve on machines of their own.
     """
     head = f"{'phase':<20}{'per s':>8}{'ratio':>8}{'measured':>10}{'main':>6}{'generator':>11}"
     rows = [_row(name, group, found.get(name)) for name, group in samples.items()]

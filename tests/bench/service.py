@@ -1,4 +1,4 @@
-"""A `belfry serve` of its own, or several: a fresh database, jobs submitted over HTTP."""
+"""One or several processes of `belfry serve` on a fresh database; jobs are submitted over HTTP."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from tests.bench.disk import PLACE
+from tests.bench.disk import FOLDER
 from tests.bench.load import HOST, Pool, fetch, request
 from tests.bench.process import Process, resident_mb
 from tests.bench.receiver import Provider
@@ -23,7 +23,7 @@ ARRAY: Final = 100
 START_SECONDS: Final = 20
 SETTLE_SECONDS: Final = 30
 _HEADERS: Final = {"authorization": f"Bearer {KEY}"}
-_ORDER: Final = {
+_JOB: Final = {
     "provider": "runware",
     "operation": "imageCaption",
     "input": {
@@ -36,9 +36,10 @@ _CAPTION: Final = "a lighthouse on a cliff above a stormy sea at dusk, its lamp 
 
 
 class Service:
-    """One running service; *start_seconds* from spawning it to ready, *idle_mb* just after.
+    """One running service: a process for each of *roles*.
 
-    It is a process for each of *roles*; callbacks go in turn to those that have *doors*.
+    *start_seconds* is the time from spawn to ready, *idle_mb* the memory after it. Callbacks go in
+    turn to *callback_ports*.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class Service:
     ) -> None:
         self._provider, self._profile, self._roles = provider, profile, roles
         self._database_url = database_url
-        self.folder = Path(tempfile.mkdtemp(prefix="belfry-bench-", dir=PLACE))
+        self.folder = Path(tempfile.mkdtemp(prefix="belfry-bench-", dir=FOLDER))
         self.ports = [free_port() for _ in roles]
         self.port = self.ports[0]
-        self.doors = [p for p, r in zip(self.ports, roles, strict=True) if r != "worker"]
+        self.callback_ports = [p for p, r in zip(self.ports, roles, strict=True) if r != "worker"]
         self._started: list[Process] = []
 
     async def __aenter__(self) -> Self:
@@ -76,9 +77,9 @@ class Service:
     async def __aexit__(
         self, _: object = None, exc: BaseException | None = None, __: object = None
     ) -> None:
-        """Stop; what failed meanwhile is told how the service fared and what it logged last."""
+        """Stop; an error gets a note with the state of the processes and the ends of their logs."""
         if exc is not None:
-            exc.add_note("\n".join(process.fate() for process in self._started))
+            exc.add_note("\n".join(process.describe() for process in self._started))
         for process in self._started:
             process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -194,7 +195,7 @@ def _profiled(file: Path) -> list[str]:
 
 def _arrays(count: int) -> Iterator[bytes]:
     for start in range(0, count, ARRAY):
-        body = msgspec.json.encode([_ORDER] * min(ARRAY, count - start))
+        body = msgspec.json.encode([_JOB] * min(ARRAY, count - start))
         yield request("POST", "/v1/jobs", body, _HEADERS)
 
 

@@ -16,8 +16,8 @@ from service.domain.jobs.job import Status
 from store import open_store
 from tests.support.factories import T0, a_subscription, an_event, build_job
 
-OWED: Final = 1_000_000
-DEAD: Final = 100
+PENDING: Final = 1_000_000
+DEAD_RECEIVERS: Final = 100
 """Receivers that are held, of another tenant; each is owed an equal part."""
 _SERIES: Final = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last})",
@@ -79,10 +79,11 @@ _ROWS: Final = {
 
 def fill(database_url: str) -> None:
     """Bring the schema, and put in what is owed."""
-    asyncio.run(_begin(database_url))
+    asyncio.run(_create(database_url))
     kind = database_url.split(":", 1)[0]
     statements = [
-        _insert(kind, table, DEAD if table == "receiver_health" else OWED) for table in _ROWS
+        _insert(kind, table, DEAD_RECEIVERS if table == "receiver_health" else PENDING)
+        for table in _ROWS
     ]
     if kind == "sqlite":
         with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as file, file:
@@ -94,9 +95,9 @@ def fill(database_url: str) -> None:
             server.execute(statement)
 
 
-async def _begin(database_url: str) -> None:
+async def _create(database_url: str) -> None:
     store = await open_store(database_url, T0)
-    for n in range(DEAD):
+    for n in range(DEAD_RECEIVERS):
         hook = a_subscription(id=_HOOK.format(n), url=f"https://dead-{n}.example", held=True)
         await store.subscriptions.put(hook)
     await store.close()
