@@ -3,19 +3,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help check test fix demo serve bench interop lock clean
+.PHONY: help check test coverage fix demo serve bench interop lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-check: .venv/ready ## format, lint, types and all tests
+check: .venv/ready ## format, lint, types, all tests and their coverage
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(MAKE) --no-print-directory coverage
 
 test: .venv/ready ## the tests alone, or those of TESTS=tests/api/test_stream.py
 	$(BIN)/pytest $(TESTS)
+
+coverage: .venv/ready ## all tests, and the lines and branches they leave out
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='service/domain/*' --fail-under=100
 
 fix: .venv/ready ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix
@@ -45,4 +52,4 @@ lock: ## pin all dependencies anew; needs uv
 	touch $@
 
 clean: ## remove what the other targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .coverage .coverage.* .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

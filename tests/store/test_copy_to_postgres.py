@@ -12,7 +12,12 @@ from tests.support.factories import T0, a_new_job
 from tests.support.job_steps import DONE
 from tests.support.paths import ROOT
 from tests.support.receivers import Receiver
-from tests.support.service_harness import Service, eventually, running_service
+from tests.support.service_harness import (
+    Service,
+    coverage_environ,
+    eventually,
+    running_service,
+)
 from tests.support.transactions import add_jobs
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +35,7 @@ async def moved(source: str, target: str) -> tuple[int, str]:
         target,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": "."},
+        env={**coverage_environ(), "PATH": os.environ["PATH"], "PYTHONPATH": "."},
         cwd=ROOT,
     )
     printed, _ = await process.communicate()

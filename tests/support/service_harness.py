@@ -70,6 +70,11 @@ def environ(database_url: str, port: int, **more: str) -> dict[str, str]:
     }
 
 
+def coverage_environ() -> dict[str, str]:
+    """What a process needs to take part in a measurement of coverage; nothing without one."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+
+
 def providers_at(url: str) -> dict[str, str]:
     return {
         "USEAPI_TOKEN": "user:1-sandbox",
@@ -267,7 +272,7 @@ class ServiceProcess(Client):
                 "service",
                 "--role",
                 self.role,
-                env={**self._env, "PATH": os.environ["PATH"]},
+                env={**self._env, **coverage_environ(), "PATH": os.environ["PATH"]},
                 stdout=log,
                 stderr=log,
             )

@@ -16,6 +16,7 @@ from tests.support.receivers import Receiver, hang, receiving, said, status
 from tests.support.service_harness import (
     SIGNING_KEY,
     a_process,
+    coverage_environ,
     environ,
     free_port,
     providers_at,
@@ -35,7 +36,7 @@ async def run_doctor(env: dict[str, str]) -> tuple[int | None, str]:
         "-c",
         "from service.cli import main; main()",
         "doctor",
-        env={**env, "PATH": os.environ["PATH"]},
+        env={**env, **coverage_environ(), "PATH": os.environ["PATH"]},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
