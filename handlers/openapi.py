@@ -58,7 +58,10 @@ def describe(endpoints: Sequence[Endpoint]) -> Json:
         "info": {
             "title": "Belfry",
             "version": version("belfry"),
-            "description": "The reply address for AI media jobs.",
+            "description": (
+                "Submit AI image and video jobs once; get a signed webhook, a live stream or a "
+                "status when they finish. No polling."
+            ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {**paths, **_open_paths(schema_of)},

@@ -11,7 +11,8 @@ from service.cli.migrate_store import migrate_store
 @click.group()
 @click.version_option(package_name="belfry")
 def main() -> None:
-    """Submit AI image and video jobs and receive their results as webhooks or live events.
+    """Submit AI image and video jobs once; get a signed webhook, a live stream or a status when
+    they finish. No polling.
 
     The commands submit, job, jobs, listen and subscribe send requests to a running service:
     BELFRY_URL is its address (default http://127.0.0.1:8080), BELFRY_KEY your API key.

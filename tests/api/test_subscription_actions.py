@@ -363,7 +363,7 @@ async def test_metrics_say_how_long_somebody_has_waited(
     waited = next(
         float(line.split(" ")[1])
         for line in metrics.splitlines()
-        if line.startswith("belfry_oldest_owed_seconds ")
+        if line.startswith("belfry_oldest_pending_seconds ")
     )
     assert waited > 0
     assert 'belfry_subscriptions{state="held"} 1.0' in held

@@ -1,4 +1,4 @@
-"""The process is taken away in the middle of everything; what was promised still happens."""
+"""The process is killed at various points; all that it acknowledged still happens."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def call_back(service: ServiceProcess, job_id: str) -> int:
-    """End a useapi job as its provider would."""
+    """End a useapi job by a callback; returns the status of the response."""
     ref = (await service.job(job_id))["ref"]
     token = CallbackSigner([SIGNING_KEY]).sign("useapi", ref, 1)
     body = {
@@ -36,7 +36,7 @@ async def call_back(service: ServiceProcess, job_id: str) -> int:
         return (await client.post(url, json=body)).status_code
 
 
-async def test_what_was_committed_is_delivered_after_a_kill(
+async def test_a_committed_event_is_delivered_after_a_kill(
     sqlite_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     receiver.otherwise = hang
@@ -49,18 +49,18 @@ async def test_what_was_committed_is_delivered_after_a_kill(
         receiver.otherwise = status(200)
         await service.start()
         await eventually(lambda: delivered(service))
-        told = receiver.received
+        webhooks = receiver.received
 
-    assert {one.headers["webhook-id"] for one in told} == {told[-1].event["id"]}
-    assert told[-1].event["data"]["id"] == job["id"]
-    told[-1].verify(subscription["secret"])
+    assert {one.headers["webhook-id"] for one in webhooks} == {webhooks[-1].event["id"]}
+    assert webhooks[-1].event["data"]["id"] == job["id"]
+    webhooks[-1].verify(subscription["secret"])
 
 
 async def delivered(service: ServiceProcess) -> bool:
     return [d["status"] for d in await service.deliveries()] == ["delivered"]
 
 
-async def test_a_kill_between_the_post_and_its_settlement_sends_the_same_id_again(
+async def test_a_webhook_whose_attempt_was_not_recorded_is_sent_again_with_the_same_id(
     sqlite_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     gate = asyncio.Event()
@@ -81,19 +81,19 @@ async def test_a_kill_between_the_post_and_its_settlement_sends_the_same_id_agai
     assert first.body == second.body
 
 
-async def put_back(service: ServiceProcess, job_id: str) -> bool:
-    """Whether it is in the queue again: its provider could not be reached."""
+async def requeued(service: ServiceProcess, job_id: str) -> bool:
+    """Whether the job is queued again, because its provider could not be reached."""
     job = await service.job(job_id)
     return bool(job["status"] == "queued" and job["version"] >= 3)
 
 
-async def test_an_accepted_job_is_sent_after_a_kill(database_url: str, tmp_path: Path) -> None:
+async def test_an_accepted_job_is_submitted_after_a_kill(database_url: str, tmp_path: Path) -> None:
     async with (
         serving(create_sandbox(pace=PACE)) as sandbox,
         a_process(database_url, tmp_path) as service,
     ):
         job = await service.submit("useapi", "frames.create", {"text_prompt": "x"})
-        await eventually(lambda: put_back(service, job["id"]))
+        await eventually(lambda: requeued(service, job["id"]))
         await service.kill()
 
         service.set_environment(**providers_at(sandbox))
@@ -103,7 +103,7 @@ async def test_an_accepted_job_is_sent_after_a_kill(database_url: str, tmp_path:
     assert ended["status"] == "succeeded"
 
 
-async def test_a_kill_while_submitting_makes_no_second_paid_task(
+async def test_a_kill_during_a_submit_causes_no_second_paid_task(
     database_url: str, tmp_path: Path
 ) -> None:
     async with (
@@ -111,68 +111,73 @@ async def test_a_kill_while_submitting_makes_no_second_paid_task(
         a_process(database_url, tmp_path, **providers_at(sandbox)) as service,
     ):
         job = await service.submit("useapi", "frames.create", {"text_prompt": "x [hang]"})
-        await eventually(lambda: paid(sandbox))
+        await eventually(lambda: paid_tasks(sandbox))
         await service.kill()
         await service.start()
         ended = await service.ended(job["id"])
-        tasks = await paid(sandbox)
+        tasks = await paid_tasks(sandbox)
 
     assert ended["status"] == "succeeded"
     assert len(tasks) == 1
 
 
-async def paid(sandbox: str) -> list[object]:
+async def paid_tasks(sandbox: str) -> list[object]:
     async with httpx.AsyncClient() as client:
         ledger = (await client.get(f"{sandbox}/ledger")).json()
     return [task for task in ledger["tasks"] if task["paid"]]
 
 
-async def the_job(service: ServiceProcess) -> str:
+async def only_job_id(service: ServiceProcess) -> str:
     (job,) = (await service.get("/v1/jobs"))["data"]
     return str(job["id"])
 
 
 POINTS = (
-    *("it had connected", "the request arrived", "the task was made"),
-    *("half an answer was out", "it was answered", "the answer was on disk"),
+    "connected",
+    "request received",
+    "task created",
+    "half of the response sent",
+    "response sent",
+    "response stored",
 )
-MADE = POINTS[2:]
+"""When the service is killed during a submit."""
+WITH_TASK = POINTS[2:]
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_wherever_a_submit_is_cut_off_one_task_is_made_at_most_and_the_job_ends(
+async def test_a_submit_interrupted_at_any_point_creates_at_most_one_task_and_the_job_ends(
     point: str, sqlite_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
-    made: list[dict[str, str]] = []
+    tasks: list[dict[str, str]] = []
     answer = b'{"taskId":"user:1-runwayml:me@example.com-task:1","status":"PENDING"}'
     head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(answer)
 
-    async def cut_off(conversation: Conversation) -> None:
-        if point in MADE:
-            made.append(conversation.received.json)
-        if point == "half an answer was out":
+    async def kill_at_point(conversation: Conversation) -> None:
+        if point in WITH_TASK:
+            tasks.append(conversation.received.json)
+        if point == "half of the response sent":
             await conversation.send(head + answer[:20])
-        elif point in ("it was answered", "the answer was on disk"):
+        elif point in ("response sent", "response stored"):
             await conversation.send(head + answer)
-        if point == "the answer was on disk":
-            await service.reached(await the_job(service), "submitted")
+        if point == "response stored":
+            await service.reached(await only_job_id(service), "submitted")
         await service.kill()
 
     env = providers_at(receiver.url.removesuffix(receiver.path))
     receiver.path = ""
-    receiver.script = [cut_off] if point != "it had connected" else []
+    receiver.script = [kill_at_point] if point != "connected" else []
     receiver.otherwise = said(404, {"error": "no such task", "code": 404})
     async with a_process(sqlite_url, tmp_path, **env) as service:
-        if point == "it had connected":
+        if point == "connected":
             receiver.greet = [service.kill]
-        order = {"text_prompt": "x"}
-        job = await service.submit("useapi", "frames.create", order, deadline_seconds=3)
+        given = {"text_prompt": "x"}
+        job = await service.submit("useapi", "frames.create", given, deadline_seconds=3)
         await eventually(service.is_gone)
         await service.start()
-        for _ in made:
+        for _ in tasks:
             assert await call_back(service, job["id"]) == 204
         ended = await service.ended(job["id"])
 
-    posts = [one for one in receiver.received if one.body]
-    assert len(posts) <= 1, "a submit that may have arrived is not repeated"
-    assert ended["status"] == ("succeeded" if made else "expired")
+    submits = [request for request in receiver.received if request.body]
+    assert len(submits) <= 1, "a submit that may have arrived is not repeated"
+    assert ended["status"] == ("succeeded" if tasks else "expired")

@@ -1,4 +1,4 @@
-"""The whole story over real sockets: submit, sandbox, callback, webhook, stream, status."""
+"""Jobs over real sockets: submit, emulated provider, callback, webhook, stream, status."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
 VIDEO = "https://api.runway-ai.ai/videos/a.mp4"
 CAPTION = {"inputImage": IMAGE, "model": "runware:150@2"}
-WALKS = {
+CASES = {
     "a useapi image": ("useapi", "frames.create", {"text_prompt": "a lighthouse"}),
     "a useapi description": ("useapi", "frames.describe", {"image_assetId": "asset"}),
     "a Runware caption": ("runware", "imageCaption", CAPTION),
@@ -26,7 +26,7 @@ WALKS = {
         {"positivePrompt": "a bell [dup 2]", "model": "klingai:5@3"},
     ),
     "a runway-ai.ai image": ("runway_ai", "generate-image", {"prompt": "a lighthouse"}),
-    "a callback before the answer": ("useapi", "frames.create", {"text_prompt": "x [early]"}),
+    "a callback before the response": ("useapi", "frames.create", {"text_prompt": "x [early]"}),
     "repeated callbacks": ("useapi", "frames.create", {"text_prompt": "x [dup 3]"}),
     "shuffled callbacks": ("useapi", "frames.create", {"text_prompt": "x [shuffle]"}),
     "a forged callback first": ("useapi", "frames.create", {"text_prompt": "x [forged]"}),
@@ -52,14 +52,14 @@ async def messages(
                 yield seq, line.removeprefix("event: ")
 
 
-@pytest.mark.parametrize("name", WALKS)
-async def test_a_job_walks_from_submit_to_every_bell(
+@pytest.mark.parametrize("name", CASES)
+async def test_webhook_stream_and_status_agree_on_the_events_of_a_job(
     name: str, sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
-    provider, operation, given = WALKS[name]
+    provider, operation, given = CASES[name]
     subscription = await sandboxed.subscribe(receiver.url, "job.*", delivery="every")
 
-    job = await sandboxed.submit(provider, operation, given, reply_ref="order-1", tags=["walk"])
+    job = await sandboxed.submit(provider, operation, given, reply_ref="order-1", tags=["test"])
     streamed = [kind async for _, kind in messages(sandboxed, f"/v1/jobs/{job['id']}/stream")]
     ended = await sandboxed.job(job["id"])
     last = await receiver.wait_for(lambda r: r.event["type"] == "job.succeeded")
@@ -73,14 +73,14 @@ async def test_a_job_walks_from_submit_to_every_bell(
     assert last.headers["webhook-id"] == last.event["id"]
     assert {**last.event["data"], "input": job["input"]} == ended
     assert receiver.types == streamed
-    await the_providers_were_paid_once_and_not_polled(sandboxed)
+    await assert_paid_once_and_not_polled(sandboxed)
 
 
-async def the_providers_were_paid_once_and_not_polled(sandboxed: SandboxedService) -> None:
+async def assert_paid_once_and_not_polled(sandboxed: SandboxedService) -> None:
     ledger = await sandboxed.ledger()
     assert len([task for task in ledger["tasks"] if task["paid"]]) <= 1
-    reads = ("tasks", "scheduler", "getResponse", "getTaskDetails")
-    assert not [name for name in ledger["requests"] if any(read in name for read in reads)]
+    lookups = ("tasks", "scheduler", "getResponse", "getTaskDetails")
+    assert not [name for name in ledger["requests"] if any(lookup in name for lookup in lookups)]
 
 
 @pytest.mark.parametrize(
@@ -93,36 +93,38 @@ async def the_providers_were_paid_once_and_not_polled(sandboxed: SandboxedServic
         ({"text_prompt": "x [empty]"}, "no_output", True),
     ],
 )
-async def test_a_job_that_fails_says_why(
+async def test_a_failed_job_has_an_error_code(
     given: Json, code: str, *, retryable: bool, sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
     await sandboxed.subscribe(receiver.url)
 
     job = await sandboxed.submit("useapi", "frames.create", given)
     ended = await sandboxed.ended(job["id"])
-    (told,) = await receiver.wait()
+    (webhook,) = await receiver.wait()
 
     assert ended["status"] == "failed"
     assert (ended["error"]["code"], ended["error"]["retryable"]) == (code, retryable)
-    assert told.event["type"] == "job.failed"
+    assert webhook.event["type"] == "job.failed"
 
 
-async def test_runware_jobs_submitted_together_travel_in_one_array(
+async def test_runware_jobs_submitted_in_one_array_are_sent_in_one_request(
     sandboxed: SandboxedService,
 ) -> None:
-    orders = [
+    requests = [
         {"provider": "runware", "operation": "imageCaption", "input": CAPTION} for _ in range(5)
     ]
 
-    listed = await sandboxed.post("/v1/jobs", orders)
+    listed = await sandboxed.post("/v1/jobs", requests)
     ended = await asyncio.gather(*(sandboxed.ended(job["id"]) for job in listed["data"]))
 
     assert {job["status"] for job in ended} == {"succeeded"}
-    requests = (await sandboxed.ledger())["requests"]
-    assert sum(n for name, n in requests.items() if name == "POST /v1") == 1, requests
+    counts = (await sandboxed.ledger())["requests"]
+    assert sum(n for name, n in counts.items() if name == "POST /v1") == 1, counts
 
 
-async def test_a_job_with_several_results_ends_with_the_last(sandboxed: SandboxedService) -> None:
+async def test_a_job_with_several_results_ends_with_the_last_one(
+    sandboxed: SandboxedService,
+) -> None:
     given = {
         "positivePrompt": "a lighthouse [shuffle] [part-fail]",
         "model": "runware:101@1",
@@ -139,23 +141,23 @@ async def test_a_job_with_several_results_ends_with_the_last(sandboxed: Sandboxe
     assert len(ended["output"]["errors"]) == 1
 
 
-async def test_a_reply_url_in_the_input_becomes_the_jobs_own_bell(
+async def test_a_reply_url_in_the_input_gets_the_events_of_the_job(
     sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
     given = {"text_prompt": "x", "replyUrl": receiver.url, "replyRef": "mine"}
 
     job = await sandboxed.submit("useapi", "frames.create", given)
-    (told,) = await receiver.wait()
+    (webhook,) = await receiver.wait()
     (subscription,) = (await sandboxed.get("/v1/subscriptions", kind="per_job"))["data"]
     secret = (await sandboxed.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
 
-    assert told.event["data"]["id"] == job["id"]
-    assert told.event["data"]["reply_ref"] == "mine"
-    assert told.event["type"] == "job.succeeded"
-    told.verify(secret)
+    assert webhook.event["data"]["id"] == job["id"]
+    assert webhook.event["data"]["reply_ref"] == "mine"
+    assert webhook.event["type"] == "job.succeeded"
+    webhook.verify(secret)
 
 
-async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(
+async def test_a_task_uuid_in_the_input_is_returned_and_not_sent(
     sandboxed: SandboxedService,
 ) -> None:
     uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
@@ -163,7 +165,6 @@ async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(
     job = await sandboxed.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
     ended = await sandboxed.ended(job["id"])
     found = await sandboxed.get("/v1/jobs", ref=uuid)
-
     sent = [task["ref"] for task in (await sandboxed.ledger())["tasks"]]
 
     assert (ended["reply_ref"], ended["status"]) == (uuid, "succeeded")
@@ -171,7 +172,7 @@ async def test_a_task_uuid_in_the_input_comes_back_and_is_not_sent(
     assert [one["id"] for one in found["data"]] == [job["id"]]
 
 
-async def test_a_free_slot_is_used_at_once(sandboxed: SandboxedService) -> None:
+async def test_the_next_job_is_sent_as_soon_as_a_slot_is_free(sandboxed: SandboxedService) -> None:
     given = {"text_prompt": "x", "maxJobs": 1}
 
     jobs = [await sandboxed.submit("useapi", "frames.create", given) for _ in range(3)]
@@ -183,7 +184,7 @@ async def test_a_free_slot_is_used_at_once(sandboxed: SandboxedService) -> None:
     assert len(ledger["tasks"]) == 3
 
 
-async def test_every_runway_ai_endpoint_walks(sandboxed: SandboxedService) -> None:
+async def test_every_runway_ai_operation_succeeds(sandboxed: SandboxedService) -> None:
     given: dict[str, Json] = {
         "generate-image": {"prompt": "x", "style": "sketch"},
         "edit-image": {"image_url": VIDEO, "edit_type": "resize", "resize_width": 10},

@@ -1,4 +1,4 @@
-"""The start and the end of the process."""
+"""The process starts and stops as expected."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def run(env: dict[str, str], folder: Path) -> tuple[int | None, str]:
-    """Run the service until it gives up by itself."""
+    """Run the service until it exits; returns its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -46,7 +46,7 @@ async def run(env: dict[str, str], folder: Path) -> tuple[int | None, str]:
     return process.returncode, printed.decode()
 
 
-async def test_sigterm_ends_streams_and_lets_a_post_in_flight_settle(
+async def test_sigterm_ends_streams_and_finishes_a_webhook_in_flight(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     gate = asyncio.Event()
@@ -67,10 +67,10 @@ async def test_sigterm_ends_streams_and_lets_a_post_in_flight_settle(
                     break
 
             started = time.monotonic()
-            ending = asyncio.create_task(service.terminate())
+            stopping = asyncio.create_task(service.terminate())
             _ = [line async for line in lines]
             gate.set()
-            code = await ending
+            code = await stopping
             took = time.monotonic() - started
 
         await service.start()
@@ -91,7 +91,9 @@ async def test_a_second_process_on_the_same_file_is_refused(
     assert "BELFRY_DATABASE_URL: another process has" in printed
 
 
-async def test_a_port_that_is_taken_is_told_as_a_setting(database_url: str, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_with_the_name_of_its_setting(
+    database_url: str, tmp_path: Path
+) -> None:
     async with a_process(database_url, tmp_path) as service:
         other = f"sqlite:///{tmp_path}/other.db"
         code, printed = await run(environ(other, service.port), tmp_path)
@@ -100,8 +102,8 @@ async def test_a_port_that_is_taken_is_told_as_a_setting(database_url: str, tmp_
     assert "HOST, PORT: cannot listen" in printed
 
 
-async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "no.db").write_text("not a database, however long one looks at it" * 100)
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("this is not a SQLite database" * 100)
 
     code, printed = await run(environ(f"sqlite:///{tmp_path}/no.db", free_port()), tmp_path)
 
@@ -109,7 +111,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert "BELFRY_DATABASE_URL" in printed
 
 
-async def test_every_bad_setting_is_named_at_once_and_no_secret_is_shown(tmp_path: Path) -> None:
+async def test_all_invalid_settings_are_reported_together_without_secrets(tmp_path: Path) -> None:
     env = environ("mysql://x", free_port(), PORT="many") | {"BELFRY_SECRET_KEYS": "short-secret"}
 
     code, printed = await run(env, tmp_path)
@@ -149,7 +151,7 @@ async def test_no_secret_is_in_the_log(
         assert secret not in log
 
 
-async def test_a_request_in_flight_is_answered_before_the_end(
+async def test_a_request_in_flight_is_answered_before_the_process_stops(
     database_url: str, tmp_path: Path
 ) -> None:
     async with a_process(database_url, tmp_path) as service:
@@ -160,23 +162,23 @@ async def test_a_request_in_flight_is_answered_before_the_end(
             f"expect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode())
-        begun = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        interim = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
 
-        ending = asyncio.create_task(service.terminate())
-        await eventually(lambda: takes_no_more(service))
+        stopping = asyncio.create_task(service.terminate())
+        await eventually(lambda: accepts_no_connections(service))
         writer.write(body)
         answer = await asyncio.wait_for(reader.readline(), 10)
         writer.close()
-        code = await ending
+        code = await stopping
         await service.start()
         jobs = (await service.get("/v1/jobs"))["data"]
 
-    assert b" 100 " in begun
+    assert b" 100 " in interim
     assert b" 202 " in answer
     assert (code, len(jobs)) == (0, 1)
 
 
-async def takes_no_more(service: ServiceProcess) -> bool:
+async def accepts_no_connections(service: ServiceProcess) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     except ConnectionRefusedError:
@@ -185,7 +187,7 @@ async def takes_no_more(service: ServiceProcess) -> bool:
     return False
 
 
-async def test_the_end_comes_in_time_though_provider_and_receiver_hang(
+async def test_the_process_stops_in_time_although_provider_and_receiver_hang(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     async with receiving() as provider:
@@ -203,8 +205,8 @@ async def test_the_end_comes_in_time_though_provider_and_receiver_hang(
             receiver.otherwise = status(200)
             await service.start()
             first, second = await receiver.wait(2)
-            waiting = await service.job(job["id"])
+            unanswered = await service.job(job["id"])
 
     assert (code, took < 10) == (0, True)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    assert (waiting["status"], len(provider.received)) == ("submitting", 1)
+    assert (unanswered["status"], len(provider.received)) == ("submitting", 1)

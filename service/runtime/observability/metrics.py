@@ -41,7 +41,7 @@ LOOKUPS: Final = Counter(
 )
 STREAMS: Final = Gauge("belfry_streams", "Open event streams.", registry=REGISTRY)
 OLDEST_PENDING: Final = Gauge(
-    "belfry_oldest_owed_seconds",
+    "belfry_oldest_pending_seconds",
     "Age of the oldest pending delivery in seconds; 0 when none is pending.",
     registry=REGISTRY,
 )
