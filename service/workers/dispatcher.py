@@ -53,6 +53,7 @@ class DispatchInbox:
         self.tasks_ready = asyncio.Event()
         self.claim_wakeup = WakeupEvent()
         self._released: list[DeliveryTask] = []
+        self._claiming = False
         self._changed_during_claim: set[str | None] = set()
 
     def on_commit(self, changes: ChangeSet) -> None:
@@ -73,6 +74,7 @@ class DispatchInbox:
 
     def claim_request(self, at: int, limit: int = CLAIM_LIMIT) -> ClaimRequest:
         """Begin a claim, whose tasks go to `put_claimed`."""
+        self._claiming = True
         self._changed_during_claim.clear()
         return ClaimRequest(
             at=at,
@@ -89,15 +91,22 @@ class DispatchInbox:
         self.tasks_ready.set()
 
     def put_claimed(self, tasks: Sequence[DeliveryTask]) -> None:
-        """Queue claimed tasks, unless their subscription has changed since they were read."""
-        changed = self._changed_during_claim
-        stale = [task for task in tasks if {task.subscription.id, None} & changed]
-        self._released += stale
-        self.put([task for task in tasks if task not in stale] if stale else tasks)
+        """Queue claimed tasks; those whose subscription may have changed meanwhile are released.
+
+        A probe is sent all the same: if it were released, the next one would be due only when its
+        lease ends.
+        """
+        self._claiming = False
+        current: list[DeliveryTask] = []
+        for task in tasks:
+            changed = not {task.subscription.id, None}.isdisjoint(self._changed_during_claim)
+            (self._released if changed and not task.probe else current).append(task)
+        self.put(current)
 
     def release_queued(self, subscription_id: str | None = None) -> None:
         """Release what is not in flight, because a subscription (None: any) has changed."""
-        self._changed_during_claim.add(subscription_id)
+        if self._claiming:
+            self._changed_during_claim.add(subscription_id)
         self._released += self.queues.release(subscription_id)
         self.tasks_ready.set()
         self.claim_wakeup.set()

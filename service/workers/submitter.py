@@ -104,6 +104,7 @@ class Submitter:
             for job in await self._store.jobs.claim_unanswered(at, at + LEASE_MARGIN):
                 lost = Inconclusive(message="the service stopped before the answer came")
                 await self._apply_answers([job], {job.ref: lost}, None)
+            self._wakeup.waiting = True  # a job may end while the claim is committed
             admission = await self._store.jobs.claim(at, partial(self._admit, at))
             self._wakeup.waiting, self._paused = admission.waiting, admission.paused
             for group in self._groups(admission.jobs):

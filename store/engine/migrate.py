@@ -19,7 +19,8 @@ async def migrate(execute: Execute, migrations: Sequence[Migration]) -> None:
     applied = {row["name"] for row in await execute("SELECT name FROM migrations")}
     if unknown := sorted(applied - {migration.name for migration in migrations}):
         raise StartError(
-            f"BELFRY_DATABASE_URL: the database is newer than this Belfry ({unknown[-1]})"
+            "BELFRY_DATABASE_URL: the database was made by another version of Belfry, which has "
+            f"the migration {unknown[-1]}; use that version or a later one"
         )
     for migration in migrations:
         if migration.name not in applied:

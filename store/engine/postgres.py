@@ -27,7 +27,7 @@ DIALECT: Final = Dialect(
         # Keeps PostgreSQL from turning a subquery per row into a join that reads all pending rows.
         "fence": " LIMIT 1 OFFSET 0",
     },
-    macros={"in": r"= ANY(:\1)", "not_in": r"<> ALL(:\1)", "noindex": r"\1"},
+    macros={"in": r"= ANY(:\1)", "not_in": r"<> ALL(:\1)", "noindex": r"\1 || ''"},
     parameter=r"%(\1)s",
 )
 MIN_VERSION: Final = 120_000

@@ -85,8 +85,9 @@ WITH owed AS MATERIALIZED (
 UPDATE deliveries SET status = 'canceled', settled_at = :at WHERE id IN (SELECT id FROM owed)
 
 -- next_delivery_due --
--- When the dispatcher must look again without being woken.
-SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending'
+-- When the dispatcher must look again without being woken. IS NOT NULL lets SQLite use the partial
+-- index.
+SELECT MIN(due_at) AS at FROM deliveries WHERE status = 'pending' AND due_at IS NOT NULL
 
 -- update_delivery --
 -- After an attempt; nothing changes if the lease was taken over.
@@ -102,7 +103,7 @@ WHERE id = :id AND lease_version = :lease_version AND status = 'pending'
 -- expire_delivery_leases --
 -- At start on SQLite: no other process can hold these.
 UPDATE deliveries SET due_at = :at, leased = 0
-WHERE status = 'pending' AND leased = 1
+WHERE status = 'pending' AND due_at IS NOT NULL AND leased = 1
 
 -- redeliver --
 -- Pending again, with all tries.

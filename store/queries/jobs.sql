@@ -80,8 +80,8 @@ SELECT doc FROM jobs WHERE tenant = :tenant AND id < :cursor
 ORDER BY id DESC LIMIT :limit
 
 -- list_jobs_selective --
--- By any ref. `{noindex:…}` makes SQLite, which keeps no statistics, sort these few instead of
--- walking all jobs of the tenant.
+-- By any ref. `{noindex:…}` makes a database without statistics sort these few rows instead of
+-- walking all jobs of the tenant: SQLite keeps none, PostgreSQL has none before its first ANALYZE.
 SELECT doc FROM jobs WHERE {noindex:tenant} = :tenant AND {noindex:id} < :cursor
   AND id IN (SELECT job_id FROM submissions WHERE ref = :ref
             UNION SELECT id FROM jobs WHERE tenant = :tenant AND reply_ref = :ref

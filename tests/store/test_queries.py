@@ -174,7 +174,7 @@ async def test_only_missing_migrations_are_applied_in_order(
 async def test_a_database_of_a_later_version_is_refused_unchanged() -> None:
     database = Recorder("0001_a.sql", "0003_c.sql")
 
-    with pytest.raises(StartError, match=r"newer than this Belfry \(0003_c.sql\)"):
+    with pytest.raises(StartError, match=r"another version of Belfry.*0003_c.sql"):
         await migrate(database.execute, SEVERAL)
 
     assert database.statements[2:] == []

@@ -142,6 +142,13 @@ def test_no_loop_of_ours_walks_a_whole_table(query: str, file: sqlite3.Connectio
     assert not SCANNED.search(plan), plan
 
 
+@pytest.mark.parametrize("query", ["next_delivery_due", "expire_delivery_leases"])
+def test_parked_deliveries_are_not_read_to_find_what_is_due(
+    query: str, file: sqlite3.Connection
+) -> None:
+    assert "deliveries_due" in plan_of(file, query)
+
+
 @pytest.mark.parametrize(
     ("filters", "index"),
     [

@@ -1,6 +1,7 @@
 """The hand-over of deliveries from transactions and claims to the dispatcher."""
 
 import pytest
+from msgspec.structs import replace
 
 from service.domain.deliveries.delivery import LEASE
 from service.domain.deliveries.send_queue import SendQueues
@@ -25,6 +26,27 @@ def test_a_task_that_was_claimed_before_its_subscription_changed_is_released(cha
 
     assert inbox.take_released() == [task]
     assert inbox.queues.start() is None
+
+
+def test_a_probe_is_sent_though_its_subscription_changed_meanwhile() -> None:
+    inbox, task = an_inbox(), replace(a_task(a_subscription(), due_at=T0 + LEASE), probe=True)
+    inbox.claim_request(T0)
+
+    inbox.release_queued(task.subscription.id)
+    inbox.put_claimed([task])
+
+    assert inbox.take_released() == []
+    assert inbox.queues.start() is not None
+
+
+def test_a_change_between_two_claims_releases_nothing_later() -> None:
+    inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
+
+    inbox.release_queued(task.subscription.id)
+    inbox.claim_request(T0)
+    inbox.put_claimed([task])
+
+    assert inbox.take_released() == []
 
 
 def test_the_change_of_another_subscription_releases_nothing() -> None:
