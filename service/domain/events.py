@@ -20,7 +20,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "job.canceled": "The job was canceled.",
     "job.expired": "The provider sent no final status before the deadline.",
     "subscription.failing": "Every attempt to reach a receiver has failed for two and a half days.",
-    "subscription.disabled": "A receiver answered 410 or failed for five days; nothing more is sent to it.",
+    "subscription.disabled": "A receiver answered 410 or failed for five days; it gets no events.",
     "subscription.recovered": "A receiver that was reported as failing accepts events again.",
     "webhook.test": "A requested test; it is not in the event log.",
     "provider.paused": "A provider refuses our account; waiting jobs stay queued.",

@@ -1,4 +1,4 @@
-"""What attempts say about the health of receivers: held, failing, disabled, recovered."""
+"""Applies the results of attempts to the health of receivers, and emits the system events."""
 
 from collections.abc import Sequence
 

@@ -24,7 +24,7 @@ class Cancellation(msgspec.Struct, frozen=True):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A job; times are RFC 3339 in UTC. *raw* is the provider's last body, where it is asked for."""
+    """A job; times are RFC 3339 in UTC. *raw* is the provider's last body, if it was requested."""
 
     id: str
     object: str = "job"

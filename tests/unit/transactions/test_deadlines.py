@@ -4,7 +4,7 @@ from service.domain.jobs.job import Status
 from service.domain.primitives.timestamps import SECOND
 from service.providers.useapi.catalog import FRAMES
 from service.transactions.change_set import ChangeSet
-from service.transactions.deadlines import ENOUGH, KEPT, DeadlineEstimator
+from service.transactions.deadlines import MAX_SAMPLES, MIN_SAMPLES, DeadlineEstimator
 from tests.support.factories import T0, build_job
 
 FRAMES_CREATE = FRAMES.operation
@@ -23,11 +23,11 @@ def learnt(*seconds: int, status: Status = Status.SUCCEEDED) -> int:
     ("seconds", "expected"),
     [
         ([], DEFAULT),
-        ([200] * (ENOUGH - 1), DEFAULT),
-        ([200] * ENOUGH, 800),
-        ([1] * ENOUGH, 300),
-        ([100_000] * ENOUGH, 2 * DEFAULT),
-        ([100_000] * 10 + [200] * KEPT, 800),
+        ([200] * (MIN_SAMPLES - 1), DEFAULT),
+        ([200] * MIN_SAMPLES, 800),
+        ([1] * MIN_SAMPLES, 300),
+        ([100_000] * MIN_SAMPLES, 2 * DEFAULT),
+        ([100_000] * 10 + [200] * MAX_SAMPLES, 800),
         ([200] * 99 + [3000], 800),
     ],
     ids=["none", "too few", "enough", "short", "long", "old ones", "an outlier"],
@@ -39,12 +39,12 @@ def test_a_deadline_is_learnt_from_what_nearly_all_jobs_took(
 
 
 def test_only_success_teaches() -> None:
-    assert learnt(*[200] * KEPT, status=Status.FAILED) == DEFAULT
+    assert learnt(*[200] * MAX_SAMPLES, status=Status.FAILED) == DEFAULT
 
 
 def test_each_operation_has_its_own() -> None:
     durations = DeadlineEstimator()
-    for _ in range(ENOUGH):
+    for _ in range(MIN_SAMPLES):
         job = build_job(
             operation="gen4.create",
             status=Status.SUCCEEDED,

@@ -218,7 +218,7 @@ def test_the_operator_may_allow_a_private_receiver() -> None:
 def test_one_uuid_stands_once_in_a_request() -> None:
     found = errors(caption(taskUUID=UPPER_UUID), caption(taskUUID=UPPER_UUID.lower()))
 
-    assert found == {"[1].input.taskUUID": "stands twice in this request"}
+    assert found == {"[1].input.taskUUID": "appears twice in this request"}
 
 
 def test_the_number_of_results_is_the_number_of_parts() -> None:

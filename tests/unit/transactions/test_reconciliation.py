@@ -111,7 +111,7 @@ def test_what_is_in_at_the_deadline_is_kept_and_said() -> None:
 
     assert (after.status, after.output) == (Status.EXPIRED, have)
     assert after.error is not None
-    assert "1 of 4 results are in" in after.error.message
+    assert "1 of 4 results were received" in after.error.message
 
 
 @pytest.mark.parametrize(
