@@ -138,7 +138,29 @@ def _with_times(job: Job, at: int) -> Job:
     )
 
 
-_FRESH: Final[dict[str, Any]] = {
+def schedule_reconcile(job: Job, reason: ReconcileReason, at: int) -> Job:
+    """Have *job* looked up at its provider at *at*, unless an earlier lookup is scheduled."""
+    if job.reconcile_at is not None and job.reconcile_at <= at:
+        return job
+    return replace(job, reconcile_reason=reason, reconcile_at=at, failed_lookups=0)
+
+
+def reconciled(job: Job) -> Job:
+    """Clear the reconcile reason of *job*, whatever the lookup found."""
+    if job.reconcile_reason is None:
+        return job
+    return replace(
+        job,
+        reconcile_reason=None,
+        reconcile_at=None,
+        failed_lookups=0,
+        reconcile_count=job.reconcile_count + 1,
+    )
+
+
+RETRYABLE: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED})
+"""The statuses from which a job can be submitted again."""
+_RESET_FIELDS: Final[dict[str, Any]] = {
     field.name: field.default
     for field in msgspec.structs.fields(Job)
     if field.name
@@ -166,27 +188,6 @@ _FRESH: Final[dict[str, Any]] = {
     }
 }
 """The fields that a new submission resets to their defaults."""
-RETRYABLE: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED})
-
-
-def schedule_reconcile(job: Job, reason: ReconcileReason, at: int) -> Job:
-    """Have *job* looked up at its provider at *at*, unless an earlier lookup is scheduled."""
-    if job.reconcile_at is not None and job.reconcile_at <= at:
-        return job
-    return replace(job, reconcile_reason=reason, reconcile_at=at, failed_lookups=0)
-
-
-def reconciled(job: Job) -> Job:
-    """Clear the reconcile reason of *job*, whatever the lookup found."""
-    if job.reconcile_reason is None:
-        return job
-    return replace(
-        job,
-        reconcile_reason=None,
-        reconcile_at=None,
-        failed_lookups=0,
-        reconcile_count=job.reconcile_count + 1,
-    )
 
 
 def retried(job: Job, ref: str, at: int) -> Job:
@@ -195,7 +196,7 @@ def retried(job: Job, ref: str, at: int) -> Job:
         job,
         ref=ref,
         status=Status.QUEUED,
-        **_FRESH,
+        **_RESET_FIELDS,
         queued_at=at,
         version=job.version + 1,
     )
