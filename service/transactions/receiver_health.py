@@ -30,8 +30,8 @@ def update_health(uow: UnitOfWork, updates: Sequence[DeliveryUpdate]) -> None:
 
 
 def _apply(uow: UnitOfWork, receiver: Subscription, update: DeliveryUpdate) -> None:
-    changes, before = uow.changes, uow.snapshot.health.get(receiver.id)
-    before = changes.health.get(receiver.id, before)
+    changes = uow.changes
+    before = changes.health.get(receiver.id, uow.snapshot.health.get(receiver.id))
     health = health_after(before, receiver.id, update.result, probe=update.probe)
     if update.disable:
         _disable(uow, receiver, update.disable)

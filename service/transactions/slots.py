@@ -46,12 +46,11 @@ def _admit_from(queue: AccountQueue, limits: Mapping[str, int]) -> list[Job]:
         return [] if queue.sending else list(queue.jobs[:1])
     chosen: list[Job] = []
     for job in queue.jobs:
-        if queue.used + len(chosen) >= _slots(queue, job, limits):
+        limit = limits[job.provider]
+        slots = min(limit, job.max_jobs or limit)
+        if queue.slots is not None:
+            slots = min(slots, queue.slots)
+        if queue.used + len(chosen) >= slots:
             break
         chosen.append(job)
     return chosen
-
-
-def _slots(queue: AccountQueue, job: Job, limits: Mapping[str, int]) -> int:
-    slots = min(limits[job.provider], job.max_jobs or limits[job.provider])
-    return slots if queue.slots is None else min(slots, queue.slots)
