@@ -23,7 +23,7 @@ from service.domain.security.callback_signer import CallbackSigner
 from service.providers import registry
 from service.runtime.clients.provider_client import ProviderChannel, ProviderClient
 from service.runtime.clients.webhook_client import WebhookClient
-from service.runtime.clock import SystemIdSource, now
+from service.runtime.clock import Clock, SystemIdSource, now
 from service.runtime.http_server.file_limits import file_shares
 from service.runtime.observability.metrics import EVENTS
 from service.runtime.observability.readiness import WriteCheck
@@ -57,18 +57,22 @@ def create_app(context: AppContext) -> Starlette:
 
 
 @asynccontextmanager
-async def running(settings: Settings, wakeups: Wakeups) -> AsyncIterator[AppContext]:
+async def running(
+    settings: Settings, wakeups: Wakeups, clock: Clock = now
+) -> AsyncIterator[AppContext]:
     """Run one service, and close what was opened in reverse order; StartError if it cannot start.
+
+    *clock* is the time of everything that is stored, due or signed.
 
     Build order: store and clients, what commits wake (inboxes and wake-ups), transactions with
     their commit hooks, and last the workers, which use all of these.
     """
     async with AsyncExitStack() as stack:
-        store = await open_store(settings.database_url, now())
+        store = await open_store(settings.database_url, clock())
         stack.push_async_callback(store.close)
-        await _create_first_key(settings, store)
+        await _create_first_key(settings, store, clock())
         shares = file_shares(settings.max_posts)
-        webhook_client = WebhookClient(now, settings.allow_targets, shares.webhook_sockets)
+        webhook_client = WebhookClient(clock, settings.allow_targets, shares.webhook_sockets)
         stack.push_async_callback(webhook_client.close)
         channels = _open_channels(settings, stack)
         providers = {name: channel.provider for name, channel in channels.items()}
@@ -86,7 +90,7 @@ async def running(settings: Settings, wakeups: Wakeups) -> AsyncIterator[AppCont
             _wake_streams(wakeups),
             _count_events,
         )
-        transactions = Transactions(store, now, ids.new_id, inbox.queues, on_commit)
+        transactions = Transactions(store, clock, ids.new_id, inbox.queues, on_commit)
 
         dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
         context = AppContext(
@@ -100,14 +104,14 @@ async def running(settings: Settings, wakeups: Wakeups) -> AsyncIterator[AppCont
             intake=CallbackIntake(transactions, providers, reconcile=settings.reconcile),
             inbox=inbox,
             dispatcher=dispatcher,
-            recovery_worker=RecoveryWorker(store, now, ids.new_id, inbox.wake),
+            recovery_worker=RecoveryWorker(store, clock, ids.new_id, inbox.wake),
             wakeups=wakeups,
             streams=OpenStreams(wakeups, settings.max_streams),
             supervisor=Supervisor(),
             readiness=WriteCheck(store.check),
             signer=signer,
             secret_box=secret_box,
-            clock=now,
+            clock=clock,
             ids=ids,
         )
         loops = _loops(context, channels, submit_wakeup, check_wakeup)
@@ -151,19 +155,19 @@ def _loops(
     return loops
 
 
-async def _create_first_key(settings: Settings, store: Store) -> None:
+async def _create_first_key(settings: Settings, store: Store, at: int) -> None:
     """Create the first admin key and print it once: there is no other way to get one."""
     if settings.admin_key is not None or not await store.api_keys.is_empty():
         return
     ids = SystemIdSource()
     plain = new_key(ids.random_bytes(RANDOM_BYTES))
     key = ApiKey(
-        id=ids.new_id("key", now()),
+        id=ids.new_id("key", at),
         hash=key_hash(plain),
         tenant=DEFAULT_TENANT,
         name="first admin key",
         scopes=(Scope.ADMIN,),
-        created_at=now(),
+        created_at=at,
     )
     await store.api_keys.put(key)
     print(f"Your admin key, shown only this once: {plain}", file=sys.stderr)  # noqa: T201

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import structlog
 
+from service.runtime.open_streams import HEARTBEAT_SECONDS
 from tests.support.databases import fresh_database, postgres_server, sqlite_file
 from tests.support.disk_faults import Disk
+from tests.support.movable_clock import MovableClock
 from tests.support.receivers import Receiver, receiving
 from tests.support.service_harness import (
     SandboxedService,
@@ -89,6 +91,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def clock() -> MovableClock:
+    """The clock of the fixture `service`; a test advances it instead of waiting."""
+    return MovableClock()
+
+
+@pytest.fixture
 async def sandboxed(database_url: str) -> AsyncIterator[SandboxedService]:
     """A service with the sandbox providers, both on real sockets."""
     async with sandboxed_service(database_url) as sandboxed:
@@ -96,9 +104,9 @@ async def sandboxed(database_url: str) -> AsyncIterator[SandboxedService]:
 
 
 @pytest.fixture
-async def service(database_url: str) -> AsyncIterator[Service]:
+async def service(database_url: str, clock: MovableClock) -> AsyncIterator[Service]:
     """A service whose providers cannot be reached."""
-    async with running_service(database_url) as service:
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock) as service:
         yield service
 
 

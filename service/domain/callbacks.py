@@ -1,4 +1,4 @@
-"""The callback: one request from a provider, and the verdict on it."""
+"""The callback: one request from a provider, and its assessment against the job."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -8,15 +8,17 @@ import msgspec
 
 from service.domain.jobs.job import ENDS, Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode
-from service.domain.jobs.state_machine import apply_report
+from service.domain.jobs.state_machine import apply_reports
 
 MAX_RECONCILES: Final = 5
-"""Doubts of one job that are settled by asking: a provider gone wild must not make us poll it."""
+"""Lookups that the callbacks of one job may cause: a faulty provider must not make us poll it."""
 UNREADABLE_BYTES_KEPT: Final = 64 * 1024
-"""Bytes kept of a callback that cannot be read."""
+"""Bytes that are stored of a callback that cannot be read."""
 
 
 class Verdict(StrEnum):
+    """How a callback is classified."""
+
     ACCEPTED = "accepted"
     REPEATED = "repeated"
     LATE = "late"
@@ -26,7 +28,11 @@ class Verdict(StrEnum):
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """One callback as it is kept; *digest* of the whole body, even where *body* was cut."""
+    """One stored callback; times in microseconds since 1970.
+
+    *digest* is that of the whole body, also if *body* was cut. *repeats* counts further callbacks
+    with the same bytes. *settlement* is what the lookup for *reconcile_reason* found.
+    """
 
     id: str
     tenant: str
@@ -44,7 +50,10 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessment(msgspec.Struct, frozen=True):
-    """What a callback is, the *steps* it takes its job through, and the *doubt* it raises."""
+    """What a callback is, the transitions of its job, and why the job must be looked up, if so.
+
+    *steps* are the job after each transition, in order.
+    """
 
     verdict: Verdict
     steps: tuple[Job, ...] = ()
@@ -52,74 +61,66 @@ class Assessment(msgspec.Struct, frozen=True):
 
 
 def correlate(job: Job, ref: str, reports: Sequence[Report]) -> list[Report] | None:
-    """Keep the reports that speak of *ref*; None when the body speaks of another submission.
+    """Select the reports about submission *ref*; None if the body is about another submission.
 
-    The URL is ours and signed, so it counts first; whatever the body names must agree with it.
+    *ref* comes from the signed callback URL; the ids in the body must agree with it.
     """
-    agreed = []
+    matching = []
     for report in reports:
-        named = [name for name in report.refs if name != ref]
-        if not named and _same_task(job.provider_task_id, report.task_id):
-            agreed.append(report)
+        has_other_ref = any(other != ref for other in report.refs)
+        if not has_other_ref and _same_task(job.provider_task_id, report.task_id):
+            matching.append(report)
         elif ref in report.refs:
             return None
-    return agreed or None
+    return matching or None
 
 
-def _same_task(known: str | None, named: str | None) -> bool:
-    """Compare task ids, of which one may be the tail of the other: useapi's `taskId` and `id`."""
-    return known is None or named is None or known.endswith(named) or named.endswith(known)
+def _same_task(known: str | None, reported: str | None) -> bool:
+    """Compare task ids; one may be the end of the other, like useapi's `taskId` and `id`."""
+    if known is None or reported is None:
+        return True
+    return known.endswith(reported) or reported.endswith(known)
 
 
 def assess(
-    job: Job, ref: str, reports: Sequence[Report] | None, at: int, may_ask: Callable[[Job], bool]
+    job: Job,
+    ref: str,
+    reports: Sequence[Report] | None,
+    at: int,
+    can_look_up: Callable[[Job], bool],
 ) -> Assessment:
-    """Say what a callback is and through which states it takes *job*; *reports* None: unreadable.
+    """Classify a callback for submission *ref* and compute the transitions of *job*.
 
-    A callback for an earlier submission of the job is late: the newer one decides. What
-    contradicts the job raises a doubt if its provider *may* be *asked* about it.
+    *reports* is None if the body could not be read. A callback for an earlier submission of the job
+    is late. A callback that contradicts the job changes nothing and has the job looked up, if
+    *can_look_up* allows it and the job has had fewer than `MAX_RECONCILES` lookups.
     """
-
-    def asking(reason: ReconcileReason | None) -> ReconcileReason | None:
-        wanted = reason and job.ref == ref and job.reconcile_count < MAX_RECONCILES
-        return reason if wanted and may_ask(job) else None
-
     if reports is None:
-        return Assessment(
-            Verdict.UNREADABLE, (), asking(_unless_ended(job, ReconcileReason.UNREADABLE))
-        )
-    agreed = correlate(job, ref, reports)
-    if agreed is None:
-        return Assessment(
-            Verdict.MISMATCHED, (), asking(_unless_ended(job, ReconcileReason.MISMATCHED))
-        )
+        lookup = not job.ended and _may_look_up(job, ref, can_look_up)
+        return Assessment(Verdict.UNREADABLE, (), ReconcileReason.UNREADABLE if lookup else None)
+    matching = correlate(job, ref, reports)
+    if matching is None:
+        lookup = not job.ended and _may_look_up(job, ref, can_look_up)
+        return Assessment(Verdict.MISMATCHED, (), ReconcileReason.MISMATCHED if lookup else None)
     if job.ref != ref:
         return Assessment(Verdict.LATE)
-    found = filter(None, (_contradiction(job, report) for report in agreed))
-    if doubt := asking(next(found, None)):
-        return Assessment(Verdict.LATE if job.ended else Verdict.ACCEPTED, (), doubt)
-    return _moved(job, agreed, at)
+    contradiction = next(filter(None, (_contradiction(job, report) for report in matching)), None)
+    if contradiction and _may_look_up(job, ref, can_look_up):
+        return Assessment(Verdict.LATE if job.ended else Verdict.ACCEPTED, (), contradiction)
+    steps = apply_reports(job, matching, at)
+    accepted = steps and job.status is not Status.CANCELED
+    return Assessment(Verdict.ACCEPTED if accepted else Verdict.LATE, steps)
 
 
-def _unless_ended(job: Job, reason: ReconcileReason) -> ReconcileReason | None:
-    return None if job.ended else reason
+def _may_look_up(job: Job, ref: str, can_look_up: Callable[[Job], bool]) -> bool:
+    return job.ref == ref and job.reconcile_count < MAX_RECONCILES and can_look_up(job)
 
 
 def _contradiction(job: Job, report: Report) -> ReconcileReason | None:
-    """See whether *report* says "done" without a result, or another end than the one that was."""
+    """Find whether *report* is a success without output, or another end than the job had."""
     if report.part is not None or report.status not in ENDS:
         return None
     if job.status in (Status.SUCCEEDED, Status.FAILED):
         return ReconcileReason.SECOND_END if report.status is not job.status else None
     empty = report.error is not None and report.error.code is ErrorCode.NO_OUTPUT
     return ReconcileReason.NO_OUTPUT if empty and not job.ended else None
-
-
-def _moved(job: Job, reports: Sequence[Report], at: int) -> Assessment:
-    steps: list[Job] = []
-    for report in reports:
-        moved = apply_report(steps[-1] if steps else job, report, at)
-        if moved is not None:
-            steps.append(moved)
-    accepted = steps and job.status is not Status.CANCELED
-    return Assessment(Verdict.ACCEPTED if accepted else Verdict.LATE, tuple(steps))

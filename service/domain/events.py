@@ -1,4 +1,4 @@
-"""The event: a fact told to subscribers, immutable, in one log; its bytes are the webhook body."""
+"""The event: an immutable entry of the event log; its payload is the webhook body."""
 
 from typing import Final, Generic, TypeVar
 
@@ -11,30 +11,34 @@ from service.domain.jobs.view import JobView, render_job
 from service.domain.primitives.timestamps import rfc3339
 
 EVENT_TYPES: Final[dict[str, str]] = {
-    "job.queued": "The job is on disk and waits for a free slot at its provider.",
+    "job.queued": "The job is stored and waits for a free slot at its provider.",
     "job.submitted": "The provider has accepted the job.",
-    "job.running": "The provider works on the job.",
-    "job.progress": "The job got further: its ratio, its text, or one of several results.",
-    "job.succeeded": "The job ended and its output is here.",
+    "job.running": "The provider is working on the job.",
+    "job.progress": "The job made progress: its ratio, its text, or one of several results.",
+    "job.succeeded": "The job ended; `output` has its results.",
     "job.failed": "The job ended without output; `error` says why.",
-    "job.canceled": "The job was called off.",
-    "job.expired": "The provider was not heard of until the deadline.",
-    "subscription.failing": "A receiver has done nothing but fail for two days and a half.",
-    "subscription.disabled": "A receiver said 410, or failed for five days; it is sent no more.",
-    "subscription.recovered": "A receiver that was told to be failing takes events again.",
-    "webhook.test": "A test that was asked for; it is in no log.",
+    "job.canceled": "The job was canceled.",
+    "job.expired": "The provider sent no final status before the deadline.",
+    "subscription.failing": "Every attempt to reach a receiver has failed for two and a half days.",
+    "subscription.disabled": "A receiver answered 410 or failed for five days; it gets no events.",
+    "subscription.recovered": "A receiver that was reported as failing accepts events again.",
+    "webhook.test": "A requested test; it is not in the event log.",
     "provider.paused": "A provider refuses our account; waiting jobs stay queued.",
-    "provider.resumed": "The provider takes jobs of our account again.",
+    "provider.resumed": "The provider accepts jobs of our account again.",
 }
 MAX_PAYLOAD: Final = 20_000
-"""Bytes of a body beyond which its output is given as a link to the job."""
+"""Bytes; in a larger webhook body, the output is replaced by a link to the job."""
 PAGE_BYTES: Final = 32 * 1024
-"""Bytes of payloads after which a page of the log ends; every open stream may hold a page."""
+"""Bytes of payloads after which a page of the log ends; every open stream may hold one page."""
 DEFAULT_EVENT_TYPES: Final = tuple(f"job.{status}" for status in Status if status in ENDS)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the log; *payload* is sent, signed and shown byte for byte."""
+    """One entry of the log; *payload* is sent, signed and shown byte for byte.
+
+    *at* is in microseconds since 1970. *sequence* counts the events of one job from 1; *seq* is the
+    position in the log, assigned by the store.
+    """
 
     id: str
     tenant: str
@@ -50,7 +54,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The webhook body; *sequence* counts the events of one job from 1."""
+    """The webhook body of an event about a job; *sequence* counts the events of one job from 1.
+
+    *after_expiry*: the provider reported its result after the job had expired.
+    """
 
     id: str
     type: str
@@ -61,7 +68,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SubscriptionData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a `subscription.*` event says of a subscription; *reason* None when it is well."""
+    """The data of a `subscription.*` event; *reason* is None if the receiver works."""
 
     id: str
     object: str = "subscription"
@@ -69,7 +76,7 @@ class SubscriptionData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a `provider.*` event says, and the *job* whose answer told it."""
+    """The data of a `provider.*` event; *job* is the id of the job whose response caused it."""
 
     provider: str
     reason: str | None
@@ -77,7 +84,7 @@ class ProviderData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookTestData(msgspec.Struct, frozen=True, kw_only=True):
-    """What a `webhook.test` event says: the id of the subscription that is tried."""
+    """The data of a `webhook.test` event: the id of the subscription that is tested."""
 
     id: str
     object: str = "subscription"
@@ -88,7 +95,7 @@ D = TypeVar("D", bound=SystemData)
 
 
 class SystemEvent(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
-    """The webhook body of an event that is about no job."""
+    """The webhook body of an event about no job."""
 
     id: str
     type: str
@@ -98,7 +105,7 @@ class SystemEvent(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
 
 
 def system_event(kind: str, tenant: str, data: SystemData, event_id: str, at: int) -> Event:
-    """An event of type *kind* that is about no job."""
+    """Create an event of type *kind* about no job."""
     body = SystemEvent(id=event_id, type=kind, timestamp=rfc3339(at), data=data)
     return Event(
         id=event_id,
@@ -112,22 +119,25 @@ def system_event(kind: str, tenant: str, data: SystemData, event_id: str, at: in
 
 
 def event_type_of(before: Job | None, after: Job) -> str | None:
-    """Name what a move is to subscribers; None when it is only our own bookkeeping."""
+    """The type of the event for the transition from *before* (None: new job); None: no event."""
     if before is None:
         return "job.queued"
     if after.status is not before.status:
-        silent = after.status in (Status.SUBMITTING, Status.QUEUED) and not before.ended
-        return None if silent else f"job.{after.status}"
-    further = (after.progress, after.progress_text, after.received_parts) != (
+        internal = after.status in (Status.SUBMITTING, Status.QUEUED) and not before.ended
+        return None if internal else f"job.{after.status}"
+    advanced = (after.progress, after.progress_text, after.received_parts) != (
         before.progress,
         before.progress_text,
         before.received_parts,
     )
-    return "job.progress" if further and not after.ended else None
+    return "job.progress" if advanced and not after.ended else None
 
 
 def job_event(before: Job | None, after: Job, kind: str, event_id: str, at: int) -> Event:
-    """Tell the move from *before* to *after*, whose sequence already counts this event."""
+    """Create the event for the transition from *before* to *after*.
+
+    The sequence of *after* already counts this event.
+    """
     body = JobEvent(
         id=event_id,
         type=kind,

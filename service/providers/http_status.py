@@ -2,11 +2,12 @@
 
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
+from service.domain.primitives.retry_after import http_date, retry_after_seconds
+from service.domain.primitives.timestamps import SECOND
 from service.providers.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
 from service.providers.protocol import Reply, RetryLater
 
@@ -141,40 +142,37 @@ def _find_message(error: Any) -> str | None:
 
 
 def _retry_after_seconds(reply: Reply) -> float | None:
-    """Read the header Retry-After (RFC 9110, 10.2.3), else the field `retryAfter` of useapi.net.
+    """Read the header Retry-After, else the field `retryAfter` of useapi.net; at most an hour.
 
     A point in time counts from the Date header of the same response; without one it is ignored.
     """
+    date = reply.headers.get("date")
+    sent_at = None if date is None else http_date(date)
     body = as_list(json_or_none(reply.body))[:MAX_ITEMS]
     values = [reply.headers.get("retry-after")]
     values += [as_dict(item).get("retryAfter") for item in body]
-    date = reply.headers.get("date")
     for value in values:
-        seconds = _delay_seconds(value, date)
+        seconds = _delay_seconds(value, sent_at)
         if seconds is not None:
             return min(MAX_RETRY_AFTER_SECONDS, max(0.0, seconds))
     return None
 
 
-def _delay_seconds(value: Any, date: str | None) -> float | None:
-    """Read *value* as a number of seconds, else as a point in time after *date*."""
+def _delay_seconds(value: Any, sent_at: int | None) -> float | None:
+    """Read a number of seconds, an HTTP date or an ISO 8601 time; dates count from *sent_at*.
+
+    More than RFC 9110 allows is accepted: fractions, and ISO 8601 times as useapi.net sends them
+    (without an offset they are in UTC).
+    """
     seconds = number(value)
     if seconds is not None:
         return seconds
-    until, since = _point_in_time(value), _point_in_time(date)
-    if until is None or since is None:
+    if sent_at is None or not isinstance(value, str):
         return None
-    return (until - since).total_seconds()
-
-
-def _point_in_time(value: Any) -> datetime | None:
-    """Read an HTTP date or an ISO 8601 time; without an offset it is in UTC."""
-    if not isinstance(value, str):
-        return None
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            parsed = parse(value)
-        except (ValueError, OverflowError):
-            continue
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-    return None
+    try:
+        until = datetime.fromisoformat(value)
+    except ValueError:
+        return retry_after_seconds(value, sent_at)
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return until.timestamp() - sent_at / SECOND

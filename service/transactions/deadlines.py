@@ -1,41 +1,41 @@
-"""How long each operation took lately, from which deadlines are learnt. No I/O in here."""
+"""Estimates the deadlines of jobs from the recent durations of each operation. No I/O."""
 
 from collections import defaultdict, deque
 from typing import Final
 
-from service.domain.jobs.job import Job, Status
+from service.domain.jobs.job import Status
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Operation
 from service.transactions.change_set import ChangeSet
 
-KEPT: Final = 200
-ENOUGH: Final = 20
-ROOM: Final = 4
-"""A deadline is so many times what nearly all jobs took."""
-SHORTEST_SECONDS: Final = 300
+MAX_SAMPLES: Final = 200
+"""Durations that are kept per operation."""
+MIN_SAMPLES: Final = 20
+"""Durations that must be known before they decide the deadline."""
+DEADLINE_FACTOR: Final = 4
+"""An estimated deadline is this multiple of the 95th percentile."""
+MIN_DEADLINE_SECONDS: Final = 300
 
 
 class DeadlineEstimator:
-    """The last durations of each operation, as this process saw its jobs succeed."""
+    """Keeps the durations of jobs that succeeded in this process, by provider and operation."""
 
     def __init__(self) -> None:
-        self._took: defaultdict[tuple[str, str], deque[int]] = defaultdict(
-            lambda: deque(maxlen=KEPT)
+        self._durations: defaultdict[tuple[str, str], deque[int]] = defaultdict(
+            lambda: deque(maxlen=MAX_SAMPLES)
         )
 
     def on_commit(self, changes: ChangeSet) -> None:
         for job in changes.jobs.values():
             if job.status is Status.SUCCEEDED and job.submitted_at and job.finished_at:
-                self._took[_name(job)].append(job.finished_at - job.submitted_at)
+                durations = self._durations[job.provider, job.operation]
+                durations.append(job.finished_at - job.submitted_at)
 
     def deadline_seconds(self, provider: str, operation: Operation) -> int:
-        """The operation's own, until enough is known to say better; at most twice as long."""
-        took = sorted(self._took[provider, operation.name])
-        if len(took) < ENOUGH:
+        """Return the operation's default until enough durations are known; at most twice that."""
+        durations = sorted(self._durations[provider, operation.name])
+        if len(durations) < MIN_SAMPLES:
             return operation.deadline_seconds
-        nearly_all = took[len(took) * 95 // 100] // SECOND
-        return min(max(ROOM * nearly_all, SHORTEST_SECONDS), 2 * operation.deadline_seconds)
-
-
-def _name(job: Job) -> tuple[str, str]:
-    return job.provider, job.operation
+        percentile_95 = durations[len(durations) * 95 // 100] // SECOND
+        estimate = max(DEADLINE_FACTOR * percentile_95, MIN_DEADLINE_SECONDS)
+        return min(estimate, 2 * operation.deadline_seconds)

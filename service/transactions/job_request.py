@@ -1,4 +1,4 @@
-"""The order: what a client asks for, checked whole and turned into jobs before money is spent."""
+"""Job requests: validation of everything a client asks for, and the creation of new jobs."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,19 +19,25 @@ from service.runtime.settings import Settings
 from service.transactions.store_protocols import Idempotency, NewJob
 
 MAX_JOBS: Final = 100
-MAX_DEADLINE: Final = 7 * 86_400
-MAX_REF: Final = 1024
+"""Jobs of one request."""
+MAX_DEADLINE_SECONDS: Final = 7 * 86_400
+MAX_REPLY_REF: Final = 1024
+"""Characters."""
 MAX_TAGS: Final = 20
 MAX_TAG: Final = 100
+"""Characters."""
 MAX_METADATA: Final = 16 * 1024
-MAX_KEY: Final = 255
-_REPLY_NAMES: Final = ("replyUrl", "webhookURL")
+"""Bytes as JSON."""
+MAX_IDEMPOTENCY_KEY: Final = 255
+"""Characters."""
+_REPLY_URL_FIELDS: Final = ("replyUrl", "webhookURL")
+"""The fields of the providers' inputs that set a reply URL: useapi's and Runware's."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One job as a client asks for it.
 
-    *reply_event_types* go to *reply_url*, by default the ends.
+    Events of *reply_event_types* go to *reply_url*; by default those of the final statuses.
     """
 
     provider: str
@@ -46,7 +52,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class _RequestScope(msgspec.Struct, frozen=True, kw_only=True):
-    """What the jobs of one request share."""
+    """The id, tenant and time of one request, which all its jobs share."""
 
     id: str
     tenant: str
@@ -54,7 +60,7 @@ class _RequestScope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobFactory:
-    """Turns orders into new jobs; Invalid names every fault of all of them at once."""
+    """Turns job requests into new jobs; Invalid lists the errors of all of them at once."""
 
     def __init__(
         self,
@@ -69,39 +75,40 @@ class JobFactory:
         self._deadline_seconds = deadline_seconds
 
     def create(self, tenant: str, requests: Sequence[JobRequest], at: int) -> list[NewJob]:
-        """Check all *requests* and make their jobs, in their order in time."""
-        batch = _RequestScope(id=self._ids.new_id("bat", at), tenant=tenant, at=at)
-        refused: list[Invalid] = []
+        """Check all *requests* and create their jobs, 1 µs apart to keep their order."""
+        scope = _RequestScope(id=self._ids.new_id("bat", at), tenant=tenant, at=at)
+        refusals: list[Invalid] = []
         new: list[NewJob] = []
         uuids: set[str] = set()
         for n, request in enumerate(requests):
             prefix = f"[{n}]." if len(requests) > 1 else ""
             try:
-                one = self._one(request, msgspec.structs.replace(batch, at=at + n))
+                one = self._new_job(request, msgspec.structs.replace(scope, at=at + n))
             except Invalid as exc:
-                refused.append(_placed(exc, prefix))
+                refusals.append(_with_prefix(exc, prefix))
                 continue
             if one.task_uuid in uuids:
-                refused.append(_placed(_repeated(), prefix))
+                error = FieldError("input.taskUUID", "appears twice in this request")
+                refusals.append(_with_prefix(Invalid([error]), prefix))
             if one.task_uuid is not None:
                 uuids.add(one.task_uuid)
             new.append(one)
-        if refused:
-            raise _together(refused)
+        if refusals:
+            raise _merge(refusals)
         return new
 
-    def _one(self, request: JobRequest, batch: _RequestScope) -> NewJob:
-        own = _own_faults(request) + self._url_faults(request)
+    def _new_job(self, request: JobRequest, scope: _RequestScope) -> NewJob:
+        errors = _field_errors(request) + self._reply_url_errors(request)
         try:
             provider, operation = self._find(request)
             prepared = provider.prepare(operation, request.input)
         except Invalid as exc:
-            raise Invalid(own + exc.errors, code=exc.reason) from exc
-        if own:
-            raise Invalid(own)
+            raise Invalid(errors + exc.errors, code=exc.reason) from exc
+        if errors:
+            raise Invalid(errors)
         reply_url = request.reply_url or prepared.reply_url
-        reply = self.reply_subscription(reply_url, batch.tenant, batch.at) if reply_url else None
-        job = self._job(request, operation, prepared, batch)
+        reply = self.reply_subscription(reply_url, scope.tenant, scope.at) if reply_url else None
+        job = self._job(request, operation, prepared, scope)
         return NewJob(
             job=job,
             input=msgspec.json.encode(prepared.input),
@@ -109,17 +116,18 @@ class JobFactory:
             task_uuid=prepared.task_uuid,
         )
 
-    def _url_faults(self, request: JobRequest) -> list[FieldError]:
-        """Where the job's events should go, by whichever name it was said."""
-        places = {"reply_url": request.reply_url}
-        places |= {f"input.{name}": request.input.get(name) for name in _REPLY_NAMES}
+    def _reply_url_errors(self, request: JobRequest) -> list[FieldError]:
+        """Check the reply URL in each of the fields that may hold it."""
+        urls = {"reply_url": request.reply_url}
+        urls |= {f"input.{name}": request.input.get(name) for name in _REPLY_URL_FIELDS}
         return [
             FieldError(path, error)
-            for path, url in places.items()
+            for path, url in urls.items()
             if isinstance(url, str) and (error := url_error(url, self._settings.allow_targets))
         ]
 
     def _find(self, request: JobRequest) -> tuple[Provider, Operation]:
+        """Find the provider and the operation; Invalid if they cannot be used."""
         provider = self._providers.get(request.provider)
         if provider is None:
             known = ", ".join(sorted(self._providers))
@@ -127,15 +135,15 @@ class JobFactory:
         operation = provider.operation(request.operation)
         if operation is None:
             known = ", ".join(provider.operations)
-            raise Invalid([FieldError("operation", f"{provider.name} has {known}")])
+            raise Invalid([FieldError("operation", f"must be one of {known}")])
         if self._settings.accounts[provider.name].token is None:
             error = FieldError(
-                "provider", f"{provider.name} is not set up: its credential is missing"
+                "provider", f"{provider.name} is not configured: its credential is missing"
             )
             raise Invalid([error], code="provider_not_configured")
         if not operation.answers_immediately and not self._settings.reachable_from(provider.name):
             error = FieldError(
-                "provider", "cannot call back: set BELFRY_PUBLIC_URL to our public URL"
+                "provider", "cannot send callbacks: set BELFRY_PUBLIC_URL to our public URL"
             )
             raise Invalid([error], code="public_url_missing")
         return provider, operation
@@ -145,33 +153,35 @@ class JobFactory:
         request: JobRequest,
         operation: Operation,
         prepared: PreparedInput,
-        batch: _RequestScope,
+        scope: _RequestScope,
     ) -> Job:
-        wanted = (
-            DEFAULT_EVENT_TYPES if request.reply_event_types is None else request.reply_event_types
-        )
+        event_types = request.reply_event_types
+        if event_types is None:
+            event_types = list(DEFAULT_EVENT_TYPES)
+        deadline_seconds = request.deadline_seconds
+        if deadline_seconds is None:
+            deadline_seconds = self._deadline_seconds(request.provider, operation)
         account = f"{request.provider}:{prepared.account}" if prepared.account else request.provider
         return Job(
-            id=self._ids.new_id("job", batch.at),
-            tenant=batch.tenant,
+            id=self._ids.new_id("job", scope.at),
+            tenant=scope.tenant,
             provider=request.provider,
             operation=operation.name,
             account=account,
             ref=self._ids.new_ref(),
-            created_at=batch.at,
-            deadline_seconds=request.deadline_seconds
-            or self._deadline_seconds(request.provider, operation),
-            batch=batch.id,
+            created_at=scope.at,
+            deadline_seconds=deadline_seconds,
+            batch=scope.id,
             max_jobs=prepared.max_jobs,
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
-            reply_event_types=tuple(wanted),
+            reply_event_types=tuple(event_types),
             expected_parts=prepared.expected_parts,
             metadata=request.metadata or {},
             tags=tuple(dict.fromkeys(request.tags or ())),
         )
 
     def reply_subscription(self, url: str, tenant: str, at: int) -> Subscription:
-        """The subscription of a reply URL; jobs with the same URL share the first one made."""
+        """Create the subscription of a reply URL; the store keeps one per tenant and URL."""
         return Subscription(
             id=self._ids.new_id("sub", at),
             tenant=tenant,
@@ -184,13 +194,14 @@ class JobFactory:
         )
 
 
-def _own_faults(request: JobRequest) -> list[FieldError]:
+def _field_errors(request: JobRequest) -> list[FieldError]:
+    """Check the fields that do not depend on the provider."""
     errors = event_type_errors(request.reply_event_types or (), "reply_event_types")
     deadline = request.deadline_seconds
-    if deadline is not None and not 1 <= deadline <= MAX_DEADLINE:
-        errors.append(FieldError("deadline_seconds", f"must be from 1 to {MAX_DEADLINE}"))
-    if request.reply_ref is not None and not 1 <= len(request.reply_ref) <= MAX_REF:
-        errors.append(FieldError("reply_ref", f"must have 1 to {MAX_REF} characters"))
+    if deadline is not None and not 1 <= deadline <= MAX_DEADLINE_SECONDS:
+        errors.append(FieldError("deadline_seconds", f"must be from 1 to {MAX_DEADLINE_SECONDS}"))
+    if request.reply_ref is not None and not 1 <= len(request.reply_ref) <= MAX_REPLY_REF:
+        errors.append(FieldError("reply_ref", f"must have 1 to {MAX_REPLY_REF} characters"))
     if request.metadata and len(msgspec.json.encode(request.metadata)) > MAX_METADATA:
         errors.append(FieldError("metadata", f"may have at most {MAX_METADATA} bytes as JSON"))
     if len(request.tags or ()) > MAX_TAGS:
@@ -203,28 +214,24 @@ def _own_faults(request: JobRequest) -> list[FieldError]:
     return errors
 
 
-def _repeated() -> Invalid:
-    return Invalid([FieldError("input.taskUUID", "stands twice in this request")])
-
-
-def _placed(refusal: Invalid, prefix: str) -> Invalid:
+def _with_prefix(refusal: Invalid, prefix: str) -> Invalid:
     errors = [FieldError(prefix + error.path, error.message) for error in refusal.errors]
     return Invalid(errors, code=refusal.reason)
 
 
-def _together(refused: Sequence[Invalid]) -> Invalid:
-    """One error for all; its code says more than `invalid_input` only if all agree."""
-    codes = {refusal.reason for refusal in refused}
-    errors = [error for refusal in refused for error in refusal.errors]
+def _merge(refusals: Sequence[Invalid]) -> Invalid:
+    """Merge all errors; a code other than `invalid_input` is kept only if all have the same."""
+    codes = {refusal.reason for refusal in refusals}
+    errors = [error for refusal in refusals for error in refusal.errors]
     return Invalid(errors, code=codes.pop() if len(codes) == 1 else None)
 
 
 def idempotency(name: str | None, body: Any) -> Idempotency | None:
-    """Digest *body* so that white space and the order of keys do not matter."""
+    """Check an Idempotency-Key; white space and the order of keys in *body* do not matter."""
     if name is None:
         return None
-    if not 1 <= len(name) <= MAX_KEY or not name.isascii() or not name.isprintable():
-        message = f"must have 1 to {MAX_KEY} printable ASCII characters"
+    if not 1 <= len(name) <= MAX_IDEMPOTENCY_KEY or not name.isascii() or not name.isprintable():
+        message = f"must have 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
         raise Invalid([FieldError("Idempotency-Key", message)])
     canonical = msgspec.json.encode(body, order="sorted")
     return Idempotency(name=name, digest=hashlib.sha256(canonical).hexdigest())

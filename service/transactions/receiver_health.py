@@ -1,4 +1,4 @@
-"""What attempts say about the health of receivers: held, failing, disabled, recovered."""
+"""Applies the results of attempts to the health of receivers, and emits the system events."""
 
 from collections.abc import Sequence
 
@@ -30,8 +30,8 @@ def update_health(uow: UnitOfWork, updates: Sequence[DeliveryUpdate]) -> None:
 
 
 def _apply(uow: UnitOfWork, receiver: Subscription, update: DeliveryUpdate) -> None:
-    changes, before = uow.changes, uow.snapshot.health.get(receiver.id)
-    before = changes.health.get(receiver.id, before)
+    changes = uow.changes
+    before = changes.health.get(receiver.id, uow.snapshot.health.get(receiver.id))
     health = health_after(before, receiver.id, update.result, probe=update.probe)
     if update.disable:
         _disable(uow, receiver, update.disable)

@@ -1,4 +1,4 @@
-"""Doubts: what becomes of a job once its provider was asked about it. No I/O in here."""
+"""Decides about a job after it was looked up at its provider. No I/O."""
 
 from typing import Final
 
@@ -7,19 +7,20 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, ReconcileReason, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.domain.jobs.state_machine import apply_report, ended, reconciled
+from service.domain.jobs.state_machine import apply_reports, ended, reconciled
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Inconclusive, LookupResult, TaskNotFound
 
 MAX_LOOKUPS: Final = 3
-"""How often a read that the provider did not answer is tried."""
+"""Tries of a lookup that the provider does not answer."""
 RETRY_PAUSE: Final = 30 * SECOND
+"""The pause before the second try of a lookup; the next is four times as long."""
 LONGEST_EXTENSION: Final = 3600 * SECOND
 NOT_ASKED: Final = Inconclusive(message="the provider was not asked")
 
 
 class ReconcileResult(msgspec.Struct, frozen=True):
-    """The *steps* a job takes, and what is to be said of the callbacks that raised the doubt."""
+    """The transitions of a job (*steps*), and the *explanation* stored with its callbacks."""
 
     steps: tuple[Job, ...]
     explanation: str
@@ -30,7 +31,7 @@ def reason_of(job: Job) -> ReconcileReason:
 
 
 def postponed(job: Job, at: int) -> Job | None:
-    """Have an unanswered read made again, later each time; None when it was tried often enough."""
+    """Schedule an unanswered lookup again after a growing pause; None after `MAX_LOOKUPS` tries."""
     if job.failed_lookups + 1 >= MAX_LOOKUPS:
         return None
     pause = RETRY_PAUSE * 4**job.failed_lookups
@@ -43,84 +44,62 @@ def postponed(job: Job, at: int) -> Job | None:
 
 
 def reconcile(job: Job, found: LookupResult, at: int) -> ReconcileResult:
-    """Take in what the provider said; what is still open then is decided by why it was asked."""
+    """Apply what the lookup *found*; if the job has no end then, its reconcile reason decides."""
     reports = () if isinstance(found, TaskNotFound | Inconclusive) else found
-    steps: list[Job] = []
-    for report in reports:
-        moved = apply_report(steps[-1] if steps else job, report, at)
-        if moved is not None:
-            steps.append(moved)
+    steps = apply_reports(job, reports, at)
     last = steps[-1] if steps else job
-    decided = reconciled(last) if last.ended else _decided(last, found, at)
-    words = _words(found, job, decided)
-    return ReconcileResult((*steps, decided) if decided != last else tuple(steps), words)
+    decided = reconciled(last) if last.ended else _decide(last, found, at)
+    if decided != last:
+        steps = (*steps, decided)
+    return ReconcileResult(steps, _explain(found, job, decided))
 
 
-def _decided(job: Job, found: LookupResult, at: int) -> Job:
-    """Decide for a job of which no end is known."""
+def _decide(job: Job, found: LookupResult, at: int) -> Job:
+    """Decide about a job whose end the provider did not report."""
     known = not isinstance(found, TaskNotFound | Inconclusive)
     if job.reconcile_reason is ReconcileReason.NO_OUTPUT and not known:
         return ended(job, Status.FAILED, _NO_OUTPUT, at)
     if job.reconcile_reason is not None:
         return reconciled(job)
     if known and not job.deadline_extended and job.status is not Status.QUEUED:
-        return _extended(job, at)
+        more = min(job.deadline_seconds * SECOND // 2, LONGEST_EXTENSION)
+        return replace(job, deadline_extended=True, deadline_at=at + more, version=job.version + 1)
     return ended(job, Status.EXPIRED, _overdue(job, known=known), at)
-
-
-def _extended(job: Job, at: int) -> Job:
-    """It is still at work: the deadline moves once, by half as much again, an hour at most."""
-    more = min(job.deadline_seconds * SECOND // 2, LONGEST_EXTENSION)
-    return replace(job, deadline_extended=True, deadline_at=at + more, version=job.version + 1)
 
 
 _NO_OUTPUT: Final = JobError(
     code=ErrorCode.NO_OUTPUT,
-    message="The provider said that it is done, and brought nothing.",
+    message="The provider reported success but sent no output.",
     retryable=True,
 )
 
 
 def _overdue(job: Job, *, known: bool) -> JobError:
-    stage = (
-        ErrorStage.SUBMIT
-        if job.status in (Status.QUEUED, Status.SUBMITTING)
-        else ErrorStage.TIMEOUT
-    )
-    lost = job.status is Status.SUBMITTING
-    return JobError(
-        code=ErrorCode.SUBMIT_UNKNOWN if lost else ErrorCode.TIMED_OUT,
-        message=_why(job, known=known) + _parts(job),
-        retryable=True,
-        stage=stage,
-    )
-
-
-def _why(job: Job, *, known: bool) -> str:
+    """The error of a job that expires; *known*: the provider still knows the task."""
+    code, stage = ErrorCode.TIMED_OUT, ErrorStage.TIMEOUT
     if job.status is Status.QUEUED:
-        return "No slot was free at its provider for seven days."
-    if job.status is Status.SUBMITTING:
-        return "It is not known whether the provider took the job, and no callback came."
-    if known:
-        return "The provider was still at work when the deadline was over."
-    return "The provider was not heard of until the deadline."
-
-
-def _parts(job: Job) -> str:
-    return (
-        f" {len(job.received_parts)} of {job.expected_parts} results are in."
-        if job.received_parts
-        else ""
-    )
-
-
-def _words(found: LookupResult, before: Job, after: Job) -> str:
-    if isinstance(found, TaskNotFound):
-        said = f"The provider no longer knows the task: {found.message}"
-    elif isinstance(found, Inconclusive):
-        said = f"Asking settled nothing: {found.message}"
+        stage = ErrorStage.SUBMIT
+        message = "No slot was free at the provider for seven days."
+    elif job.status is Status.SUBMITTING:
+        code, stage = ErrorCode.SUBMIT_UNKNOWN, ErrorStage.SUBMIT
+        message = "It is unknown whether the provider accepted the job, and no callback arrived."
+    elif known:
+        message = "The provider was still working on the job at the deadline."
     else:
-        told = next((r.status for r in reversed(found) if r.status is not None), None)
-        said = f"The provider says {told or 'nothing new'}"
-    stays = "stays" if after.status is before.status else "is now"
-    return f"{said}; the job {stays} {after.status}."
+        message = "The provider sent no final status before the deadline."
+    if job.received_parts:
+        message += f" {len(job.received_parts)} of {job.expected_parts} results were received."
+    return JobError(code=code, message=message, retryable=True, stage=stage)
+
+
+def _explain(found: LookupResult, before: Job, after: Job) -> str:
+    """Describe for users what the lookup *found* and what followed from it."""
+    if isinstance(found, TaskNotFound):
+        result = f"The provider no longer has the task: {found.message}"
+    elif isinstance(found, Inconclusive):
+        result = f"The lookup had no result: {found.message}"
+    else:
+        status = next((r.status for r in reversed(found) if r.status is not None), None)
+        result = f"The provider reports {status or 'nothing new'}"
+    verb = "remains" if after.status is before.status else "is now"
+    return f"{result}; the job {verb} {after.status}."

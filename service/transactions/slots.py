@@ -1,4 +1,4 @@
-"""Which jobs may be sent now: slots per provider account, first come, first served."""
+"""Chooses the jobs that may be submitted now: slots per provider account, oldest job first."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,11 @@ from service.domain.jobs.job import Job
 
 
 class AccountQueue(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits at one account: its next jobs, oldest first, and its used slots.
+    """The next queued jobs of one account, oldest first, and its *used* slots.
 
-    *slots* is how many a busy provider leaves us; None if it has not complained. While the account
-    is *paused*, one job at a time is tried. *sending* are the jobs whose response is awaited.
+    *slots* is how many slots a busy provider leaves us; None if it is not busy. While the account
+    is *paused*, one job at a time is tried. *sending* is the number of jobs whose response is
+    awaited.
     """
 
     account: str
@@ -23,7 +24,7 @@ class AccountQueue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """The *jobs* that are sent now; whether jobs were *waiting*; the accounts that are *paused*."""
+    """The *jobs* to submit now; whether jobs were *waiting*; the accounts that are *paused*."""
 
     jobs: Sequence[Job]
     waiting: bool
@@ -31,25 +32,25 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def admit(queues: Sequence[AccountQueue], limits: Mapping[str, int]) -> list[Job]:
-    """Choose the jobs to send; *limits* are the slots of an account, by provider."""
-    return [job for queue in queues for job in _of(queue, limits)]
+    """Choose the jobs to submit; *limits* are the slots per account, by provider."""
+    return [job for queue in queues for job in _admit_from(queue, limits)]
 
 
-def _of(queue: AccountQueue, limits: Mapping[str, int]) -> list[Job]:
-    """A job that wants fewer neighbours (useapi's maxJobs) holds up those behind it, in turn.
+def _admit_from(queue: AccountQueue, limits: Mapping[str, int]) -> list[Job]:
+    """Choose the jobs of one account.
 
-    An account that was refused is tried with one job, whatever is still under way there.
+    The order is strict: a job that allows fewer jobs at a time (useapi's maxJobs) also delays those
+    behind it. A paused account gets one job, even if earlier jobs still use its slots.
     """
     if queue.paused and queue.slots is None:
         return [] if queue.sending else list(queue.jobs[:1])
     chosen: list[Job] = []
     for job in queue.jobs:
-        if queue.used + len(chosen) >= _slots(queue, job, limits):
+        limit = limits[job.provider]
+        slots = min(limit, job.max_jobs or limit)
+        if queue.slots is not None:
+            slots = min(slots, queue.slots)
+        if queue.used + len(chosen) >= slots:
             break
         chosen.append(job)
     return chosen
-
-
-def _slots(queue: AccountQueue, job: Job, limits: Mapping[str, int]) -> int:
-    slots = min(limits[job.provider], job.max_jobs or limits[job.provider])
-    return slots if queue.slots is None else min(slots, queue.slots)

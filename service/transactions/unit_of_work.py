@@ -29,7 +29,7 @@ from service.transactions.change_set import (
 from service.transactions.store_protocols import Idempotency, NewJob, Store
 
 OnCommit = Callable[[ChangeSet], None]
-"""Told after each commit what was committed. It only changes memory and sets wake-ups."""
+"""Called after each commit with what was committed; it only changes memory and sets wake-ups."""
 
 
 class PlacementPolicy(Protocol):

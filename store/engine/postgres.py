@@ -93,8 +93,13 @@ class PostgresDatabase:
 
     shared = True
 
-    def __init__(self, url: str, pool: AsyncConnectionPool[Connection]) -> None:
-        self._url, self._pool = url, pool
+    def __init__(
+        self,
+        url: str,
+        pool: AsyncConnectionPool[Connection],
+        transaction_seconds: float = TRANSACTION_SECONDS,
+    ) -> None:
+        self._url, self._pool, self._transaction_seconds = url, pool, transaction_seconds
         self.broken = asyncio.Event()  # never set: a server looks after its own disk
         self._queries = Queries(DIALECT)
         self._looking: asyncio.Task[None] | None = None
@@ -118,7 +123,7 @@ class PostgresDatabase:
     @contextlib.asynccontextmanager
     async def _connection(self, *, long: bool) -> AsyncIterator[Connection]:
         """Lend a connection; when one turns out to be dead, the others are looked at too."""
-        seconds = LONG_TRANSACTION_SECONDS if long else TRANSACTION_SECONDS
+        seconds = LONG_TRANSACTION_SECONDS if long else self._transaction_seconds
         try:
             async with asyncio.timeout(seconds), self._pool.connection() as connection:
                 yield connection
@@ -147,7 +152,9 @@ class PostgresDatabase:
         await self._pool.close(timeout=CONNECT_SECONDS)
 
 
-async def open_postgres(database_url: str) -> PostgresDatabase:
+async def open_postgres(
+    database_url: str, transaction_seconds: float = TRANSACTION_SECONDS
+) -> PostgresDatabase:
     """Open the database of *database_url* and bring its schema up to date."""
     try:
         async with await _connect(database_url) as connection:
@@ -167,7 +174,7 @@ async def open_postgres(database_url: str) -> PostgresDatabase:
         open=False,
     )
     await pool.open()
-    return PostgresDatabase(database_url, pool)
+    return PostgresDatabase(database_url, pool, transaction_seconds)
 
 
 async def _connect(url: str) -> Connection:

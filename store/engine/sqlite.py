@@ -80,6 +80,7 @@ class SqliteDatabase:
         readers: Iterable[Connection],
         files: DatabaseFiles,
         opened: contextlib.AsyncExitStack,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._writer, self._files, self._opened = writer, files, opened
         self._files_problem: str | None = None
@@ -92,6 +93,7 @@ class SqliteDatabase:
         for reader in readers:
             self._readers.put_nowait(reader)
         self._queries = Queries(DIALECT)
+        self._wait_seconds = wait_seconds
 
     @contextlib.asynccontextmanager
     async def writing(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
@@ -112,10 +114,10 @@ class SqliteDatabase:
     async def _turn(self) -> AsyncIterator[None]:
         """Wait for the writer; BEGIN may wait for another program's lock for what is left.
 
-        So each is told after WAIT_SECONDS, however many wait: their waits do not add up.
+        So each is told after *wait_seconds*, however many wait: their waits do not add up.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + WAIT_SECONDS
+        deadline = loop.time() + self._wait_seconds
         with _in_time():
             async with asyncio.timeout_at(deadline):
                 await self._lock.acquire()
@@ -191,7 +193,7 @@ class SqliteDatabase:
     @contextlib.asynccontextmanager
     async def reading(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
         with _in_time():
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self._wait_seconds):
                 reader = await self._readers.get()
         try:
             self._refuse_broken()
@@ -219,7 +221,7 @@ def _in_time() -> Iterator[None]:
         raise Unavailable("The store cannot be used just now: it is too busy") from exc
 
 
-async def open_sqlite(database_url: str) -> SqliteDatabase:
+async def open_sqlite(database_url: str, wait_seconds: float = WAIT_SECONDS) -> SqliteDatabase:
     """Open or make the file of *database_url*, `sqlite:///` and a path."""
     path = Path(database_url.removeprefix("sqlite:///"))
     async with contextlib.AsyncExitStack() as opened:
@@ -232,7 +234,7 @@ async def open_sqlite(database_url: str) -> SqliteDatabase:
         except sqlite3.Error as exc:
             raise StartError(f"BELFRY_DATABASE_URL: cannot prepare the database ({exc})") from exc
         readers = [await _connect(f"{uri}?mode=ro", _READER, opened) for _ in range(READERS)]
-        return SqliteDatabase(writer, readers, DatabaseFiles(path), opened.pop_all())
+        return SqliteDatabase(writer, readers, DatabaseFiles(path), opened.pop_all(), wait_seconds)
 
 
 def _lock(path: Path) -> int:

@@ -5,10 +5,12 @@ import asyncio
 import pytest
 from standardwebhooks import Webhook
 
-from service.domain.deliveries.retry_policy import INTERMEDIATE_TRIES
+from service.domain.deliveries.circuit_breaker import FIRST_PROBE
+from service.domain.deliveries.retry_policy import INTERMEDIATE_TRIES, SCHEDULE
 from service.domain.primitives.timestamps import DAY, SECOND
 from service.workers.pruner import Pruner
 from tests.support.job_steps import DONE, a_busy_receiver, an_ended_job, attempted, submit_job
+from tests.support.movable_clock import MovableClock
 from tests.support.receivers import Receiver, hang, held_until, receiving, status
 from tests.support.service_harness import Client, Json, Service, eventually
 
@@ -49,9 +51,8 @@ async def test_a_paused_subscription_keeps_all_and_sends_it_in_order_when_resume
 
 
 async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
-    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    service: Service, receiver: Receiver, clock: MovableClock
 ) -> None:
-    monkeypatch.setattr("service.domain.deliveries.circuit_breaker.FIRST_PROBE", SECOND)
     receiver.otherwise = status(500)
     made = await service.subscribe(receiver.url)
     path = f"/v1/subscriptions/{made['id']}"
@@ -65,6 +66,7 @@ async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
     shown = await eventually(held)
     later = [await an_ended_job(service) for _ in range(3)]
     receiver.otherwise = status(200)
+    clock.advance(FIRST_PROBE)
     await receiver.wait_for(lambda r: r.event["data"]["id"] == later[-1]["id"])
 
     assert shown["last_error"] == "answered 500"
@@ -297,13 +299,18 @@ async def test_an_output_too_large_for_an_event_is_given_as_a_link(
 
 
 async def test_an_intermediate_event_is_tried_once_more_and_then_given_up(
-    service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    service: Service, receiver: Receiver, clock: MovableClock
 ) -> None:
-    monkeypatch.setattr("service.domain.deliveries.retry_policy.SCHEDULE", (0, 0.05))
     receiver.otherwise = status(500)
     await service.subscribe(receiver.url, "job.queued")
     await submit_job(service)
 
+    async def tried() -> bool:
+        (delivery,) = await service.deliveries()
+        return bool(delivery["tries"] == 1)
+
+    await eventually(tried)
+    clock.advance(2 * SCHEDULE[1] * SECOND)
     (dead,) = await counted(service, "dead", 1)
 
     assert dead["tries"] == INTERMEDIATE_TRIES

@@ -90,10 +90,8 @@ async def test_waits_for_the_writer_and_for_a_lock_do_not_add_up(
 
 
 @pytest.mark.parametrize("kind", ["writing", "reading"])
-async def test_whoever_waits_too_long_for_a_connection_is_told(
-    kind: str, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("store.engine.sqlite.WAIT_SECONDS", 0.1)
+async def test_whoever_waits_too_long_for_a_connection_is_told(kind: str, sqlite_url: str) -> None:
+    database = await open_sqlite(sqlite_url, wait_seconds=0.1)
     connect = getattr(database, kind)
 
     async with asyncio.timeout(IN_TIME), AsyncExitStack() as taken:
@@ -103,6 +101,7 @@ async def test_whoever_waits_too_long_for_a_connection_is_told(
             await taken.enter_async_context(connect())
     async with connect() as session:
         found = await session.fetch("subscriptions_version")
+    await database.close()
 
     assert found
 

@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from service.app import create_app, running
 from service.context import AppContext
+from service.runtime.clock import Clock, now
 from service.runtime.http_server.server import Server
 from service.runtime.open_streams import HEARTBEAT_SECONDS
 from service.runtime.settings import from_env
@@ -180,14 +181,18 @@ class Service(Client):
 
 @asynccontextmanager
 async def running_service(
-    database_url: str, heartbeat_seconds: float = HEARTBEAT_SECONDS, /, **env: str
+    database_url: str,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    clock: Clock = now,
+    /,
+    **env: str,
 ) -> AsyncIterator[Service]:
     """Run a service in this process; it stops as it does on SIGTERM."""
     port = free_port()
     settings, wakeups = environ(database_url, port, **env), Wakeups()
     async with AsyncExitStack() as stack:
         with unwatched():
-            built = await stack.enter_async_context(running(from_env(settings), wakeups))
+            built = await stack.enter_async_context(running(from_env(settings), wakeups, clock))
             context = replace(built, heartbeat_seconds=heartbeat_seconds)
             server = Server(create_app(context), wakeups, "127.0.0.1", port)
             task = asyncio.create_task(server.run_until_stopped())
@@ -229,10 +234,14 @@ class SandboxedService(Service):
 
 
 @asynccontextmanager
-async def sandboxed_service(database_url: str, **env: str) -> AsyncIterator[SandboxedService]:
+async def sandboxed_service(
+    database_url: str, clock: Clock = now, /, **env: str
+) -> AsyncIterator[SandboxedService]:
     async with (
         serving(create_sandbox(pace=PACE)) as sandbox,
-        running_service(database_url, **{**providers_at(sandbox), **env}) as service,
+        running_service(
+            database_url, HEARTBEAT_SECONDS, clock, **{**providers_at(sandbox), **env}
+        ) as service,
     ):
         sandboxed = SandboxedService(service.url, service.context, service.settings)
         sandboxed.sandbox = sandbox

@@ -5,7 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.domain.primitives.timestamps import SECOND
+from service.domain.jobs.job import ReconcileReason
+from service.runtime.open_streams import HEARTBEAT_SECONDS
+from service.transactions.reconciliation import RETRY_PAUSE
+from service.transactions.submit_outcome import ANSWER_GRACE
+from tests.support.movable_clock import MovableClock
 from tests.support.receivers import Answer, Conversation, Receiver, receiving, said, status
 from tests.support.service_harness import (
     Json,
@@ -52,8 +56,11 @@ async def provider() -> AsyncIterator[Provider]:
 
 
 @pytest.fixture
-async def service(database_url: str, provider: Provider) -> AsyncIterator[Service]:
-    async with running_service(database_url, **providers_at(provider.url)) as service:
+async def service(
+    database_url: str, provider: Provider, clock: MovableClock
+) -> AsyncIterator[Service]:
+    env = providers_at(provider.url)
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock, **env) as service:
         yield service
 
 
@@ -117,19 +124,21 @@ async def test_a_task_still_at_work_moves_the_deadline_once(
 
 
 async def test_a_provider_that_is_away_is_asked_again_later(
-    service: Service, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    service: Service, provider: Provider, clock: MovableClock
 ) -> None:
-    monkeypatch.setattr("service.transactions.reconciliation.RETRY_PAUSE", SECOND // 10)
     provider.read = status(503)
     job = await submit(service, **LATE)
 
-    async def asked() -> bool:
-        return len(provider.reads) == 1
+    async def postponed() -> bool:
+        stored = await service.context.store.jobs.get("default", job["id"])
+        return stored.failed_lookups == 1
 
-    await eventually(asked)
+    await eventually(postponed)
     provider.read = said(200, {"taskId": TASK, **DONE})
+    clock.advance(RETRY_PAUSE)
 
     assert (await service.ended(job["id"]))["status"] == "succeeded"
+    assert len(provider.reads) == 2
 
 
 async def test_with_reconcile_off_nobody_is_asked(database_url: str, provider: Provider) -> None:
@@ -182,13 +191,18 @@ async def test_a_second_other_end_changes_nothing_and_is_asked_about(
 
 
 async def test_a_task_whose_answer_was_lost_is_found_in_the_scheduler(
-    service: Service, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    service: Service, provider: Provider, clock: MovableClock
 ) -> None:
-    monkeypatch.setattr("service.transactions.submit_outcome.ANSWER_GRACE", 0)
     provider.submit = status(200, b"<html>")
-    provider.read = status(503)
     job = await submit(service)
+
+    async def answer_lost() -> bool:
+        stored = await service.context.store.jobs.get("default", job["id"])
+        return stored.reconcile_reason is ReconcileReason.ANSWER_LOST
+
+    await eventually(answer_lost)
     provider.read = said(200, [{"taskId": TASK, "replyRef": job["ref"]}])
+    clock.advance(ANSWER_GRACE)
     found = await service.reached(job["id"], "submitted", "running")
 
     assert found["provider_task_id"] == TASK

@@ -12,20 +12,22 @@ from uuid import uuid4
 import pytest
 
 from service.domain.jobs.job import Job, ReconcileReason, Status
-from service.domain.primitives.timestamps import SECOND
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Answer as ProviderAnswer
 from service.providers.protocol import Call, Inconclusive, Provider, ProviderTask, Reply, RetryLater
 from service.providers.useapi.provider import UseApi
 from service.runtime.clients.provider_client import ProviderChannel, ProviderClient
 from service.runtime.clock import SystemIdSource, now
+from service.runtime.open_streams import HEARTBEAT_SECONDS
 from service.runtime.settings import ProviderAccount
 from service.transactions.store_protocols import Store
+from service.transactions.submit_outcome import FIRST_PAUSE
 from service.transactions.unit_of_work import Transactions
 from service.workers.submitter import Submitter, SubmitWakeup
 from store import open_store
 from tests.support.factories import NO_QUEUES, a_new_job
 from tests.support.job_steps import DONE
+from tests.support.movable_clock import MovableClock
 from tests.support.receivers import Answer, Conversation, Receiver, hang, reset, said, status
 from tests.support.service_harness import (
     Json,
@@ -55,8 +57,11 @@ async def provider(receiver: Receiver) -> Receiver:
 
 
 @pytest.fixture
-async def service(database_url: str, provider: Receiver) -> AsyncIterator[Service]:
-    async with running_service(database_url, **providers_at(provider.url)) as service:
+async def service(
+    database_url: str, provider: Receiver, clock: MovableClock
+) -> AsyncIterator[Service]:
+    env = providers_at(provider.url)
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock, **env) as service:
         yield service
 
 
@@ -459,15 +464,15 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_refusal_of_the_account_pauses_it_once_and_burns_no_job(
-    name: str, service: Service, provider: Receiver, monkeypatch: pytest.MonkeyPatch
+    name: str, service: Service, provider: Receiver, clock: MovableClock
 ) -> None:
-    monkeypatch.setattr("service.transactions.submit_outcome.PAUSE", 2 * SECOND)
     provider.script = [REFUSED[name]]
 
     first = await submit(service)
     await put_back(service, first["id"])
     told = await service.http.get("/readyz")
     jobs = [first, await submit(service), await submit(service)]
+    clock.advance(FIRST_PAUSE)
     sent = [await service.reached(job["id"], "submitted") for job in jobs]
 
     assert told.json()["accounts"].keys() == {"useapi"}

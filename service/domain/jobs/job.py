@@ -10,7 +10,7 @@ from service.domain.primitives.timestamps import SECOND
 
 
 class Status(StrEnum):
-    """Where a job stands; rank only rises (`RANK`)."""
+    """The status of a job; its `RANK` never falls, except by a new submission."""
 
     QUEUED = "queued"
     SUBMITTING = "submitting"
@@ -31,30 +31,32 @@ RANK: Final = {
     **dict.fromkeys(ENDS, 4),
 }
 QUEUE_LIMIT: Final = 7 * 86_400 * SECOND
-"""How long a job may wait for a slot: every accepted job ends."""
+"""How long a job may wait for a slot in microseconds; then it expires, so that every job ends."""
 
 
 class ReconcileReason(StrEnum):
-    """Why a provider is asked about a job, once: in normal running it never is."""
+    """Why a job is looked up at its provider. In normal operation no job is looked up."""
 
     OVERDUE = "overdue"
+    """The deadline of the job has passed."""
     ANSWER_LOST = "answer_lost"
-    """Nobody knows whether the submit arrived."""
+    """The response to the submit was lost: the provider may have accepted the job or not."""
     MISMATCHED = "mismatched"
-    """A callback at its URL spoke of another task."""
+    """A callback at the job's URL named another task."""
     UNREADABLE = "unreadable"
-    """A callback at its URL could not be read."""
+    """A callback at the job's URL could not be parsed."""
     NO_OUTPUT = "no_output"
-    """A callback said that it is done, and brought nothing."""
+    """A callback reported success but had no output."""
     SECOND_END = "second_end"
-    """A callback told another end than the one before."""
+    """A callback reported another final status than an earlier one."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider said of one submission, in our words.
+    """What a provider reported about one submission, normalized.
 
-    *refs* are all the names the body gives it, ours and the provider's. *part* is the key of one
-    result where a job may have several (Runware's numberResults): the job ends with the last.
+    *refs* are all ids of the submission in the body, ours and the provider's. *progress* is from 0
+    to 1. *part* is the key of one result if the job may have several (Runware's numberResults);
+    the job ends with the last one.
     """
 
     refs: tuple[str, ...] = ()
@@ -70,13 +72,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One piece of work asked of one provider.
+    """One task for one provider. Times are microseconds since 1970.
 
-    *account* is whose slots it uses (the provider, or `provider:email` where the input pins one),
-    *parts* how many results end it, *seen* the keys of those that are in, *due_at* when the
-    submitter may next act on it, *sequence* the number of its events, *lost* how many of its
-    submits were never answered. *doubt* is to be settled at *doubt_at* by asking its provider;
-    *reads* counts how often that failed, *asked* how many doubts were settled so.
+    *ref* is the UUIDv4 of its latest submission. *account* is the account whose slots it uses: the
+    provider, or `provider:email` if the input names an account, of which it uses at most
+    *max_jobs*. *batch* is the id of the request that created it. *tries* counts its submits,
+    *unanswered_submits* those whose response was lost. *due_at* is when the submitter may act on it
+    next. It ends with *expected_parts* results; *received_parts* are the keys of those received.
+
+    *sequence* is the number of its events, *version* that of its changes. With a
+    *reconcile_reason* it is looked up at its provider at *reconcile_at*; *failed_lookups* counts
+    the lookups without an answer since then, *reconcile_count* the reasons resolved so far.
     """
 
     id: str
@@ -125,15 +131,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def next_check_at(self) -> int | None:
-        """When it must be looked at: for a doubt, its deadline, or too long a wait in the queue."""
+        """When the reconciler must check it: for a lookup, its deadline, or the queue limit."""
         if (
             self.reconcile_reason is ReconcileReason.ANSWER_LOST
             and self.reconcile_at
             and self.deadline_at
         ):
-            return min(
-                self.reconcile_at, self.deadline_at
-            )  # the grace of a lost answer is no delay
+            # The wait for the callback of a lost response must not extend the deadline.
+            return min(self.reconcile_at, self.deadline_at)
         if self.reconcile_at is not None:
             return self.reconcile_at
         if self.status is Status.QUEUED:

@@ -1,4 +1,4 @@
-"""What a job brings: its files, texts and data, and why it or a part of it failed."""
+"""Results of a job: its output (files, text, data) and its errors."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 
 
 class ErrorCode(StrEnum):
-    """Why a job failed, in our words."""
+    """Why a job failed, the same codes for all providers."""
 
     MODERATED = "moderated"
     INSUFFICIENT_CREDITS = "insufficient_credits"
@@ -21,7 +21,7 @@ class ErrorCode(StrEnum):
 
 
 class ErrorStage(StrEnum):
-    """Where a job failed."""
+    """The step in which a job failed."""
 
     SUBMIT = "submit"
     PROVIDER = "provider"
@@ -29,7 +29,7 @@ class ErrorStage(StrEnum):
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job, or one of its results, failed; *retryable*: a new submission may work."""
+    """Why a job or one of its results failed; *retryable*: a new submission may succeed."""
 
     code: ErrorCode
     message: str
@@ -39,7 +39,10 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """One file the provider made; *kind* is image, video, audio, text, model or file."""
+    """One file the provider made; *kind* is image, video, audio, text, model or file.
+
+    *width* and *height* are in pixels.
+    """
 
     id: str | None = None
     kind: str = "file"
@@ -51,9 +54,9 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job brought; *errors* are those of its failed parts.
+    """The output of a job; *errors* are those of its failed parts.
 
-    In an event that it would make too large, *link* to the job stands for it.
+    An event that would be too large has only *link*, the path of the job, instead of the output.
     """
 
     artifacts: tuple[Artifact, ...] = ()
@@ -63,23 +66,27 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     link: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def merge_results(before: Output | None, brought: Output | None, error: JobError | None) -> Output:
-    """Add what one result brought, or why it failed."""
-    have, new = before or Output(), brought or Output()
-    errors = have.errors + new.errors + ((error,) if error else ())
-    texts = [text for text in (have.text, new.text) if text is not None]
+def merge_results(
+    output: Output | None, part: Output | None, part_error: JobError | None
+) -> Output:
+    """Add the output of one part, or the error it failed with, to the *output* of the job."""
+    old, new = output or Output(), part or Output()
+    errors = old.errors + new.errors
+    if part_error is not None:
+        errors += (part_error,)
+    texts = [text for text in (old.text, new.text) if text is not None]
     return Output(
-        artifacts=have.artifacts + new.artifacts,
+        artifacts=old.artifacts + new.artifacts,
         text="\n\n".join(texts) if texts else None,
-        data=_merge_data(have.data, new.data),
+        data=_merge_data(old.data, new.data),
         errors=errors,
     )
 
 
 def _merge_data(
-    have: dict[str, Any] | list[Any] | None, new: dict[str, Any] | list[Any] | None
+    old: dict[str, Any] | list[Any] | None, new: dict[str, Any] | list[Any] | None
 ) -> dict[str, Any] | list[Any] | None:
-    """One result's data stands as it is; several stand in a list."""
-    if have is None or new is None:
-        return have if new is None else new
-    return [*(have if isinstance(have, list) else [have]), new]
+    """Keep the data of one result as it is; make a list of the data of several."""
+    if old is None or new is None:
+        return old if new is None else new
+    return [*(old if isinstance(old, list) else [old]), new]

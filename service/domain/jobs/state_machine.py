@@ -1,5 +1,9 @@
-"""Every transition of a job: by a provider's report, by this service, by the user."""
+"""Every transition of a job: by a provider's report, by this service, by the user.
 
+All functions return a changed copy of the job. Times are microseconds since 1970.
+"""
+
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -11,11 +15,11 @@ from service.domain.primitives.timestamps import SECOND
 
 
 def apply_report(job: Job, report: Report, at: int) -> Job | None:
-    """Take *report* into *job*; None when it says nothing new.
+    """Apply a provider's *report* to *job*; None if it changes nothing.
 
-    Late, repeated and shuffled reports change nothing. The one end that gives way is our own
-    verdict `expired`, which a provider's later end replaces; a job that was canceled keeps what
-    comes later without ending again.
+    Late, repeated and reordered reports change nothing, with two exceptions: a provider's final
+    status replaces `expired`, which was only our own decision, and a canceled job stores a late
+    result but stays canceled.
     """
     if job.status is Status.CANCELED:
         return _keep_late_result(job, report)
@@ -23,21 +27,36 @@ def apply_report(job: Job, report: Report, at: int) -> Job | None:
         return None
     if report.part is not None:
         return _take_part(job, report, at)
-    moved = _merge(job, report)
+    merged = _merge(job, report)
     if report.status in ENDS:
-        return _end(moved, report.status, report.output, report.error, at)
-    return None if moved == job else _timed(moved, at)
+        return _end(merged, report.status, report.output, report.error, at)
+    return None if merged == job else _with_times(merged, at)
+
+
+def apply_reports(job: Job, reports: Iterable[Report], at: int) -> tuple[Job, ...]:
+    """Apply *reports* in order; returns the job after each of those that changed it."""
+    steps: list[Job] = []
+    for report in reports:
+        changed = apply_report(steps[-1] if steps else job, report, at)
+        if changed is not None:
+            steps.append(changed)
+    return tuple(steps)
 
 
 def _keep_late_result(job: Job, report: Report) -> Job | None:
-    if report.output is None or (report.part in job.received_parts if report.part else job.output):
+    """Store a result that a canceled job does not have yet; None if there is none."""
+    if report.output is None or len(job.received_parts) >= job.expected_parts:
         return None
-    if len(job.received_parts) >= job.expected_parts:
+    received = job.received_parts
+    if report.part:
+        if report.part in received:
+            return None
+        received = (*received, report.part)
+    elif job.output:
         return None
-    seen = (*job.received_parts, report.part) if report.part else job.received_parts
     return replace(
         job,
-        received_parts=seen,
+        received_parts=received,
         output=merge_results(job.output, report.output, report.error),
         cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
         version=job.version + 1,
@@ -45,52 +64,50 @@ def _keep_late_result(job: Job, report: Report) -> Job | None:
 
 
 def ended(job: Job, status: Status, error: JobError | None, at: int) -> Job:
-    """End *job* by our own verdict."""
+    """End *job* by our own decision."""
     return _end(job, status, None, error, at)
 
 
 def _merge(job: Job, report: Report) -> Job:
-    """Let rank only rise and progress only grow; what is not said stays as it was."""
-    status, said = job.status, report.provider_status
+    """Take over what *report* says, except a final status; rank and progress never fall."""
+    status, provider_status, progress_text = job.status, job.provider_status, job.progress_text
     if report.status is not None and report.status not in ENDS:
         status = max(status, report.status, key=RANK.__getitem__)
-    overtaken = report.status is not None and RANK[report.status] < RANK[job.status]
+    outdated = report.status is not None and RANK[report.status] < RANK[job.status]
+    if report.provider_status is not None and not outdated:
+        provider_status = report.provider_status
     progress = max((p for p in (job.progress, report.progress) if p is not None), default=None)
-    forward = progress != job.progress or (not overtaken and report.progress == job.progress)
+    advanced = progress != job.progress
+    if advanced or (report.progress == job.progress and not outdated):
+        progress_text = report.progress_text or progress_text
     return replace(
         job,
         status=status,
-        provider_status=job.provider_status if overtaken or said is None else said,
+        provider_status=provider_status,
         provider_task_id=job.provider_task_id or report.task_id,
         progress=progress,
-        progress_text=(report.progress_text if forward else None) or job.progress_text,
+        progress_text=progress_text,
         cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
     )
 
 
 def _take_part(job: Job, report: Report, at: int) -> Job | None:
-    """Add one result of *job.parts*; the last one ends the job: succeeded if any part did."""
+    """Add one of the expected results. The last one ends the job: succeeded if any part did."""
     if report.part is None or report.part in job.received_parts:
         return None
     output = merge_results(job.output, report.output, report.error)
     cost = job.cost_usd
     if report.cost_usd is not None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
-    moved = replace(
-        _merge(job, replace(report, cost_usd=None)),
-        received_parts=(*job.received_parts, report.part),
-        output=output,
-        cost_usd=cost,
-    )
-    if len(moved.received_parts) < job.expected_parts:
-        return _timed(replace(moved, progress=_parts_ratio(moved)), at)
-    brought = len(output.errors) < len(moved.received_parts)
-    status = Status.SUCCEEDED if brought else Status.FAILED
-    return _end(moved, status, output, None if brought else output.errors[0], at)
-
-
-def _parts_ratio(job: Job) -> float:
-    return max(job.progress or 0.0, round(len(job.received_parts) / job.expected_parts, 4))
+    received = (*job.received_parts, report.part)
+    merged = _merge(job, replace(report, cost_usd=None))
+    merged = replace(merged, received_parts=received, output=output, cost_usd=cost)
+    if len(received) < job.expected_parts:
+        ratio = round(len(received) / job.expected_parts, 4)
+        return _with_times(replace(merged, progress=max(merged.progress or 0.0, ratio)), at)
+    if len(output.errors) < len(received):
+        return _end(merged, Status.SUCCEEDED, output, None, at)
+    return _end(merged, Status.FAILED, output, output.errors[0], at)
 
 
 def _end(job: Job, status: Status, output: Output | None, error: JobError | None, at: int) -> Job:
@@ -109,8 +126,8 @@ def _end(job: Job, status: Status, output: Output | None, error: JobError | None
     )
 
 
-def _timed(job: Job, at: int) -> Job:
-    """Stamp a move that does not end the job: accepted jobs get their deadline once."""
+def _with_times(job: Job, at: int) -> Job:
+    """Finish a transition that does not end the job; an accepted job gets its deadline once."""
     accepted = RANK[job.status] >= RANK[Status.SUBMITTED]
     return replace(
         job,
@@ -121,7 +138,29 @@ def _timed(job: Job, at: int) -> Job:
     )
 
 
-_FRESH: Final[dict[str, Any]] = {
+def schedule_reconcile(job: Job, reason: ReconcileReason, at: int) -> Job:
+    """Have *job* looked up at its provider at *at*, unless an earlier lookup is scheduled."""
+    if job.reconcile_at is not None and job.reconcile_at <= at:
+        return job
+    return replace(job, reconcile_reason=reason, reconcile_at=at, failed_lookups=0)
+
+
+def reconciled(job: Job) -> Job:
+    """Clear the reconcile reason of *job*, whatever the lookup found."""
+    if job.reconcile_reason is None:
+        return job
+    return replace(
+        job,
+        reconcile_reason=None,
+        reconcile_at=None,
+        failed_lookups=0,
+        reconcile_count=job.reconcile_count + 1,
+    )
+
+
+RETRYABLE: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED})
+"""The statuses from which a job can be submitted again."""
+_RESET_FIELDS: Final[dict[str, Any]] = {
     field.name: field.default
     for field in msgspec.structs.fields(Job)
     if field.name
@@ -148,49 +187,31 @@ _FRESH: Final[dict[str, Any]] = {
         "deadline_at",
     }
 }
-"""What a new submission begins with, whatever the old one brought."""
-RETRYABLE: Final = frozenset({Status.FAILED, Status.EXPIRED, Status.CANCELED})
-
-
-def schedule_reconcile(job: Job, reason: ReconcileReason, at: int) -> Job:
-    """Have the provider asked about *job* at *at*, unless it is to be asked before."""
-    if job.reconcile_at is not None and job.reconcile_at <= at:
-        return job
-    return replace(job, reconcile_reason=reason, reconcile_at=at, failed_lookups=0)
-
-
-def reconciled(job: Job) -> Job:
-    """End the doubt, however it was settled."""
-    if job.reconcile_reason is None:
-        return job
-    return replace(
-        job,
-        reconcile_reason=None,
-        reconcile_at=None,
-        failed_lookups=0,
-        reconcile_count=job.reconcile_count + 1,
-    )
+"""The fields that a new submission resets to their defaults."""
 
 
 def retried(job: Job, ref: str, at: int) -> Job:
-    """Begin *job* anew under the new *ref*; what the old submission brings no longer counts."""
+    """Submit *job* again as *ref*; results of the old submission no longer count."""
     return replace(
         job,
         ref=ref,
         status=Status.QUEUED,
-        **_FRESH,
+        **_RESET_FIELDS,
         queued_at=at,
         version=job.version + 1,
     )
 
 
 def canceled(job: Job, at: int) -> Job:
-    """Call *job* off; what its provider still brings is kept, and tells nobody."""
+    """Cancel *job*; a result that still arrives is stored without an event."""
     return ended(job, Status.CANCELED, None, at)
 
 
 def admitted(job: Job, at: int, lease_until: int) -> Job:
-    """Take a queued job in hand: it is `submitting` until the answer is in."""
+    """Start to submit a queued job; it is `submitting` until the provider has answered.
+
+    After *lease_until* another process may take it for a submit without an answer.
+    """
     return replace(
         job,
         status=Status.SUBMITTING,
@@ -202,7 +223,7 @@ def admitted(job: Job, at: int, lease_until: int) -> Job:
 
 
 def requeued(job: Job) -> Job:
-    """Put a job that its provider did not take back into the queue."""
+    """Put a job that its provider did not accept back into the queue."""
     return replace(
         job, status=Status.QUEUED, due_at=None, deadline_at=None, version=job.version + 1
     )

@@ -1,4 +1,4 @@
-"""The job as users see it: over HTTP, and inside every event."""
+"""The public form of a job: in the HTTP API and in every job event."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a job is: *ratio* from 0 to 1."""
+    """The progress of a job: *ratio* from 0 to 1, and the provider's own *text*."""
 
     ratio: float | None
     text: str | None
 
 
 class Cancellation(msgspec.Struct, frozen=True):
-    """Whether the provider was told, and what that means."""
+    """Whether the provider was told about the cancel, and what that means for its work and bill."""
 
     message: str
     provider_told: bool = False
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A job as users see it."""
+    """A job; times are RFC 3339 in UTC. *raw* is the provider's last body, if it was requested."""
 
     id: str
     object: str = "job"
@@ -52,17 +52,17 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def cancellation(before: Job) -> Cancellation:
-    """Tell the truth of a cancel: no provider offers one that stops the work or the bill."""
+    """Explain the cancel of *before*: no provider can stop a task or avoid its cost."""
     if before.status is Status.QUEUED:
-        return Cancellation("It had not been sent: nothing was begun and nothing is owed.")
+        return Cancellation("The job had not been sent to the provider; it costs nothing.")
     return Cancellation(
         "The provider was not told, because it cannot stop a task: it may finish and bill it. "
-        "Its result will be kept with the job, and nobody will be notified.",
+        "A result that still arrives is stored with the job, without an event.",
     )
 
 
 def render_job(job: Job) -> JobView:
-    """Show *job* without its input, as events carry it."""
+    """Render *job* as in an event: without input, raw body and cancellation."""
     return JobView(
         id=job.id,
         provider=job.provider,

@@ -9,7 +9,6 @@ import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from os import strerror
 from typing import Any, Final
@@ -22,7 +21,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from service.domain.deliveries.retry_policy import ATTEMPT_SECONDS, EXCERPT_BYTES, AttemptResult
-from service.domain.primitives.timestamps import SECOND
+from service.domain.primitives.retry_after import retry_after_seconds
 from service.domain.security.address_policy import Network, is_blocked
 from service.runtime.clients import request_timing
 from service.runtime.clients.request_timing import Timings, mark, milliseconds
@@ -115,7 +114,7 @@ class WebhookClient:
                 duration_ms=0,
                 status_code=response.status,
                 excerpt=_text(excerpt, response.headers.get("content-encoding", "identity")),
-                retry_after_seconds=_retry_after_seconds(response.headers.get("retry-after"), at),
+                retry_after_seconds=retry_after_seconds(response.headers.get("retry-after"), at),
                 headers=_without_credentials(response.headers),
             )
 
@@ -224,18 +223,6 @@ def _text(excerpt: bytes, encoding: str) -> str:
     if encoding.lower() != "identity":
         return f"({encoding[:MAX_HEADER]}, not unpacked)"
     return excerpt.decode("utf-8", "replace").replace("\x00", "\ufffd")
-
-
-def _retry_after_seconds(value: str | None, at: int) -> int | None:
-    """Read a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3)."""
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return int(value[:9])
-    try:
-        return max(0, int(parsedate_to_datetime(value).timestamp()) - at // SECOND)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _describe(exc: BaseException) -> str:

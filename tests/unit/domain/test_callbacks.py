@@ -16,8 +16,7 @@ def submitted(**changes: Any) -> Job:
     return build_job(**{"ref": OURS, "status": Status.SUBMITTED, **changes})
 
 
-def nobody(_: Job) -> bool:
-    """No provider may be asked."""
+def no_lookup(_: Job) -> bool:
     return False
 
 
@@ -33,7 +32,7 @@ def nobody(_: Job) -> bool:
         ("task:9", a_report()),
     ],
 )
-def test_a_body_that_names_nothing_else_is_about_the_ref_of_its_url(
+def test_a_body_without_other_ids_is_about_the_ref_of_its_url(
     known: str | None, report: Report
 ) -> None:
     job = build_job(ref=OURS, provider_task_id=known)
@@ -50,7 +49,7 @@ def test_a_body_that_names_nothing_else_is_about_the_ref_of_its_url(
         ("task:9", a_report(refs=(OURS,), task_id="task:8")),
     ],
 )
-def test_a_body_that_names_another_submission_contradicts_its_url(
+def test_a_body_that_names_another_submission_does_not_match_its_url(
     known: str | None, report: Report
 ) -> None:
     job = build_job(ref=OURS, provider_task_id=known)
@@ -58,19 +57,19 @@ def test_a_body_that_names_another_submission_contradicts_its_url(
     assert correlate(job, OURS, [report]) is None
 
 
-def test_of_several_tasks_in_one_body_only_ours_counts() -> None:
+def test_only_our_task_counts_among_several_in_one_body() -> None:
     ours, other = a_report(refs=(OURS,)), a_report(refs=(OTHER,))
 
     assert correlate(submitted(), OURS, [other, ours]) == [ours]
 
 
-def test_one_contradiction_spoils_the_whole_body() -> None:
+def test_one_contradictory_report_makes_the_whole_body_mismatched() -> None:
     reports = [a_report(refs=(OURS,)), a_report(refs=(OURS, OTHER))]
 
     assert correlate(submitted(), OURS, reports) is None
 
 
-def test_an_empty_body_agrees_with_nothing() -> None:
+def test_a_body_without_reports_matches_nothing() -> None:
     assert correlate(submitted(), OURS, []) is None
 
 
@@ -90,31 +89,31 @@ RUNNING = a_report(refs=(OURS,), status=Status.RUNNING)
         (build_job(ref=OURS), [RUNNING], Verdict.ACCEPTED),
     ],
     ids=[
-        "it moves the job",
-        "it says nothing new",
+        "it changes the job",
+        "it repeats what is known",
         "the job has ended",
-        "a newer submission decides",
+        "there is a newer submission",
         "it names another ref",
-        "it names nothing",
+        "it has no report",
         "it cannot be read",
-        "it comes before the answer to the submit",
+        "it arrives before the answer to the submit",
     ],
 )
-def test_each_callback_has_its_verdict(
+def test_the_verdict_of_each_kind_of_callback(
     job: Job, reports: list[Report] | None, verdict: Verdict
 ) -> None:
-    found = assess(job, OURS, reports, T0, nobody)
+    assessment = assess(job, OURS, reports, T0, no_lookup)
 
-    assert found.verdict is verdict
-    assert (len(found.steps) > 0) == (verdict is Verdict.ACCEPTED)
-    assert found.reconcile_reason is None
+    assert assessment.verdict is verdict
+    assert (len(assessment.steps) > 0) == (verdict is Verdict.ACCEPTED)
+    assert assessment.reconcile_reason is None
 
 
-def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
+def test_each_report_of_a_callback_is_a_separate_step() -> None:
     parts = [a_report(status=Status.SUCCEEDED, part=key) for key in ("1", "1", "2")]
     job = build_job(ref=OURS, status=Status.SUBMITTED, expected_parts=2)
 
-    steps = assess(job, OURS, parts, T0, nobody).steps
+    steps = assess(job, OURS, parts, T0, no_lookup).steps
 
     assert [step.status for step in steps] == [Status.SUBMITTED, Status.SUCCEEDED]
     assert [step.received_parts for step in steps] == [("1",), ("1", "2")]
@@ -123,10 +122,10 @@ def test_each_report_of_a_callback_is_a_step_of_its_own() -> None:
 def test_one_new_report_among_old_ones_is_accepted() -> None:
     reports = [a_report(status=Status.SUBMITTED), RUNNING]
 
-    found = assess(submitted(), OURS, reports, T0, nobody)
+    assessment = assess(submitted(), OURS, reports, T0, no_lookup)
 
-    assert found.verdict is Verdict.ACCEPTED
-    assert [step.status for step in found.steps] == [Status.RUNNING]
+    assert assessment.verdict is Verdict.ACCEPTED
+    assert [step.status for step in assessment.steps] == [Status.RUNNING]
 
 
 EMPTY = a_report(status=Status.FAILED, error=JobError(code=ErrorCode.NO_OUTPUT, message="nothing"))
@@ -134,7 +133,7 @@ DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
 
 
 @pytest.mark.parametrize(
-    ("job", "reports", "verdict", "doubt"),
+    ("job", "reports", "verdict", "reason"),
     [
         (submitted(), None, Verdict.UNREADABLE, ReconcileReason.UNREADABLE),
         (submitted(), [a_report(refs=(OTHER,))], Verdict.MISMATCHED, ReconcileReason.MISMATCHED),
@@ -149,36 +148,36 @@ DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
         (submitted(reconcile_count=MAX_RECONCILES), [EMPTY], Verdict.ACCEPTED, None),
     ],
 )
-def test_what_contradicts_a_job_raises_a_doubt(
-    job: Job, reports: list[Report] | None, verdict: Verdict, doubt: ReconcileReason | None
+def test_a_callback_that_contradicts_its_job_has_it_looked_up(
+    job: Job, reports: list[Report] | None, verdict: Verdict, reason: ReconcileReason | None
 ) -> None:
-    found = assess(job, OURS, reports, T0, lambda _: True)
+    assessment = assess(job, OURS, reports, T0, lambda _: True)
 
-    assert (found.verdict, found.reconcile_reason) == (verdict, doubt)
-    assert doubt is None or found.steps == ()
+    assert (assessment.verdict, assessment.reconcile_reason) == (verdict, reason)
+    assert reason is None or assessment.steps == ()
 
 
-def test_what_may_not_be_asked_about_is_taken_at_its_word() -> None:
-    (failed,) = assess(submitted(), OURS, [EMPTY], T0, nobody).steps
+def test_without_a_lookup_a_contradictory_report_is_applied() -> None:
+    (failed,) = assess(submitted(), OURS, [EMPTY], T0, no_lookup).steps
 
     assert failed.error is not None
     assert failed.error.code is ErrorCode.NO_OUTPUT
 
 
-def test_a_result_after_a_cancel_is_kept_and_ends_nothing() -> None:
-    (kept,) = assess(submitted(status=Status.CANCELED), OURS, [DONE], T0, nobody).steps
+def test_a_result_after_a_cancel_is_stored_once_and_does_not_change_the_status() -> None:
+    (stored,) = assess(submitted(status=Status.CANCELED), OURS, [DONE], T0, no_lookup).steps
 
-    assert (kept.status, kept.output) == (Status.CANCELED, DONE.output)
-    assert assess(kept, OURS, [DONE], T0, nobody).steps == ()
+    assert (stored.status, stored.output) == (Status.CANCELED, DONE.output)
+    assert assess(stored, OURS, [DONE], T0, no_lookup).steps == ()
 
 
-def test_a_callback_is_shown_without_tenant_and_digest() -> None:
+def test_a_callback_is_rendered_without_tenant_and_digest() -> None:
     job = submitted()
     callback: Callback = a_callback(job)
 
-    shown = msgspec.to_builtins(callback_view(callback))
+    view = msgspec.to_builtins(callback_view(callback))
 
-    assert shown == {
+    assert view == {
         "id": callback.id,
         "object": "callback",
         "provider": "useapi",
@@ -193,5 +192,5 @@ def test_a_callback_is_shown_without_tenant_and_digest() -> None:
     }
 
 
-def test_a_callback_asked_for_is_shown_with_its_body() -> None:
+def test_a_single_callback_is_rendered_with_its_body() -> None:
     assert callback_view(a_callback(submitted()), "{}").body == "{}"

@@ -34,13 +34,15 @@ AT = T0 + 250_999
         (Status.EXPIRED, build_job(status=Status.EXPIRED, received_parts=("1",)), None),
     ],
 )
-def test_each_move_is_told_as_its_type(before: Status | None, after: Job, kind: str | None) -> None:
-    known = None if before is None else build_job(status=before)
+def test_the_event_type_of_each_transition(
+    before: Status | None, after: Job, kind: str | None
+) -> None:
+    job_before = None if before is None else build_job(status=before)
 
-    assert event_type_of(known, after) == kind
+    assert event_type_of(job_before, after) == kind
 
 
-def test_whoever_asks_for_nothing_is_told_the_four_ends() -> None:
+def test_the_default_event_types_are_the_four_final_statuses() -> None:
     assert set(DEFAULT_EVENT_TYPES) == {
         "job.succeeded",
         "job.failed",
@@ -50,7 +52,7 @@ def test_whoever_asks_for_nothing_is_told_the_four_ends() -> None:
     assert set(DEFAULT_EVENT_TYPES) < EVENT_TYPES.keys()
 
 
-def test_the_payload_is_the_body_that_the_contract_promises() -> None:
+def test_the_payload_is_the_documented_body() -> None:
     artifact = Artifact(id="a1", kind="image", url="https://cdn.example/1.png", width=16)
     job = build_job(
         status=Status.SUCCEEDED,
@@ -112,7 +114,7 @@ def test_the_payload_is_the_body_that_the_contract_promises() -> None:
     }
 
 
-def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
+def test_the_keys_of_a_payload_are_in_the_documented_order() -> None:
     event = job_event(None, build_job(sequence=1), "job.queued", "evt_1", AT)
 
     keys = list(msgspec.json.decode(event.payload))
@@ -120,7 +122,7 @@ def test_the_keys_of_a_payload_stand_in_the_order_of_the_contract() -> None:
     assert keys == ["id", "type", "timestamp", "sequence", "data"]
 
 
-def test_an_event_bears_what_it_is_filtered_by() -> None:
+def test_an_event_has_the_fields_that_filters_need() -> None:
     job = build_job(sequence=2, tags=("sea", "sky"))
 
     event = job_event(None, job, "job.queued", "evt_1", AT)
@@ -130,7 +132,7 @@ def test_an_event_bears_what_it_is_filtered_by() -> None:
     assert (event.tags, event.at) == (("sea", "sky"), AT)
 
 
-def test_an_end_that_replaces_our_expiry_says_so() -> None:
+def test_an_end_that_replaces_an_expiry_is_marked() -> None:
     after = build_job(status=Status.SUCCEEDED)
 
     event = job_event(build_job(status=Status.EXPIRED), after, "job.succeeded", "evt_1", AT)

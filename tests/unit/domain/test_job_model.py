@@ -1,4 +1,4 @@
-"""A job under everything that providers, clients, crashes and clocks can do to it, in any order."""
+"""A model of one job: reports, commands, crashes and time, in any order."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ from tests.support.transactions import unit_of_work
 LEASE = 90 * SECOND
 MADE = Output(text="made")
 BROKEN = JobError(code=ErrorCode.PROVIDER_ERROR, message="it broke")
-EMPTY = JobError(code=ErrorCode.NO_OUTPUT, message="nothing")
+NO_OUTPUT = JobError(code=ErrorCode.NO_OUTPUT, message="nothing")
 REPORTS = st.sampled_from(
     [
         a_report(status=Status.SUBMITTED),
@@ -43,7 +43,7 @@ REPORTS = st.sampled_from(
         a_report(status=Status.RUNNING, progress=0.7),
         a_report(status=Status.SUCCEEDED, output=MADE),
         a_report(status=Status.FAILED, error=BROKEN),
-        a_report(status=Status.FAILED, error=EMPTY),
+        a_report(status=Status.FAILED, error=NO_OUTPUT),
         a_report(refs=("another",)),
     ]
 )
@@ -55,44 +55,44 @@ ANSWERS = st.sampled_from(
         a_report(status=Status.FAILED, error=BROKEN),
     ]
 )
-FINDINGS = st.sampled_from(
+LOOKUP_RESULTS = st.sampled_from(
     [
         TaskNotFound(message="gone"),
         Inconclusive(message="silent"),
         [a_report(status=Status.RUNNING)],
         [a_report(status=Status.SUCCEEDED, output=MADE)],
-        [a_report(status=Status.FAILED, error=EMPTY)],
+        [a_report(status=Status.FAILED, error=NO_OUTPUT)],
     ]
 )
 
 
 class JobMachine(RuleBasedStateMachine):
-    """One job, the requests that left for its provider, and everything that was told of it."""
+    """One job, its submits and its events."""
 
-    @initialize(in_doubt=st.sampled_from(LostAnswerPolicy))
-    def begin(self, in_doubt: LostAnswerPolicy) -> None:
-        self.in_doubt, self.at, self.chance = in_doubt, T0, CountingIds()
-        self.job = build_job(ref=self.chance.new_ref())
+    @initialize(on_lost_answer=st.sampled_from(LostAnswerPolicy))
+    def start(self, on_lost_answer: LostAnswerPolicy) -> None:
+        self.on_lost_answer, self.at, self.ids = on_lost_answer, T0, CountingIds()
+        self.job = build_job(ref=self.ids.new_ref())
         self.in_flight: Job | None = None
         self.sent: list[str] = []
         self.unanswered: set[str] = set()
-        self.told: list[str] = []
+        self.event_types: list[str] = []
         self.old_refs: list[str] = []
         self.before = self.job
 
-    def _moves(self) -> UnitOfWork:
+    def _begin(self) -> UnitOfWork:
         self.before = self.job
         snapshot = Snapshot(jobs={self.job.ref: self.job}, permanent={})
         return unit_of_work(snapshot, self.at)
 
-    def _take(self, uow: UnitOfWork) -> None:
+    def _commit(self, uow: UnitOfWork) -> None:
         self.job = uow.changes.jobs.get(self.job.id, self.job)
-        self.told += [event.type for event in uow.changes.events]
+        self.event_types += [event.type for event in uow.changes.events]
 
-    def _step(self, after: Job) -> None:
-        uow = self._moves()
+    def _transition(self, after: Job) -> None:
+        uow = self._begin()
         uow.transition(self.job, after)
-        self._take(uow)
+        self._commit(uow)
 
     @rule(seconds=st.sampled_from([1, 60, 4000, 700_000]))
     def time_passes(self, seconds: int) -> None:
@@ -102,101 +102,101 @@ class JobMachine(RuleBasedStateMachine):
     @rule()
     def send(self) -> None:
         if self.job.due_at is None or self.job.due_at <= self.at:
-            self._step(admitted(self.job, self.at, self.at + LEASE))
+            self._transition(admitted(self.job, self.at, self.at + LEASE))
             self.in_flight = self.job
             self.sent.append(self.job.ref)
 
     @precondition(lambda self: self.in_flight is not None)
     @rule(answer=ANSWERS)
     def answer(self, answer: Answer) -> None:
-        self._answered(answer)
+        self._apply_answer(answer)
 
     @precondition(lambda self: self.in_flight is not None)
     @rule()
-    def crash_while_it_is_sent(self) -> None:
-        self._answered(Inconclusive(message="the service stopped"))
+    def crash_during_the_submit(self) -> None:
+        self._apply_answer(Inconclusive(message="the service stopped"))
 
-    def _answered(self, answer: Answer) -> None:
+    def _apply_answer(self, answer: Answer) -> None:
         assert self.in_flight is not None
         sent, self.in_flight = self.in_flight, None
         if isinstance(answer, Inconclusive):
             self.unanswered.add(sent.ref)
         elif isinstance(answer, RetryLater):
             self.sent.remove(sent.ref)
-        uow = self._moves()
+        uow = self._begin()
         apply_answer(
             uow,
             SubmitResult(
-                sent=sent, answer=answer, reply=None, on_lost_answer=self.in_doubt, jitter=0
+                sent=sent, answer=answer, reply=None, on_lost_answer=self.on_lost_answer, jitter=0
             ),
         )
-        self._take(uow)
+        self._commit(uow)
 
     @precondition(lambda self: self.sent)
-    @rule(report=REPORTS, data=st.data(), asks=st.booleans())
-    def callback(self, report: Report, data: Any, *, asks: bool) -> None:
+    @rule(report=REPORTS, data=st.data(), can_look_up=st.booleans())
+    def callback(self, report: Report, data: Any, *, can_look_up: bool) -> None:
         ref = data.draw(st.sampled_from([self.job.ref, *self.old_refs]))
-        uow = self._moves()
-        assessment = assess(self.job, ref, [report], self.at, lambda _: asks)
+        uow = self._begin()
+        assessment = assess(self.job, ref, [report], self.at, lambda _: can_look_up)
         for after in assessment.steps:
             self.job = uow.transition_step(self.job, after)
         if assessment.reconcile_reason:
             uow.save_silently(schedule_reconcile(self.job, assessment.reconcile_reason, self.at))
         if ref != self.job.ref:
-            assert not assessment.steps, "an old submission decides nothing"
-        self._take(uow)
+            assert not assessment.steps, "an old submission changes nothing"
+        self._commit(uow)
 
-    @rule(finding=FINDINGS)
-    def look(self, finding: LookupResult) -> None:
+    @rule(found=LOOKUP_RESULTS)
+    def check(self, found: LookupResult) -> None:
         if self.job.next_check_at is not None and self.job.next_check_at <= self.at:
-            uow = self._moves()
-            for after in reconcile(self.job, finding, self.at).steps:
+            uow = self._begin()
+            for after in reconcile(self.job, found, self.at).steps:
                 self.job = uow.transition_step(self.job, after)
-            self._take(uow)
+            self._commit(uow)
 
     @precondition(lambda self: not self.job.ended)
     @rule()
     def cancel(self) -> None:
-        self._step(canceled(self.job, self.at))
+        self._transition(canceled(self.job, self.at))
 
     @precondition(lambda self: self.job.status in RETRYABLE)
     @rule()
     def retry(self) -> None:
         self.old_refs.append(self.job.ref)
-        self._step(retried(self.job, self.chance.new_ref(), self.at))
+        self._transition(retried(self.job, self.ids.new_ref(), self.at))
         self.in_flight = None
 
     @invariant()
-    def a_submission_never_goes_backwards(self) -> None:
+    def the_rank_of_a_submission_never_falls(self) -> None:
         before, now = self.before, self.job
         if before.ref != now.ref:
             return
-        put_back = before.status is Status.SUBMITTING and now.status is Status.QUEUED
-        assert put_back or RANK[now.status] >= RANK[before.status]
+        requeued = before.status is Status.SUBMITTING and now.status is Status.QUEUED
+        assert requeued or RANK[now.status] >= RANK[before.status]
         assert (now.progress or 0) >= (before.progress or 0)
         if before.status in ENDS - {Status.EXPIRED}:
-            assert now.status is before.status, "an end is an end"
+            assert now.status is before.status, "a final status stays"
 
     @invariant()
-    def nothing_is_paid_for_twice(self) -> None:
-        """What may have arrived is sent again only where the provider knows it by its ref."""
-        if self.in_doubt is not LostAnswerPolicy.RESEND:
+    def no_paid_job_is_submitted_twice(self) -> None:
+        """A submit is repeated only if the provider recognizes the ref."""
+        if self.on_lost_answer is not LostAnswerPolicy.RESEND:
             assert len(self.sent) == len(set(self.sent))
 
     @invariant()
-    def every_job_is_looked_at_until_it_has_ended(self) -> None:
+    def a_job_that_has_not_ended_has_a_next_check(self) -> None:
         assert self.job.ended or self.job.next_check_at is not None
 
     def teardown(self) -> None:
-        """Whatever has happened: left alone, the job ends."""
+        """Whatever has happened: without further input the job ends."""
         if not hasattr(self, "job"):
             return
         for _ in range(6):
             if self.job.ended:
                 return
             self.at = max(self.at, self.job.next_check_at or self.at) + 1
-            self.look(Inconclusive(message="silent"))
-        raise AssertionError(f"it goes on for ever: {self.job}")
+            self.check(Inconclusive(message="silent"))
+        raise AssertionError(f"the job does not end: {self.job}")
 
 
 TestJobMachine = JobMachine.TestCase

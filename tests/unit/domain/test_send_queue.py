@@ -5,7 +5,7 @@ from tests.support.factories import T0, a_subscription, a_task
 RECEIVER = a_subscription(max_in_flight=2)
 
 
-def test_jobs_are_carried_side_by_side() -> None:
+def test_events_of_different_jobs_are_sent_concurrently() -> None:
     queue = ReceiverQueue(RECEIVER)
     one, two = a_task(RECEIVER, job_id="job_1"), a_task(RECEIVER, job_id="job_2")
 
@@ -15,43 +15,43 @@ def test_jobs_are_carried_side_by_side() -> None:
     assert [queue.next(), queue.next(), queue.next()] == [one, two, None]
 
 
-def test_the_next_event_of_a_job_waits_for_the_one_before() -> None:
+def test_the_next_event_of_a_job_waits_for_the_previous_one() -> None:
     queue = ReceiverQueue(RECEIVER)
     first, second = a_task(RECEIVER, sequence=1), a_task(RECEIVER, sequence=2, earlier=1)
     queue.put(first)
     queue.put(second)
 
     before = [queue.next(), queue.next()]
-    left = queue.done(first, settled=True)
+    returned = queue.done(first, settled=True)
 
-    assert (before, left) == ([first, None], [])
+    assert (before, returned) == ([first, None], [])
     assert queue.next() is second
 
 
-def test_what_waits_behind_a_failure_is_given_back_in_order() -> None:
+def test_tasks_behind_a_failed_one_are_returned_in_order() -> None:
     queue = ReceiverQueue(RECEIVER)
     first, *others = [a_task(RECEIVER, sequence=n) for n in (1, 2, 3)]
     for task in (first, *others):
         queue.put(task)
     queue.next()
 
-    left = queue.done(first, settled=False)
+    returned = queue.done(first, settled=False)
 
-    assert left == others
+    assert returned == others
     assert (queue.queued_count, queue.follows("job_1", 3)) == (0, False)
 
 
-def test_a_settled_chain_ends_with_its_last_parcel() -> None:
+def test_a_queue_is_empty_after_the_last_task_of_a_job() -> None:
     queue, task = ReceiverQueue(RECEIVER), a_task(RECEIVER)
     queue.put(task)
     queue.next()
 
-    left = queue.done(task, settled=True)
+    returned = queue.done(task, settled=True)
 
-    assert (left, queue.queued_count, queue.follows("job_1", 1)) == ([], 0, False)
+    assert (returned, queue.queued_count, queue.follows("job_1", 1)) == ([], 0, False)
 
 
-def test_a_parcel_behind_one_that_is_not_in_hand_is_not_taken() -> None:
+def test_a_task_is_rejected_if_the_earlier_event_is_not_in_the_queue() -> None:
     queue = ReceiverQueue(RECEIVER)
 
     taken = queue.put(a_task(RECEIVER, sequence=2, earlier=1))
@@ -59,7 +59,7 @@ def test_a_parcel_behind_one_that_is_not_in_hand_is_not_taken() -> None:
     assert (taken, queue.queued_count, queue.next()) == (False, 0, None)
 
 
-def test_an_event_that_follows_no_other_may_start_a_chain_again() -> None:
+def test_an_event_without_earlier_pending_events_is_accepted_again() -> None:
     queue, first = ReceiverQueue(RECEIVER), a_task(RECEIVER, sequence=1)
     queue.put(first)
     queue.next()
@@ -71,7 +71,7 @@ def test_an_event_that_follows_no_other_may_start_a_chain_again() -> None:
     assert queue.next() is not None
 
 
-def test_events_of_no_job_wait_for_nothing() -> None:
+def test_events_about_no_job_do_not_wait_for_each_other() -> None:
     queue = ReceiverQueue(RECEIVER)
     first, second = (a_task(RECEIVER, job_id=None, type="webhook.test") for _ in range(2))
     queue.put(first)
@@ -80,7 +80,7 @@ def test_events_of_no_job_wait_for_nothing() -> None:
     assert [queue.next(), queue.next()] == [first, second]
 
 
-def test_a_lane_starts_no_more_than_its_receiver_allows() -> None:
+def test_a_queue_starts_at_most_max_in_flight_tasks() -> None:
     queue = ReceiverQueue(RECEIVER)
     for n in range(3):
         queue.put(a_task(RECEIVER, job_id=f"job_{n}"))
@@ -90,7 +90,7 @@ def test_a_lane_starts_no_more_than_its_receiver_allows() -> None:
     assert started == [True, True, False]
 
 
-def test_the_latest_form_of_a_subscription_counts() -> None:
+def test_a_queue_uses_the_latest_version_of_its_subscription() -> None:
     queue = ReceiverQueue(RECEIVER)
     changed = a_subscription(id=RECEIVER.id, max_in_flight=9)
 
@@ -99,7 +99,7 @@ def test_the_latest_form_of_a_subscription_counts() -> None:
     assert queue.subscription is changed
 
 
-def test_a_lane_is_full_when_it_has_no_room_and_has_room_again_later() -> None:
+def test_a_full_queue_has_room_again_after_a_task_is_done() -> None:
     queue, first = ReceiverQueue(RECEIVER), a_task(RECEIVER, job_id="job_0")
     queue.put(first)
     for n in range(1, MAX_QUEUED):
@@ -112,27 +112,27 @@ def test_a_lane_is_full_when_it_has_no_room_and_has_room_again_later() -> None:
     assert (before, queue.full) == (True, False)
 
 
-def test_what_is_not_under_way_can_be_given_back() -> None:
+def test_tasks_that_are_not_in_flight_can_be_released() -> None:
     queue = ReceiverQueue(RECEIVER)
-    under_way, behind = (a_task(RECEIVER, sequence=n) for n in (1, 2))
+    in_flight, behind = (a_task(RECEIVER, sequence=n) for n in (1, 2))
     ready, after = (a_task(RECEIVER, job_id="job_2", sequence=n) for n in (1, 2))
-    for task in (under_way, behind, ready, after):
+    for task in (in_flight, behind, ready, after):
         queue.put(task)
     queue.next()
 
-    left = queue.release()
+    returned = queue.release()
 
-    assert left == [ready, after, behind]
+    assert returned == [ready, after, behind]
     assert (list(queue.in_flight.values()), queue.queued_count, queue.next()) == (
-        [under_way],
+        [in_flight],
         1,
         None,
     )
-    assert queue.done(under_way, settled=True) == []
+    assert queue.done(in_flight, settled=True) == []
     assert (queue.in_flight, queue.queued_count) == ({}, 0)
 
 
-def test_an_event_does_not_join_a_chain_that_lacks_the_one_before_it() -> None:
+def test_an_event_is_rejected_while_the_one_before_it_is_missing() -> None:
     queue, first = ReceiverQueue(RECEIVER), a_task(RECEIVER, sequence=1)
     queue.put(first)
     queue.next()
@@ -144,7 +144,7 @@ def test_an_event_does_not_join_a_chain_that_lacks_the_one_before_it() -> None:
     assert (refused, joined, follows) == (False, True, True)
 
 
-def test_nothing_joins_in_front_of_what_was_given_back() -> None:
+def test_a_later_event_is_rejected_after_earlier_ones_were_released() -> None:
     queue = ReceiverQueue(RECEIVER)
     for n in (1, 2):
         queue.put(a_task(RECEIVER, sequence=n, earlier=n - 1))
@@ -154,7 +154,7 @@ def test_nothing_joins_in_front_of_what_was_given_back() -> None:
     assert not queue.put(a_task(RECEIVER, sequence=3, earlier=2))
 
 
-def test_superseded_progress_is_dropped_and_the_next_event_still_follows() -> None:
+def test_superseded_progress_is_dropped_and_the_next_event_is_still_sent() -> None:
     queue = ReceiverQueue(RECEIVER)
     first, progress = (
         a_task(RECEIVER, sequence=n, type="job.progress", earlier=n - 1) for n in (1, 2)
@@ -173,20 +173,20 @@ def test_superseded_progress_is_dropped_and_the_next_event_still_follows() -> No
     assert queue.next() is newer
 
 
-def test_turns_keep_their_distance() -> None:
-    turns, task = SendPacer(), a_task(a_subscription(rate_limit=2))
+def test_sends_are_paced_by_the_rate_limit() -> None:
+    pacer, task = SendPacer(), a_task(a_subscription(rate_limit=2))
 
-    taken = [turns.next_send(task, T0) for _ in range(3)]
+    taken = [pacer.next_send(task, T0) for _ in range(3)]
 
     assert taken == [T0, T0 + SECOND // 2, T0 + SECOND]
 
 
-def test_a_turn_from_before_the_clock_was_set_back_is_forgotten() -> None:
-    turns, hook = SendPacer(), a_subscription(rate_limit=2)
-    turns.next_send(a_task(hook), T0 + 3600 * SECOND)
+def test_a_send_time_far_in_the_future_is_ignored_after_the_clock_was_set_back() -> None:
+    pacer, subscription = SendPacer(), a_subscription(rate_limit=2)
+    pacer.next_send(a_task(subscription), T0 + 3600 * SECOND)
 
-    assert turns.delayed(T0) == {}
-    assert turns.next_send(a_task(hook), T0) == T0
+    assert pacer.delayed(T0) == {}
+    assert pacer.next_send(a_task(subscription), T0) == T0
 
 
 def queues_of(limit: int) -> SendQueues:
@@ -196,21 +196,27 @@ def queues_of(limit: int) -> SendQueues:
 
 
 def started(queues: SendQueues) -> list[str]:
-    """Start all that may be started; the subscriptions of it, in order."""
+    """Start all tasks that may start; returns their subscription ids in order."""
     ids = []
-    while begun := queues.start():
-        ids.append(begun[1].subscription.id)
+    while attempt := queues.start():
+        ids.append(attempt[1].subscription.id)
     return ids
 
 
-def test_no_more_posts_are_under_way_than_the_process_allows() -> None:
+def test_the_process_limits_the_number_of_posts_in_flight() -> None:
     queues = queues_of(4)
-    hooks = [a_subscription(max_in_flight=9) for _ in range(6)]
-    queues.put([a_task(hook, job_id=f"job_{n}") for hook in hooks for n in range(2)])
+    subscriptions = [a_subscription(max_in_flight=9) for _ in range(6)]
+    queues.put(
+        [
+            a_task(subscription, job_id=f"job_{n}")
+            for subscription in subscriptions
+            for n in range(2)
+        ]
+    )
 
     ids = started(queues)
 
-    assert ids == [hook.id for hook in hooks[:4]]
+    assert ids == [subscription.id for subscription in subscriptions[:4]]
 
 
 def test_subscriptions_take_turns() -> None:
@@ -224,28 +230,30 @@ def test_subscriptions_take_turns() -> None:
     assert ids == [many.id, few.id, many.id, few.id, many.id, many.id]
 
 
-def test_receivers_that_hang_leave_room_for_others() -> None:
+def test_receivers_that_hang_leave_room_for_other_receivers() -> None:
     queues = queues_of(8)
     hanging = [a_subscription(max_in_flight=9) for _ in range(2)]
-    queues.put([a_task(hook, job_id=f"job_{n}") for hook in hanging for n in range(9)])
+    queues.put(
+        [a_task(subscription, job_id=f"job_{n}") for subscription in hanging for n in range(9)]
+    )
     before = started(queues)
-    well = a_subscription()
+    working = a_subscription()
 
-    queues.put([a_task(well, job_id=f"job_{n}") for n in range(3)])
+    queues.put([a_task(working, job_id=f"job_{n}") for n in range(3)])
 
     assert len(before) == 6
-    assert started(queues) == [well.id]
+    assert started(queues) == [working.id]
 
 
-def test_a_post_that_ends_makes_room_for_the_one_that_waited_longest() -> None:
+def test_the_next_post_goes_to_the_subscription_that_waited_longest() -> None:
     queues = queues_of(1)
     first, second = a_subscription(), a_subscription()
     queues.put([a_task(first, job_id=f"job_{n}") for n in range(2)])
     queues.put([a_task(second)])
-    begun = queues.start()
-    assert begun is not None
+    attempt = queues.start()
+    assert attempt is not None
 
-    queues.done(*begun, settled=True)
+    queues.done(*attempt, settled=True)
 
     assert started(queues) == [second.id]
 
@@ -259,7 +267,7 @@ def test_a_process_that_stops_starts_nothing() -> None:
     assert queues.start() is None
 
 
-def test_a_parcel_that_is_refused_leaves_nothing_behind() -> None:
+def test_a_rejected_task_leaves_no_queue() -> None:
     queues, late = queues_of(4), a_task(RECEIVER, sequence=2, earlier=1)
 
     refused = queues.put([late])

@@ -15,21 +15,20 @@ from tests.support.factories import T0, a_report, build_job
 
 LATER = T0 + 90 * SECOND
 OVERLOADED = JobError(code=ErrorCode.PROVIDER_ERROR, message="overloaded")
-PICTURE = Output(artifacts=(Artifact(kind="image", url="https://cdn.example/1.png"),))
+IMAGE = Output(artifacts=(Artifact(kind="image", url="https://cdn.example/1.png"),))
 
 REPORTS = {
     "submitted": a_report(status=Status.SUBMITTED),
     "running": a_report(status=Status.RUNNING),
-    "succeeded": a_report(status=Status.SUCCEEDED, output=PICTURE),
+    "succeeded": a_report(status=Status.SUCCEEDED, output=IMAGE),
     "failed": a_report(status=Status.FAILED, error=OVERLOADED),
     "canceled": a_report(status=Status.CANCELED),
-    "unknown word": a_report(provider_status="PONDERING"),
-    "part success": a_report(status=Status.SUCCEEDED, part="1", output=PICTURE),
+    "unknown status": a_report(provider_status="PONDERING"),
+    "part success": a_report(status=Status.SUCCEEDED, part="1", output=IMAGE),
     "part failure": a_report(status=Status.FAILED, part="1", error=OVERLOADED),
 }
-MOVES: dict[str, tuple[str | None, ...]] = {
-    # before: after submitted, running, succeeded, failed, canceled, an unknown word,
-    # one of two parts succeeded, one of two parts failed; None: nothing changes
+TRANSITIONS: dict[str, tuple[str | None, ...]] = {
+    # the status before, and the status after each of REPORTS; None: nothing changes
     "queued": ("submitted", "running", "succeeded", "failed", "canceled", *["queued"] * 3),
     "submitting": ("submitted", "running", "succeeded", "failed", "canceled", *["submitting"] * 3),
     "submitted": (None, "running", "succeeded", "failed", "canceled", *["submitted"] * 3),
@@ -41,7 +40,7 @@ MOVES: dict[str, tuple[str | None, ...]] = {
 }
 TABLE = [
     (Status(before), name, after)
-    for before, row in MOVES.items()
+    for before, row in TRANSITIONS.items()
     for name, after in zip(REPORTS, row, strict=True)
 ]
 
@@ -53,7 +52,7 @@ SOME_REPORTS = st.lists(
         progress=st.none() | st.floats(0, 1),
         progress_text=st.none() | st.text(max_size=3),
         part=st.none() | st.sampled_from(["1", "2", "3", "4"]),
-        output=st.none() | st.just(PICTURE),
+        output=st.none() | st.just(IMAGE),
         error=st.none() | st.just(OVERLOADED),
         cost_usd=st.none() | st.floats(0, 1),
     ),
@@ -61,7 +60,7 @@ SOME_REPORTS = st.lists(
 )
 
 
-def told(job: Job, *reports: Report) -> Job:
+def apply_all(job: Job, *reports: Report) -> Job:
     for report in reports:
         job = apply_report(job, report, LATER) or job
     return job
@@ -72,62 +71,62 @@ def a_part(key: str, error: JobError | None = None, **changes: Any) -> Report:
     return a_report(status=status, part=key, error=error, **changes)
 
 
-def steps(job: Job, reports: Sequence[Report]) -> list[tuple[Job, Job]]:
+def transitions(job: Job, reports: Sequence[Report]) -> list[tuple[Job, Job]]:
     pairs = []
     for report in reports:
-        moved = apply_report(job, report, LATER)
-        if moved is not None:
-            pairs.append((job, moved))
-            job = moved
+        after = apply_report(job, report, LATER)
+        if after is not None:
+            pairs.append((job, after))
+            job = after
     return pairs
 
 
 @pytest.mark.parametrize(("before", "report", "after"), TABLE)
-def test_every_status_takes_every_report_as_the_table_says(
+def test_the_transition_of_each_status_by_each_report(
     before: Status, report: str, after: str | None
 ) -> None:
     job = build_job(status=before, expected_parts=2)
 
-    moved = apply_report(job, REPORTS[report], LATER)
+    changed = apply_report(job, REPORTS[report], LATER)
 
-    assert (moved and moved.status) == after
+    assert (changed and changed.status) == after
 
 
 @pytest.mark.parametrize("status", sorted(ENDS))
-def test_an_end_stamps_its_time_and_leaves_nothing_due(status: Status) -> None:
+def test_an_end_sets_its_time_and_clears_the_due_time(status: Status) -> None:
     job = build_job(status=Status.SUBMITTING, due_at=T0)
 
-    moved = ended(job, status, None, LATER)
+    after = ended(job, status, None, LATER)
 
-    assert (moved.finished_at, moved.submitted_at, moved.due_at) == (LATER, LATER, None)
+    assert (after.finished_at, after.submitted_at, after.due_at) == (LATER, LATER, None)
 
 
-def test_a_success_is_complete_and_bears_no_error() -> None:
+def test_a_success_has_full_progress_and_no_error() -> None:
     job = build_job(status=Status.EXPIRED, progress=0.4, error=OVERLOADED)
 
-    moved = told(job, REPORTS["succeeded"])
+    after = apply_all(job, REPORTS["succeeded"])
 
-    assert (moved.progress, moved.error, moved.output) == (1.0, None, PICTURE)
+    assert (after.progress, after.error, after.output) == (1.0, None, IMAGE)
 
 
-def test_a_failure_says_why_and_keeps_how_far_it_got() -> None:
+def test_a_failure_has_an_error_and_keeps_its_progress() -> None:
     job = build_job(status=Status.RUNNING, progress=0.4)
 
-    moved = told(job, REPORTS["failed"])
+    after = apply_all(job, REPORTS["failed"])
 
-    assert (moved.progress, moved.error) == (0.4, OVERLOADED)
-
-
-def test_a_cancel_bears_no_error() -> None:
-    moved = told(build_job(), a_report(status=Status.CANCELED, error=OVERLOADED))
-
-    assert moved.error is None
+    assert (after.progress, after.error) == (0.4, OVERLOADED)
 
 
-def test_being_accepted_starts_the_deadline_once() -> None:
+def test_a_canceled_job_has_no_error() -> None:
+    after = apply_all(build_job(), a_report(status=Status.CANCELED, error=OVERLOADED))
+
+    assert after.error is None
+
+
+def test_the_deadline_is_set_once_when_the_job_is_accepted() -> None:
     job = build_job(status=Status.SUBMITTING, due_at=T0, deadline_seconds=60)
 
-    accepted = told(job, REPORTS["submitted"])
+    accepted = apply_all(job, REPORTS["submitted"])
     running = apply_report(accepted, REPORTS["running"], LATER + SECOND)
 
     assert running is not None
@@ -135,18 +134,18 @@ def test_being_accepted_starts_the_deadline_once() -> None:
     assert running.deadline_at == LATER + 60 * SECOND
 
 
-def test_an_unknown_word_is_kept_and_accepts_nothing() -> None:
-    moved = told(build_job(status=Status.SUBMITTING, due_at=T0), REPORTS["unknown word"])
+def test_an_unknown_provider_status_is_stored_and_does_not_accept_the_job() -> None:
+    after = apply_all(build_job(status=Status.SUBMITTING, due_at=T0), REPORTS["unknown status"])
 
-    assert (moved.provider_status, moved.submitted_at, moved.due_at) == ("PONDERING", None, T0)
+    assert (after.provider_status, after.submitted_at, after.due_at) == ("PONDERING", None, T0)
 
 
-def test_the_word_of_an_overtaken_report_is_not_kept() -> None:
+def test_the_provider_status_of_an_outdated_report_is_ignored() -> None:
     job = build_job(status=Status.RUNNING, provider_status="RUNNING")
 
-    moved = apply_report(job, a_report(status=Status.SUBMITTED, provider_status="PENDING"), LATER)
+    after = apply_report(job, a_report(status=Status.SUBMITTED, provider_status="PENDING"), LATER)
 
-    assert moved is None
+    assert after is None
 
 
 def test_pending_and_throttled_may_alternate() -> None:
@@ -154,9 +153,9 @@ def test_pending_and_throttled_may_alternate() -> None:
     throttled = a_report(status=Status.SUBMITTED, provider_status="THROTTLED")
     pending = a_report(status=Status.SUBMITTED, provider_status="PENDING")
 
-    moved = told(job, throttled, pending)
+    after = apply_all(job, throttled, pending)
 
-    assert (moved.provider_status, moved.version) == ("PENDING", job.version + 2)
+    assert (after.provider_status, after.version) == ("PENDING", job.version + 2)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +165,11 @@ def test_pending_and_throttled_may_alternate() -> None:
 def test_progress_only_grows(before: float | None, reported: float | None, after: float) -> None:
     job = build_job(status=Status.RUNNING, progress=before)
 
-    assert told(job, a_report(status=Status.RUNNING, progress=reported)).progress == after
+    assert apply_all(job, a_report(status=Status.RUNNING, progress=reported)).progress == after
 
 
 @pytest.mark.parametrize(
-    ("reported", "said", "after"),
+    ("reported", "text", "after"),
     [
         (0.6, "rendering", "rendering"),
         (0.5, "still", "still"),
@@ -178,93 +177,93 @@ def test_progress_only_grows(before: float | None, reported: float | None, after
         (0.6, None, "half"),
     ],
 )
-def test_a_text_counts_unless_its_progress_is_overtaken(
-    reported: float, said: str | None, after: str
+def test_a_progress_text_is_used_unless_its_progress_is_outdated(
+    reported: float, text: str | None, after: str
 ) -> None:
     job = build_job(status=Status.RUNNING, progress=0.5, progress_text="half")
-    report = a_report(status=Status.RUNNING, progress=reported, progress_text=said)
+    report = a_report(status=Status.RUNNING, progress=reported, progress_text=text)
 
-    assert told(job, report).progress_text == after
+    assert apply_all(job, report).progress_text == after
 
 
-def test_the_first_task_id_stays() -> None:
-    moved = told(build_job(), a_report(task_id="t1"), a_report(task_id="t2"))
+def test_the_first_task_id_is_kept() -> None:
+    after = apply_all(build_job(), a_report(task_id="t1"), a_report(task_id="t2"))
 
-    assert moved.provider_task_id == "t1"
+    assert after.provider_task_id == "t1"
 
 
 def test_a_repeated_report_changes_nothing() -> None:
     report = a_report(status=Status.RUNNING, provider_status="RUNNING", progress=0.3, cost_usd=0.1)
 
-    moved = told(build_job(), report)
+    after = apply_all(build_job(), report)
 
-    assert apply_report(moved, report, LATER) is None
+    assert apply_report(after, report, LATER) is None
 
 
-def test_an_expired_job_keeps_the_parts_that_came_late() -> None:
+def test_an_expired_job_collects_late_parts() -> None:
     job = build_job(status=Status.EXPIRED, expected_parts=2, error=OVERLOADED)
 
-    first = told(job, a_part("1"))
-    second = told(first, a_part("2"))
+    first = apply_all(job, a_part("1"))
+    second = apply_all(first, a_part("2"))
 
     assert (first.status, first.received_parts) == (Status.EXPIRED, ("1",))
     assert (second.status, second.error) == (Status.SUCCEEDED, None)
 
 
-def test_a_canceled_job_keeps_no_more_results_than_it_has_parts() -> None:
+def test_a_canceled_job_stores_at_most_its_expected_parts() -> None:
     job = build_job(status=Status.CANCELED, expected_parts=2)
     results = [a_part(str(n), output=Output(text=str(n))) for n in range(4)]
 
-    assert told(job, *results).received_parts == ("0", "1")
+    assert apply_all(job, *results).received_parts == ("0", "1")
 
 
-def test_a_job_ends_with_the_last_of_its_parts() -> None:
+def test_a_job_ends_with_its_last_part() -> None:
     job = build_job(status=Status.SUBMITTED, expected_parts=3)
 
-    moved = told(job, a_part("1"), a_part("2"))
+    after = apply_all(job, a_part("1"), a_part("2"))
 
-    assert (moved.status, moved.progress) == (Status.SUBMITTED, 0.6667)
-    assert told(moved, a_part("3")).status is Status.SUCCEEDED
+    assert (after.status, after.progress) == (Status.SUBMITTED, 0.6667)
+    assert apply_all(after, a_part("3")).status is Status.SUCCEEDED
 
 
 def test_the_same_part_twice_counts_once() -> None:
-    job = told(build_job(expected_parts=2), a_part("1", output=PICTURE, cost_usd=0.5))
+    job = apply_all(build_job(expected_parts=2), a_part("1", output=IMAGE, cost_usd=0.5))
 
-    again = apply_report(job, a_part("1", output=PICTURE, cost_usd=0.5), LATER)
+    again = apply_report(job, a_part("1", output=IMAGE, cost_usd=0.5), LATER)
 
     assert again is None
 
 
-def test_a_part_that_failed_is_listed_beside_those_that_succeeded() -> None:
+def test_the_error_of_a_failed_part_is_listed_in_the_output() -> None:
     job = build_job(status=Status.SUBMITTED, expected_parts=2)
 
-    moved = told(job, a_part("1", OVERLOADED), a_part("2", output=PICTURE))
+    after = apply_all(job, a_part("1", OVERLOADED), a_part("2", output=IMAGE))
 
-    assert (moved.status, moved.error) == (Status.SUCCEEDED, None)
-    assert moved.output == Output(artifacts=PICTURE.artifacts, errors=(OVERLOADED,))
+    assert (after.status, after.error) == (Status.SUCCEEDED, None)
+    assert after.output == Output(artifacts=IMAGE.artifacts, errors=(OVERLOADED,))
 
 
 def test_a_job_fails_when_all_its_parts_failed() -> None:
     second = JobError(code=ErrorCode.MODERATED, message="no")
 
-    moved = told(build_job(expected_parts=2), a_part("1", OVERLOADED), a_part("2", second))
+    after = apply_all(build_job(expected_parts=2), a_part("1", OVERLOADED), a_part("2", second))
 
-    assert (moved.status, moved.error) == (Status.FAILED, OVERLOADED)
-    assert moved.output == Output(errors=(OVERLOADED, second))
+    assert (after.status, after.error) == (Status.FAILED, OVERLOADED)
+    assert after.output == Output(errors=(OVERLOADED, second))
 
 
 def test_the_costs_of_parts_add_up() -> None:
     job = build_job(expected_parts=3)
 
-    moved = told(job, a_part("1", cost_usd=0.1), a_part("2", cost_usd=0.2), a_part("3"))
+    after = apply_all(job, a_part("1", cost_usd=0.1), a_part("2", cost_usd=0.2), a_part("3"))
 
-    assert moved.cost_usd == 0.3
+    assert after.cost_usd == 0.3
 
 
-def test_a_cost_of_the_whole_replaces_the_one_before() -> None:
-    moved = told(build_job(), a_report(cost_usd=0.1), a_report(cost_usd=0.2))
+def test_a_cost_of_the_whole_job_replaces_the_earlier_one() -> None:
+    after = apply_all(build_job(), a_report(cost_usd=0.1), a_report(cost_usd=0.2))
 
-    assert moved.cost_usd == 0.2
+    assert after.cost_usd == 0.2
 
 
 @pytest.mark.parametrize(
@@ -276,49 +275,49 @@ def test_a_cost_of_the_whole_replaces_the_one_before() -> None:
         ([Output(data={"n": n}) for n in (1, 2, 3)], None, [{"n": 1}, {"n": 2}, {"n": 3}]),
     ],
 )
-def test_the_outputs_of_parts_are_joined(
+def test_the_outputs_of_parts_are_merged(
     outputs: list[Output], text: str | None, data: Any
 ) -> None:
     job = build_job(expected_parts=len(outputs))
 
-    moved = told(job, *(a_part(str(n), output=output) for n, output in enumerate(outputs)))
+    after = apply_all(job, *(a_part(str(n), output=output) for n, output in enumerate(outputs)))
 
-    assert moved.output == Output(text=text, data=data)
-
-
-def test_a_job_in_hand_is_submitting_until_its_lease_ends() -> None:
-    moved = admitted(build_job(deadline_seconds=60), T0, LATER)
-
-    assert (moved.status, moved.due_at, moved.tries) == (Status.SUBMITTING, LATER, 1)
-    assert (moved.deadline_at, moved.version) == (T0 + 60 * SECOND, 2)
+    assert after.output == Output(text=text, data=data)
 
 
-def test_a_job_that_was_not_taken_waits_again_without_a_deadline() -> None:
-    moved = requeued(admitted(build_job(), T0, LATER))
+def test_an_admitted_job_is_submitting_with_a_lease_and_a_deadline() -> None:
+    after = admitted(build_job(deadline_seconds=60), T0, LATER)
 
-    assert (moved.status, moved.due_at, moved.deadline_at) == (Status.QUEUED, None, None)
-    assert (moved.tries, moved.version) == (1, 3)
+    assert (after.status, after.due_at, after.tries) == (Status.SUBMITTING, LATER, 1)
+    assert (after.deadline_at, after.version) == (T0 + 60 * SECOND, 2)
 
 
-def test_an_expiry_of_ours_says_why() -> None:
+def test_a_requeued_job_has_no_lease_and_no_deadline() -> None:
+    after = requeued(admitted(build_job(), T0, LATER))
+
+    assert (after.status, after.due_at, after.deadline_at) == (Status.QUEUED, None, None)
+    assert (after.tries, after.version) == (1, 3)
+
+
+def test_an_expired_job_has_the_error_and_keeps_its_output() -> None:
     late = JobError(code=ErrorCode.TIMED_OUT, message="late", stage=ErrorStage.TIMEOUT)
 
-    moved = ended(build_job(status=Status.RUNNING, output=PICTURE), Status.EXPIRED, late, LATER)
+    after = ended(build_job(status=Status.RUNNING, output=IMAGE), Status.EXPIRED, late, LATER)
 
-    assert (moved.error, moved.output) == (late, PICTURE)
+    assert (after.error, after.output) == (late, IMAGE)
 
 
-def test_a_job_is_shown_with_its_times_as_text_and_nothing_of_ours() -> None:
-    shown = render_job(told(build_job(tags=("sea",)), REPORTS["running"]))
+def test_a_job_is_rendered_with_rfc3339_times_and_without_internal_fields() -> None:
+    view = render_job(apply_all(build_job(tags=("sea",)), REPORTS["running"]))
 
-    assert shown.submitted_at == rfc3339(LATER)
-    assert shown.finished_at is None
-    assert not {"tenant", "account", "due_at", "received_parts"} & set(shown.__struct_fields__)
+    assert view.submitted_at == rfc3339(LATER)
+    assert view.finished_at is None
+    assert not {"tenant", "account", "due_at", "received_parts"} & set(view.__struct_fields__)
 
 
 @given(SOME_REPORTS, st.integers(1, 4))
-def test_no_sequence_of_reports_moves_a_job_backwards(reports: list[Report], parts: int) -> None:
-    for before, after in steps(build_job(expected_parts=parts), reports):
+def test_no_sequence_of_reports_lowers_rank_or_progress(reports: list[Report], parts: int) -> None:
+    for before, after in transitions(build_job(expected_parts=parts), reports):
         assert RANK[after.status] >= RANK[before.status]
         assert (after.progress or 0) >= (before.progress or 0)
         assert after.version > before.version
@@ -327,7 +326,7 @@ def test_no_sequence_of_reports_moves_a_job_backwards(reports: list[Report], par
 
 @given(SOME_REPORTS)
 def test_only_an_end_replaces_an_expiry(reports: list[Report]) -> None:
-    for before, after in steps(build_job(status=Status.EXPIRED, expected_parts=3), reports):
+    for before, after in transitions(build_job(status=Status.EXPIRED, expected_parts=3), reports):
         assert before.status is Status.EXPIRED or after.status is before.status is Status.CANCELED
         assert after.status in ENDS
         assert (after.progress or 0) >= (before.progress or 0)
@@ -335,8 +334,8 @@ def test_only_an_end_replaces_an_expiry(reports: list[Report]) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_the_order_of_parts_does_not_matter_to_the_end(
-    failures: list[bool], chance: random.Random
+def test_the_order_of_parts_does_not_change_the_final_status(
+    failures: list[bool], rng: random.Random
 ) -> None:
     job = build_job(expected_parts=len(failures))
     parts = [
@@ -344,10 +343,10 @@ def test_the_order_of_parts_does_not_matter_to_the_end(
         for n, failed in enumerate(failures)
     ]
     shuffled = [*parts, *parts]
-    chance.shuffle(shuffled)
+    rng.shuffle(shuffled)
 
-    in_order, in_disorder = told(job, *parts), told(job, *shuffled)
+    in_order, reordered = apply_all(job, *parts), apply_all(job, *shuffled)
 
     assert in_order.status is (Status.FAILED if all(failures) else Status.SUCCEEDED)
-    assert in_disorder.status is in_order.status
-    assert in_disorder.cost_usd == pytest.approx(in_order.cost_usd)
+    assert reordered.status is in_order.status
+    assert reordered.cost_usd == pytest.approx(in_order.cost_usd)

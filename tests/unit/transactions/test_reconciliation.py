@@ -34,135 +34,146 @@ from service.transactions.unit_of_work import UnitOfWork
 from tests.support.factories import T0, a_report, build_job
 from tests.support.transactions import unit_of_work
 
-OVER = T0 + 3600 * SECOND
+DEADLINE = T0 + 3600 * SECOND
 DONE = a_report(status=Status.SUCCEEDED, output=Output(text="x"))
 FAILED = a_report(
     status=Status.FAILED, error=JobError(code=ErrorCode.PROVIDER_ERROR, message="it broke")
 )
 RUNNING = a_report(status=Status.RUNNING)
-GONE = TaskNotFound(message="Job has expired")
-SILENT = Inconclusive(message="nothing")
+NOT_FOUND = TaskNotFound(message="Job has expired")
+NO_ANSWER = Inconclusive(message="nothing")
 
 
 def overdue(**changes: Any) -> Job:
-    return build_job(**{"status": Status.SUBMITTED, "deadline_at": OVER, **changes})
+    return build_job(**{"status": Status.SUBMITTED, "deadline_at": DEADLINE, **changes})
 
 
-def in_doubt(reason: ReconcileReason, **changes: Any) -> Job:
+def contradicted(reason: ReconcileReason, **changes: Any) -> Job:
     return schedule_reconcile(overdue(**changes), reason, T0)
 
 
-def settled(job: Job, finding: LookupResult, at: int = OVER) -> Job:
-    steps = reconcile(job, finding, at).steps
+def reconciled(job: Job, found: LookupResult, at: int = DEADLINE) -> Job:
+    steps = reconcile(job, found, at).steps
     return steps[-1] if steps else job
 
 
 @pytest.mark.parametrize(
-    ("job", "finding", "status"),
+    ("job", "found", "status"),
     [
         (overdue(), [DONE], Status.SUCCEEDED),
         (overdue(), [FAILED], Status.FAILED),
-        (overdue(), GONE, Status.EXPIRED),
-        (overdue(), SILENT, Status.EXPIRED),
+        (overdue(), NOT_FOUND, Status.EXPIRED),
+        (overdue(), NO_ANSWER, Status.EXPIRED),
         (overdue(), NOT_ASKED, Status.EXPIRED),
         (overdue(), [RUNNING], Status.RUNNING),
         (overdue(deadline_extended=True), [RUNNING], Status.EXPIRED),
-        (overdue(status=Status.SUBMITTING), SILENT, Status.EXPIRED),
+        (overdue(status=Status.SUBMITTING), NO_ANSWER, Status.EXPIRED),
         (build_job(), NOT_ASKED, Status.EXPIRED),
-        (in_doubt(ReconcileReason.MISMATCHED), [DONE], Status.SUCCEEDED),
-        (in_doubt(ReconcileReason.MISMATCHED), SILENT, Status.SUBMITTED),
-        (in_doubt(ReconcileReason.UNREADABLE), [RUNNING], Status.RUNNING),
-        (in_doubt(ReconcileReason.UNREADABLE), GONE, Status.SUBMITTED),
-        (in_doubt(ReconcileReason.NO_OUTPUT), [DONE], Status.SUCCEEDED),
-        (in_doubt(ReconcileReason.NO_OUTPUT), [RUNNING], Status.RUNNING),
-        (in_doubt(ReconcileReason.NO_OUTPUT), SILENT, Status.FAILED),
-        (in_doubt(ReconcileReason.NO_OUTPUT), GONE, Status.FAILED),
+        (contradicted(ReconcileReason.MISMATCHED), [DONE], Status.SUCCEEDED),
+        (contradicted(ReconcileReason.MISMATCHED), NO_ANSWER, Status.SUBMITTED),
+        (contradicted(ReconcileReason.UNREADABLE), [RUNNING], Status.RUNNING),
+        (contradicted(ReconcileReason.UNREADABLE), NOT_FOUND, Status.SUBMITTED),
+        (contradicted(ReconcileReason.NO_OUTPUT), [DONE], Status.SUCCEEDED),
+        (contradicted(ReconcileReason.NO_OUTPUT), [RUNNING], Status.RUNNING),
+        (contradicted(ReconcileReason.NO_OUTPUT), NO_ANSWER, Status.FAILED),
+        (contradicted(ReconcileReason.NO_OUTPUT), NOT_FOUND, Status.FAILED),
         (
-            in_doubt(ReconcileReason.ANSWER_LOST, status=Status.SUBMITTING),
-            SILENT,
+            contradicted(ReconcileReason.ANSWER_LOST, status=Status.SUBMITTING),
+            NO_ANSWER,
             Status.SUBMITTING,
         ),
-        (in_doubt(ReconcileReason.SECOND_END, status=Status.FAILED), [DONE], Status.FAILED),
-        (in_doubt(ReconcileReason.SECOND_END, status=Status.SUCCEEDED), [FAILED], Status.SUCCEEDED),
+        (contradicted(ReconcileReason.SECOND_END, status=Status.FAILED), [DONE], Status.FAILED),
+        (
+            contradicted(ReconcileReason.SECOND_END, status=Status.SUCCEEDED),
+            [FAILED],
+            Status.SUCCEEDED,
+        ),
     ],
 )
-def test_what_was_found_and_why_it_was_asked_decide(
-    job: Job, finding: LookupResult, status: Status
+def test_the_lookup_result_and_its_reason_decide_the_status(
+    job: Job, found: LookupResult, status: Status
 ) -> None:
-    after = settled(job, finding)
+    after = reconciled(job, found)
 
     assert after.status is status
     assert after.reconcile_reason is None
 
 
-def test_a_deadline_moves_once_and_by_an_hour_at_most() -> None:
-    short = settled(overdue(deadline_seconds=60), [RUNNING])
-    long = settled(overdue(deadline_seconds=86_400), [RUNNING])
+def test_a_deadline_is_extended_once_by_an_hour_at_most() -> None:
+    short = reconciled(overdue(deadline_seconds=60), [RUNNING])
+    long = reconciled(overdue(deadline_seconds=86_400), [RUNNING])
 
-    assert short.deadline_at == OVER + 30 * SECOND
-    assert long.deadline_at == OVER + LONGEST_EXTENSION
+    assert short.deadline_at == DEADLINE + 30 * SECOND
+    assert long.deadline_at == DEADLINE + LONGEST_EXTENSION
     assert (short.deadline_extended, short.version) == (True, overdue().version + 2)
 
 
-def test_what_is_in_at_the_deadline_is_kept_and_said() -> None:
-    have = Output(text="one")
+def test_results_received_before_the_deadline_are_kept_and_counted_in_the_error() -> None:
+    output = Output(text="one")
 
-    after = settled(overdue(expected_parts=4, received_parts=("1",), output=have), SILENT)
+    after = reconciled(overdue(expected_parts=4, received_parts=("1",), output=output), NO_ANSWER)
 
-    assert (after.status, after.output) == (Status.EXPIRED, have)
+    assert (after.status, after.output) == (Status.EXPIRED, output)
     assert after.error is not None
-    assert "1 of 4 results are in" in after.error.message
+    assert "1 of 4 results were received" in after.error.message
 
 
 @pytest.mark.parametrize(
     ("status", "code"),
     [(Status.SUBMITTING, ErrorCode.SUBMIT_UNKNOWN), (Status.SUBMITTED, ErrorCode.TIMED_OUT)],
 )
-def test_an_expiry_says_whether_the_job_ever_arrived(status: Status, code: ErrorCode) -> None:
-    error = settled(overdue(status=status), SILENT).error
+def test_the_error_of_an_expired_job_says_whether_it_was_accepted(
+    status: Status, code: ErrorCode
+) -> None:
+    error = reconciled(overdue(status=status), NO_ANSWER).error
 
     assert error is not None
     assert (error.code, error.retryable) == (code, True)
 
 
-def test_a_read_that_was_not_answered_is_made_again_later_each_time() -> None:
+def test_an_unanswered_lookup_is_repeated_with_growing_pauses() -> None:
     job, pauses = overdue(), []
-    while later := postponed(job, OVER):
+    while later := postponed(job, DEADLINE):
         job = later
-        pauses.append((job.next_check_at or 0) - OVER)
+        pauses.append((job.next_check_at or 0) - DEADLINE)
 
     assert pauses == [30 * SECOND, 120 * SECOND]
     assert len(pauses) == MAX_LOOKUPS - 1
 
 
-@pytest.mark.parametrize("finding", [[DONE], GONE, SILENT])
-def test_a_settlement_is_said_in_words(finding: LookupResult) -> None:
-    words = reconcile(overdue(), finding, OVER).explanation
+@pytest.mark.parametrize("found", [[DONE], NOT_FOUND, NO_ANSWER])
+def test_the_explanation_names_the_new_status(found: LookupResult) -> None:
+    explanation = reconcile(overdue(), found, DEADLINE).explanation
 
-    assert words.endswith(("the job is now succeeded.", "the job is now expired."))
+    assert explanation.endswith(("the job is now succeeded.", "the job is now expired."))
 
 
 # Answers to the submit
 
 
-def taken(
-    job: Job, answer: Answer, in_doubt: LostAnswerPolicy = LostAnswerPolicy.AWAIT, status: int = 200
+def apply_submit_answer(
+    job: Job,
+    answer: Answer,
+    on_lost_answer: LostAnswerPolicy = LostAnswerPolicy.AWAIT,
+    status: int = 200,
 ) -> UnitOfWork:
     uow = unit_of_work(Snapshot(jobs={job.ref: job}, permanent={}), T0)
     reply = Reply(status=status, headers={}, body=b"")
-    given = SubmitResult(sent=job, answer=answer, reply=reply, on_lost_answer=in_doubt, jitter=0.5)
-    apply_answer(uow, given)
+    result = SubmitResult(
+        sent=job, answer=answer, reply=reply, on_lost_answer=on_lost_answer, jitter=0.5
+    )
+    apply_answer(uow, result)
     return uow
 
 
 def sent(**changes: Any) -> Job:
-    return build_job(**{"status": Status.SUBMITTING, "tries": 1, "due_at": OVER, **changes})
+    return build_job(**{"status": Status.SUBMITTING, "tries": 1, "due_at": DEADLINE, **changes})
 
 
-def test_a_lost_answer_is_waited_for_before_the_provider_is_asked() -> None:
+def test_after_a_lost_answer_the_job_is_looked_up_later() -> None:
     job = sent()
 
-    after = taken(job, SILENT).changes.jobs[job.id]
+    after = apply_submit_answer(job, NO_ANSWER).changes.jobs[job.id]
 
     assert (after.status, after.due_at) == (Status.SUBMITTING, None)
     assert (after.reconcile_reason, after.next_check_at) == (
@@ -171,39 +182,39 @@ def test_a_lost_answer_is_waited_for_before_the_provider_is_asked() -> None:
     )
 
 
-def test_what_costs_nothing_to_repeat_is_repeated_so_many_times() -> None:
+def test_a_submit_that_may_be_repeated_is_repeated_five_times() -> None:
     job, pauses = sent(), []
     for _ in range(MAX_UNANSWERED):
-        after = taken(job, SILENT, LostAnswerPolicy.RESEND).changes.jobs[job.id]
+        after = apply_submit_answer(job, NO_ANSWER, LostAnswerPolicy.RESEND).changes.jobs[job.id]
         pauses.append((after.due_at or 0) - T0)
         job = replace(after, status=Status.SUBMITTING)
-    last = taken(job, SILENT, LostAnswerPolicy.RESEND).changes.jobs[job.id]
+    last = apply_submit_answer(job, NO_ANSWER, LostAnswerPolicy.RESEND).changes.jobs[job.id]
 
     assert pauses == [2 * SECOND, 4 * SECOND, 8 * SECOND, 16 * SECOND, 32 * SECOND]
     assert last.status is Status.FAILED
 
 
-def test_a_paid_request_is_never_repeated_by_us() -> None:
+def test_a_submit_that_could_be_billed_twice_is_not_repeated() -> None:
     job = sent()
 
-    after = taken(job, SILENT, LostAnswerPolicy.FAIL).changes.jobs[job.id]
+    after = apply_submit_answer(job, NO_ANSWER, LostAnswerPolicy.FAIL).changes.jobs[job.id]
 
     assert after.error is not None
     assert (after.status, after.error.code) == (Status.FAILED, ErrorCode.SUBMIT_UNKNOWN)
     assert after.error.retryable
 
 
-def test_busy_puts_it_back_and_leaves_the_account_alone() -> None:
+def test_a_busy_provider_requeues_the_job_and_holds_the_account() -> None:
     job = sent()
 
-    changes = taken(job, RetryLater(message="busy", retry_after_seconds=7)).changes
+    changes = apply_submit_answer(job, RetryLater(message="busy", retry_after_seconds=7)).changes
 
     assert changes.jobs[job.id].status is Status.QUEUED
     assert changes.holds[job.account].until == T0 + 7 * SECOND
 
 
-@pytest.mark.parametrize("answer", [SILENT, RetryLater(message="late")])
-def test_an_answer_to_an_earlier_sending_decides_nothing(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [NO_ANSWER, RetryLater(message="late")])
+def test_an_answer_to_an_earlier_submit_changes_nothing(answer: Answer) -> None:
     job = sent(tries=2)
     uow = unit_of_work(Snapshot(jobs={job.ref: job}, permanent={}), T0)
     earlier = replace(job, tries=1)
@@ -237,10 +248,10 @@ def refusal(code: ErrorCode) -> Report:
         (ErrorCode.INVALID_INPUT, 400, Status.FAILED),
     ],
 )
-def test_a_refusal_of_the_account_burns_no_job(code: ErrorCode, status: int, after: Status) -> None:
+def test_a_refusal_of_the_account_fails_no_job(code: ErrorCode, status: int, after: Status) -> None:
     job = sent()
 
-    changes = taken(job, refusal(code), status=status).changes
+    changes = apply_submit_answer(job, refusal(code), status=status).changes
 
     assert changes.jobs[job.id].status is after
     assert (job.account in changes.holds) == (after is Status.QUEUED)

@@ -31,28 +31,28 @@ def a_queue(*max_jobs: int | None, used: int = 0, slots: int | None = None) -> A
         (a_queue(9, 9, 9, 9), 3),
     ],
     ids=[
-        "nobody waits",
-        "there is room for all",
+        "no job waits",
+        "there are slots for all",
         "as many as the limit",
-        "those under way count",
+        "running jobs count",
         "all slots are in use",
-        "more are under way than the limit allows",
+        "more jobs run than the limit allows",
         "a busy provider leaves fewer slots",
         "a busy provider cannot leave more",
-        "an account is held",
-        "who wants to be alone is alone when it starts",
-        "who wants to be alone waits",
-        "and holds up those behind",
+        "the account is held",
+        "a job with max_jobs 1 starts when no other runs",
+        "a job with max_jobs 1 waits for the others",
+        "a waiting job delays those behind it",
         "a job cannot raise the limit",
     ],
 )
-def test_an_account_is_given_as_many_jobs_as_it_has_slots(
+def test_an_account_gets_as_many_jobs_as_it_has_free_slots(
     queue: AccountQueue, admitted: int
 ) -> None:
     assert admit([queue], LIMITS) == list(queue.jobs)[:admitted]
 
 
-def test_the_accounts_of_one_provider_have_slots_of_their_own() -> None:
+def test_the_accounts_of_one_provider_have_separate_slots() -> None:
     full, free = a_queue(None, used=3), a_queue(None)
 
     assert admit([full, free], LIMITS) == list(free.jobs)
@@ -63,7 +63,7 @@ def test_the_accounts_of_one_provider_have_slots_of_their_own() -> None:
     st.integers(0, 5),
     st.none() | st.integers(0, 5),
 )
-def test_never_more_than_the_slots_and_first_come_first_served(
+def test_jobs_are_admitted_in_order_and_never_more_than_the_slots(
     max_jobs: list[int | None], used: int, slots: int | None
 ) -> None:
     queue = a_queue(*max_jobs, used=used, slots=slots)
