@@ -8,9 +8,13 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
 class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as users see it; *body* only when one is asked for, with secrets redacted.
+    """A request from a provider at the callback URL of a job.
 
-    *quarantine* says what it contradicts; *settlement* what its provider said when it was asked.
+    *quarantine*: the reason why the callback was set aside instead of applied to the job, and the
+    provider asked; null for other callbacks. *settlement*: what the provider then said, and the
+    resulting status of the job. *settled_at*: when. Both are null until the case is settled.
+    *repeats* counts further callbacks with the same body. Only the response for a single callback
+    contains the *body*; secrets in it are redacted.
     """
 
     id: str
@@ -27,7 +31,7 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     body: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def callback_view(
+def render_callback(
     callback: Callback, body: str | msgspec.UnsetType = msgspec.UNSET
 ) -> CallbackView:
     return CallbackView(

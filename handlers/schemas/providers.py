@@ -6,6 +6,12 @@ import msgspec
 
 
 class OperationView(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation of a provider.
+
+    *answers* says how the result arrives: `at once` in the response, or later `by callback`.
+    *deadline_seconds* is the default deadline of its jobs. *input* is a JSON Schema.
+    """
+
     name: str
     summary: str
     answers: str
@@ -14,6 +20,8 @@ class OperationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider; *configured* if its credential is set."""
+
     object: str = "provider"
     name: str
     title: str
