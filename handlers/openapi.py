@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final, get_args
@@ -31,7 +31,10 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 def openapi_handlers(endpoints: Sequence[Endpoint]) -> tuple[_Handler, _Handler]:
     """Return the handlers of /openapi.json and /docs. The first request builds the document."""
-    document = lru_cache(maxsize=1)(lambda: describe(endpoints))
+
+    @cache
+    def document() -> Json:
+        return describe(endpoints)
 
     async def json_document(_: Request) -> Response:
         return Response(msgspec.json.encode(document()), media_type=_JSON)
@@ -184,7 +187,7 @@ def _webhook(name: str, summary: str, schema_of: _Schemas) -> Json:
         "post": {
             "operationId": "on" + name.title().replace(".", ""),
             "summary": summary,
-            "description": "Signed as Standard Webhooks define. Answer with any 2xx status.",
+            "description": "Signed according to Standard Webhooks. Answer with any 2xx status.",
             "security": [],
             "parameters": [
                 {"name": header, "in": "header", "required": True, "schema": {"type": "string"}}
@@ -234,7 +237,7 @@ def _health_operation(operation_id: str, summary: str, responses: Json) -> Json:
 
 def _callback_operation() -> Json:
     responses = {
-        "204": "The callback is stored.",
+        "204": "The callback and its effects are stored.",
         "400": "The body cannot be read as JSON of the provider. The callback is stored.",
         "404": "Unknown URL, or wrong signature.",
         "408": "The body was not complete after 10 s.",

@@ -23,6 +23,7 @@ from service.transactions.store_protocols import Store
 
 PAGE_EVENTS: Final = 100
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_MESSAGE: Final = b"id: %d\nevent: %s\ndata: %s\n\n"
 _END_EVENTS: Final = frozenset(f"job.{status}" for status in ENDS)
 Seq = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
 """The position of an event in the log, which is also the id of its message."""
@@ -172,10 +173,6 @@ class _LogReader:
             self._seq = event.seq
             self.ended = self._job_id is not None and event.type in _END_EVENTS
             if self._matches is None or self._matches(event):
-                self.unsent.append(_encode(event))
+                message = _MESSAGE % (event.seq, event.type.encode(), event.payload)
+                self.unsent.append(message)
         return bool(events)
-
-
-def _encode(event: Event) -> bytes:
-    """Encode *event* as a server-sent event."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), event.payload)

@@ -30,7 +30,7 @@ def render_api_key(key: ApiKey, plain_key: str | msgspec.UnsetType = msgspec.UNS
 
 
 class ApiKeyCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new API key for *tenant*. A tenant exists from its first key on."""
+    """A new API key for *tenant*. The first key of a tenant creates the tenant."""
 
     scopes: list[Scope]
     tenant: str = DEFAULT_TENANT

@@ -10,9 +10,9 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     """A request from a provider at the callback URL of a job.
 
-    *quarantine*: the reason why the callback was set aside instead of applied to the job, and the
-    provider asked; null for other callbacks. *settlement*: what the provider then said, and the
-    resulting status of the job. *settled_at*: when. Both are null until the case is settled.
+    *quarantine* is the reason why the callback was not applied to the job but set aside, and the
+    provider asked about the job; null for all other callbacks. *settlement* is what the provider
+    said then, and the resulting status of the job; *settled_at* is when. Both are null until then.
     *repeats* counts further callbacks with the same body. Only the response for a single callback
     contains the *body*; secrets in it are redacted.
     """

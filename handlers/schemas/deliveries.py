@@ -32,9 +32,9 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     """One event for one subscription.
 
-    *tries* counts the attempts, without those that the retry schedule does not count. *due_at* is
-    when the next attempt is due; null when none is scheduled. *settled_at* is when the delivery
-    left the status `pending`. Only the response for a single delivery contains *attempts*.
+    *tries* counts the attempts that used up a try of the retry schedule. *due_at* is when the next
+    attempt is due; null when none is scheduled. *settled_at* is when the delivery left the status
+    `pending`. Only the response for a single delivery contains *attempts*.
     """
 
     id: str
