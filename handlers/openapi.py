@@ -1,6 +1,5 @@
-"""The OpenAPI document, generated from the endpoints and their types, and a page that shows it."""
+"""The OpenAPI document, generated from the endpoints and their types."""
 
-import html
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
@@ -11,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from handlers.docs_page import render_page
 from handlers.health import Readiness
 from handlers.http.endpoint import Endpoint, NoQuery
 from handlers.http.errors import Problem
@@ -40,7 +40,7 @@ def openapi_handlers(endpoints: Sequence[Endpoint]) -> tuple[_Handler, _Handler]
         return Response(msgspec.json.encode(document()), media_type=_JSON)
 
     async def html_page(_: Request) -> Response:
-        return HTMLResponse(_render_page(document()))
+        return HTMLResponse(render_page(document()))
 
     return json_document, html_page
 
@@ -258,46 +258,3 @@ def _callback_operation() -> Json:
         "requestBody": {"required": True, "content": {_JSON: {"schema": {}}}},
         "responses": {status: {"description": text} for status, text in responses.items()},
     }
-
-
-_PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Belfry API</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-color: #1d1d1f }} h2 {{ margin-top: 2rem; text-transform: capitalize }}
-summary {{ cursor: pointer; padding: .3rem 0 }} code {{ font: 14px ui-monospace, monospace }}
-b {{ display: inline-block; width: 4.5rem; font: 600 13px ui-monospace, monospace }}
-pre {{ background: #f5f5f7; padding: 1rem; overflow: auto; border-radius: .5rem }}
-</style>
-<h1>Belfry API</h1>
-<p>The OpenAPI 3.1 document: <a href="openapi.json">openapi.json</a>.
-Send your API key as <code>Authorization: Bearer KEY</code>.</p>
-{sections}
-</html>"""
-
-
-def _render_page(document: Json) -> str:
-    """Render *document* as one HTML page that loads nothing else."""
-    groups: dict[str, list[str]] = {}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            groups.setdefault(operation["tags"][0], []).append(_entry(method, path, operation))
-    groups["webhooks"] = [
-        _entry("post", name, hook["post"]) for name, hook in document["webhooks"].items()
-    ]
-    sections = "".join(f"<h2>{tag}</h2>{''.join(rows)}" for tag, rows in groups.items())
-    return _PAGE.format(sections=sections)
-
-
-def _entry(method: str, path: str, operation: Json) -> str:
-    details: Json = {
-        name: operation[name] for name in ("description", "parameters") if name in operation
-    }
-    if "requestBody" in operation:
-        details["body"] = operation["requestBody"]["content"][_JSON]["schema"]
-    text = msgspec.json.format(msgspec.json.encode(details), indent=2).decode()
-    return (
-        f"<details><summary><b>{method.upper()}</b><code>{html.escape(path)}</code> "
-        f"{html.escape(operation['summary'])}</summary><pre>{html.escape(text)}</pre></details>"
-    )
