@@ -1,4 +1,8 @@
-"""The HTTP interface. `DOORS` and `routes` are the whole URL map."""
+"""The HTTP interface: `ENDPOINTS` and `routes` are the complete URL map.
+
+Handlers are named by what they do, within the module of their object: `list_…`, `get`, `create`,
+`update`, `delete`, or the name of the action.
+"""
 
 from typing import Final
 
@@ -19,7 +23,7 @@ from handlers.api import (
 )
 from handlers.callback_endpoint import CallbackEndpoint
 from handlers.http.endpoint import Endpoint
-from handlers.openapi import pages
+from handlers.openapi import openapi_handlers
 from handlers.schemas.api_keys import ApiKeyCreate
 from handlers.schemas.events import EventResend
 from handlers.schemas.subscriptions import RecoveryCreate, SubscriptionCreate, SubscriptionUpdate
@@ -34,15 +38,15 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST", "/v1/jobs", "submitJob", jobs.submit, _WRITE, 202, (JobRequest, list[JobRequest])
     ),
-    Endpoint("GET", "/v1/jobs", "listJobs", jobs.listing, _READ),
-    Endpoint("GET", "/v1/jobs/{id}", "getJob", jobs.show, _READ),
+    Endpoint("GET", "/v1/jobs", "listJobs", jobs.list_jobs, _READ),
+    Endpoint("GET", "/v1/jobs/{id}", "getJob", jobs.get, _READ),
     Endpoint("POST", "/v1/jobs/{id}/cancel", "cancelJob", jobs.cancel, _WRITE),
     Endpoint("POST", "/v1/jobs/{id}/retry", "retryJob", jobs.retry, _WRITE, 202),
-    Endpoint("GET", "/v1/jobs/{id}/events", "listJobEvents", events.list_of_job, _READ),
+    Endpoint("GET", "/v1/jobs/{id}/events", "listJobEvents", events.list_job_events, _READ),
     Endpoint("GET", "/v1/jobs/{id}/stream", "streamJob", stream.stream_job, _READ),
     Endpoint("GET", "/v1/stream", "streamEvents", stream.stream_all, _READ),
-    Endpoint("GET", "/v1/events", "listEvents", events.listing, _READ),
-    Endpoint("GET", "/v1/events/{id}", "getEvent", events.show, _READ),
+    Endpoint("GET", "/v1/events", "listEvents", events.list_events, _READ),
+    Endpoint("GET", "/v1/events/{id}", "getEvent", events.get, _READ),
     Endpoint(
         "POST",
         "/v1/events/{id}/resend",
@@ -53,9 +57,13 @@ ENDPOINTS: Final = (
         EventResend,
     ),
     Endpoint(
-        "GET", "/v1/events/{id}/subscriptions", "listEventSubscriptions", events.list_matches, _READ
+        "GET",
+        "/v1/events/{id}/subscriptions",
+        "listEventSubscriptions",
+        events.list_event_subscriptions,
+        _READ,
     ),
-    Endpoint("GET", "/v1/event-types", "listEventTypes", events.list_types, _READ),
+    Endpoint("GET", "/v1/event-types", "listEventTypes", events.list_event_types, _READ),
     Endpoint(
         "POST",
         "/v1/subscriptions",
@@ -65,13 +73,15 @@ ENDPOINTS: Final = (
         201,
         SubscriptionCreate,
     ),
-    Endpoint("GET", "/v1/subscriptions", "listSubscriptions", subscriptions.listing, _READ),
-    Endpoint("GET", "/v1/subscriptions/{id}", "getSubscription", subscriptions.show, _READ),
+    Endpoint(
+        "GET", "/v1/subscriptions", "listSubscriptions", subscriptions.list_subscriptions, _READ
+    ),
+    Endpoint("GET", "/v1/subscriptions/{id}", "getSubscription", subscriptions.get, _READ),
     Endpoint(
         "PATCH",
         "/v1/subscriptions/{id}",
         "updateSubscription",
-        subscriptions.change,
+        subscriptions.update,
         _SUBSCRIBE,
         200,
         SubscriptionUpdate,
@@ -88,7 +98,7 @@ ENDPOINTS: Final = (
         "GET",
         "/v1/subscriptions/{id}/secret",
         "getSubscriptionSecret",
-        subscriptions.secret,
+        subscriptions.get_secret,
         _SUBSCRIBE,
     ),
     Endpoint(
@@ -128,25 +138,25 @@ ENDPOINTS: Final = (
         202,
         RecoveryCreate,
     ),
-    Endpoint("GET", "/v1/recoveries", "listRecoveries", recoveries.listing, _READ),
-    Endpoint("GET", "/v1/recoveries/{id}", "getRecovery", recoveries.show, _READ),
+    Endpoint("GET", "/v1/recoveries", "listRecoveries", recoveries.list_recoveries, _READ),
+    Endpoint("GET", "/v1/recoveries/{id}", "getRecovery", recoveries.get, _READ),
     Endpoint("POST", "/v1/recoveries/{id}/cancel", "cancelRecovery", recoveries.cancel, _SUBSCRIBE),
-    Endpoint("GET", "/v1/deliveries", "listDeliveries", deliveries.listing, _READ),
-    Endpoint("GET", "/v1/dead-letters", "listDeadLetters", deliveries.dead_letters, _READ),
-    Endpoint("GET", "/v1/deliveries/{id}", "getDelivery", deliveries.show, _READ),
+    Endpoint("GET", "/v1/deliveries", "listDeliveries", deliveries.list_deliveries, _READ),
+    Endpoint("GET", "/v1/dead-letters", "listDeadLetters", deliveries.list_dead_letters, _READ),
+    Endpoint("GET", "/v1/deliveries/{id}", "getDelivery", deliveries.get, _READ),
     Endpoint("POST", "/v1/deliveries/{id}/retry", "retryDelivery", deliveries.retry, _SUBSCRIBE),
-    Endpoint("GET", "/v1/callbacks", "listCallbacks", callbacks.listing, _READ),
-    Endpoint("GET", "/v1/callbacks/{id}", "getCallback", callbacks.show, _READ),
+    Endpoint("GET", "/v1/callbacks", "listCallbacks", callbacks.list_callbacks, _READ),
+    Endpoint("GET", "/v1/callbacks/{id}", "getCallback", callbacks.get, _READ),
     Endpoint("POST", "/v1/callbacks/{id}/replay", "replayCallback", callbacks.replay, _WRITE),
     Endpoint("POST", "/v1/keys", "createApiKey", api_keys.create, _ADMIN, 201, ApiKeyCreate),
-    Endpoint("GET", "/v1/keys", "listApiKeys", api_keys.listing, _ADMIN),
+    Endpoint("GET", "/v1/keys", "listApiKeys", api_keys.list_api_keys, _ADMIN),
     Endpoint("DELETE", "/v1/keys/{id}", "deleteApiKey", api_keys.delete, _ADMIN, 204),
-    Endpoint("GET", "/v1/providers", "listProviders", providers.providers, _READ),
+    Endpoint("GET", "/v1/providers", "listProviders", providers.list_providers, _READ),
 )
 
 
 def health_routes() -> list[Route]:
-    """Whether a process is well: all that a worker shows."""
+    """The routes for monitoring; a worker process has no others."""
     return [
         Route("/livez", health.alive),
         Route("/readyz", health.ready),
@@ -155,8 +165,8 @@ def health_routes() -> list[Route]:
 
 
 def routes() -> list[Route]:
-    """The hot path first: routes are tried in their order."""
-    document, page = pages(ENDPOINTS)
+    """All routes. Starlette tries them in order, so callbacks, the most frequent, come first."""
+    document, page = openapi_handlers(ENDPOINTS)
     return [
         Route("/callbacks/{provider}/{ref}", CallbackEndpoint()),
         Route("/callbacks/{rest:path}", CallbackEndpoint()),

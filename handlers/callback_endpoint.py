@@ -18,7 +18,7 @@ _MAX_TOKEN: Final = 256
 
 
 class CallbackEndpoint:
-    """Takes callbacks in, by any method: what is not ours is not there, whatever it is asked."""
+    """Receives callbacks. An ASGI app gets all methods, so that each but POST returns 404 too."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await _receive(Request(scope, receive))
@@ -26,19 +26,24 @@ class CallbackEndpoint:
 
 
 async def _receive(request: Request) -> Response:
-    """Answer 204 once everything that follows from a callback is on disk."""
+    """Return 204 once the callback and its effects are on disk; 400 for an unreadable body."""
     context = cast("AppContext", request.app.state.context)
-    provider, ref = _named(request)
-    if request.method != "POST" or not _authentic(context, provider, ref, request):
+    provider, ref = _provider_and_ref(request)
+    if request.method != "POST" or not _is_signed(context, provider, ref, request):
         known = provider if provider in context.providers else "unknown"
         count_callback(known, Verdict.FORGED)
         return Response(status_code=404)
-    judged = await context.intake.receive(provider, ref, await _body(request, provider))
-    return Response(status_code=400 if judged.verdict is Verdict.UNREADABLE else 204)
+    try:
+        body = await read_body(request)
+    except HTTPException as exc:
+        count_callback(provider, f"refused_{exc.status_code}")
+        raise
+    result = await context.intake.receive(provider, ref, body)
+    return Response(status_code=400 if result.verdict is Verdict.UNREADABLE else 204)
 
 
-def _named(request: Request) -> tuple[str, str]:
-    """The provider and the ref in the path; a trailing slash is forgiven."""
+def _provider_and_ref(request: Request) -> tuple[str, str]:
+    """Return the provider and the ref in the path; a trailing slash is ignored."""
     parameters = request.path_params
     if "rest" in parameters:
         provider, _, ref = str(parameters["rest"]).removesuffix("/").partition("/")
@@ -46,8 +51,8 @@ def _named(request: Request) -> tuple[str, str]:
     return parameters["provider"], parameters["ref"]
 
 
-def _authentic(context: AppContext, provider: str, ref: str, request: Request) -> bool:
-    """Judge by the URL alone: no database, no body, for those who do not belong here."""
+def _is_signed(context: AppContext, provider: str, ref: str, request: Request) -> bool:
+    """Check the URL and its signature, before the body is read and without a database query."""
     tokens = request.query_params.getlist("t")
     return (
         provider in context.providers
@@ -56,11 +61,3 @@ def _authentic(context: AppContext, provider: str, ref: str, request: Request) -
         and 0 < len(tokens[0]) <= _MAX_TOKEN
         and context.signer.verify(provider, ref, tokens[0])
     )
-
-
-async def _body(request: Request, provider: str) -> bytes:
-    try:
-        return await read_body(request)
-    except HTTPException as exc:
-        count_callback(provider, f"refused_{exc.status_code}")
-        raise

@@ -17,7 +17,11 @@ from service.transactions.store_protocols import PausedAccount
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """*store* and *loops* say what is wrong, or `ok`; *accounts* which providers refuse us."""
+    """The health of the process.
+
+    *store* and *loops* are `ok` or describe the problem. *accounts* has the providers that refuse
+    the service's account, with the reason; they do not affect *ready*.
+    """
 
     ready: bool
     store: str
@@ -26,31 +30,32 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def alive(_: Request) -> Response:
+    """Return 200 while the process runs."""
     return json_response({"alive": True})
 
 
 async def ready(request: Request) -> Response:
-    """503 while the store cannot be written or a loop is dead."""
+    """Return 503 while the store cannot be written or a background loop keeps failing."""
     context = cast("AppContext", request.app.state.context)
     accounts: dict[str, str] = {}
     problem = await context.readiness.problem()
     if problem is None:
         try:
-            accounts = _refusals(await context.store.jobs.paused_accounts())
+            accounts = _paused_providers(await context.store.jobs.paused_accounts())
         except Unavailable as exc:
             problem = str(exc)
     dead = ", ".join(sorted(context.supervisor.dead))
-    answer = Readiness(
+    readiness = Readiness(
         ready=problem is None and not dead,
         store=problem or "ok",
         loops=f"dead: {dead}" if dead else "ok",
         accounts=accounts,
     )
-    return json_response(answer, 200 if answer.ready else 503)
+    return json_response(readiness, 200 if readiness.ready else 503)
 
 
-def _refusals(paused: Sequence[PausedAccount]) -> dict[str, str]:
-    """By provider: an account's own name is an e-mail address."""
+def _paused_providers(paused: Sequence[PausedAccount]) -> dict[str, str]:
+    """Describe paused accounts by provider only: an account's own name is an e-mail address."""
     return {
         one.account.partition(":")[0]: f"paused since {rfc3339(one.paused_at)}: {one.paused_for}"
         for one in paused
@@ -58,14 +63,14 @@ def _refusals(paused: Sequence[PausedAccount]) -> dict[str, str]:
 
 
 async def metrics(request: Request) -> Response:
-    """What is counted, and what is owed just now; of the latter nothing while the store is away."""
+    """Render the metrics. While the store is unavailable, the age of the backlog is NaN."""
     context = cast("AppContext", request.app.state.context)
     try:
-        owed = await context.store.deliveries.backlog()
-        waited = 0 if owed.oldest is None else (context.clock() - owed.oldest) / SECOND
-        OLDEST_PENDING.set(max(0, waited))
+        backlog = await context.store.deliveries.backlog()
+        age = 0 if backlog.oldest is None else (context.clock() - backlog.oldest) / SECOND
+        OLDEST_PENDING.set(max(0, age))
         for state in get_args(State):
-            SUBSCRIPTIONS.labels(state).set(owed.receivers.get(state, 0))
+            SUBSCRIPTIONS.labels(state).set(backlog.receivers.get(state, 0))
     except Unavailable:
         OLDEST_PENDING.set(float("nan"))
     return Response(render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

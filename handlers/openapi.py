@@ -1,8 +1,7 @@
-"""The description of the API, made from the doors and their types; and a page that shows it."""
+"""The OpenAPI document, generated from the endpoints and their types."""
 
-import html
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final, get_args
@@ -11,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from handlers.docs_page import render_page
 from handlers.health import Readiness
 from handlers.http.endpoint import Endpoint, NoQuery
 from handlers.http.errors import Problem
@@ -21,27 +21,32 @@ from service.domain.events import EVENT_TYPES, JobEvent
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
+_DESCRIPTION: Final = (
+    "Submit AI image and video jobs once; get a signed webhook, a live stream or a status when they"
+    " finish. No polling."
+)
 Json = dict[str, Any]
+_Handler = Callable[[Request], Awaitable[Response]]
 
 
-_Page = Callable[[Request], Awaitable[Response]]
+def openapi_handlers(endpoints: Sequence[Endpoint]) -> tuple[_Handler, _Handler]:
+    """Return the handlers of /openapi.json and /docs. The first request builds the document."""
 
+    @cache
+    def document() -> Json:
+        return describe(endpoints)
 
-def pages(endpoints: Sequence[Endpoint]) -> tuple[_Page, _Page]:
-    """Return the endpoints of /openapi.json and /docs; each body is made once, on demand."""
-    described = lru_cache(maxsize=1)(lambda: describe(endpoints))
+    async def json_document(_: Request) -> Response:
+        return Response(msgspec.json.encode(document()), media_type=_JSON)
 
-    async def document(_: Request) -> Response:
-        return Response(msgspec.json.encode(described()), media_type=_JSON)
+    async def html_page(_: Request) -> Response:
+        return HTMLResponse(render_page(document()))
 
-    async def page(_: Request) -> Response:
-        return HTMLResponse(_page(described()))
-
-    return document, page
+    return json_document, html_page
 
 
 def describe(endpoints: Sequence[Endpoint]) -> Json:
-    """Describe *endpoints* as OpenAPI 3.1."""
+    """Describe *endpoints*, the paths that need no key and the webhooks, as OpenAPI 3.1."""
     types = _types(endpoints)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema_of = _Schemas(types, schemas, components)
@@ -50,58 +55,59 @@ def describe(endpoints: Sequence[Endpoint]) -> Json:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
             endpoint, schema_of
         )
+    # The list of events is annotated with JobEvent only, but contains all logged events.
     components[_component(schema_of(ListResponse[JobEvent]))]["properties"]["data"]["items"] = {
         "oneOf": [schema_of(body) for body in get_args(LoggedEvent)]
     }
-    described = {
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Belfry",
             "version": version("belfry"),
-            "description": (
-                "Submit AI image and video jobs once; get a signed webhook, a live stream or a "
-                "status when they finish. No polling."
-            ),
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": {**paths, **_open_paths(schema_of)},
-        "webhooks": {name: _webhook(name, words, schema_of) for name, words in EVENT_TYPES.items()},
+        "paths": {**paths, **_paths_without_key(schema_of)},
+        "webhooks": {
+            name: _webhook(name, summary, schema_of) for name, summary in EVENT_TYPES.items()
+        },
         "components": {
             "schemas": components,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"key": []}],
     }
-    return _renamed(described, {_component(schema_of(t)): n for t, n in SCHEMA_NAMES.items()})
+    public_names = {_component(schema_of(kind)): name for kind, name in SCHEMA_NAMES.items()}
+    return _with_public_names(document, public_names)
 
 
-def _renamed(described: Json, names: Mapping[str, str]) -> Json:
-    """Give the schemas their public names; those of query strings need none and are left out."""
-    renamed = _with_refs(described, names)
+def _with_public_names(document: Json, public_names: Mapping[str, str]) -> Json:
+    """Rename the schemas; those without a public name describe query strings and are left out."""
+    renamed = dict(_with_public_refs(document, public_names))
     schemas = renamed["components"]["schemas"]
-    renamed["components"]["schemas"] = {
-        public: schemas[name] for name, public in sorted(names.items(), key=lambda pair: pair[1])
-    }
-    return dict(renamed)
+    by_public_name = {public: schemas[name] for name, public in public_names.items()}
+    renamed["components"]["schemas"] = dict(sorted(by_public_name.items()))
+    return renamed
 
 
-def _with_refs(value: Any, names: Mapping[str, str]) -> Any:
+def _with_public_refs(value: Any, public_names: Mapping[str, str]) -> Any:
     if isinstance(value, list):
-        return [_with_refs(one, names) for one in value]
+        return [_with_public_refs(one, public_names) for one in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: _REF.format(name=names[_component(value)]) if key == "$ref" else _with_refs(one, names)
-        for key, one in value.items()
-    }
+    renamed = {key: _with_public_refs(one, public_names) for key, one in value.items()}
+    if "$ref" in value:
+        renamed["$ref"] = _REF.format(name=public_names[_component(value)])
+    return renamed
 
 
 def _component(schema: Json) -> str:
+    """Return the name of the schema that a reference points to."""
     return str(schema["$ref"]).rpartition("/")[2]
 
 
 class _Schemas:
-    """The schema of each type, by reference where it has a name."""
+    """Looks up the schema of a type; types that are components are given as references."""
 
     def __init__(self, types: Sequence[Any], schemas: Sequence[Json], components: Json) -> None:
         self._pairs, self._components = list(zip(types, schemas, strict=True)), components
@@ -112,6 +118,7 @@ class _Schemas:
         return next(schema for known, schema in self._pairs if known == kind)
 
     def fields(self, kind: type[msgspec.Struct]) -> tuple[Json, Sequence[str]]:
+        """Return the schemas of the fields of *kind*, by name, and the names of the required."""
         schema = self(kind)
         if "$ref" in schema:
             schema = self._components[_component(schema)]
@@ -119,29 +126,29 @@ class _Schemas:
 
 
 def _types(endpoints: Sequence[Endpoint]) -> list[Any]:
-    """All types that need a schema, those with a public name among them."""
+    """Return all types that need a schema, without duplicates."""
     named: list[Any] = [*SCHEMA_NAMES]
     for endpoint in endpoints:
-        for kind in (endpoint.query, endpoint.body, endpoint.answer):
+        for kind in (endpoint.query_type, endpoint.body_type, endpoint.response_type):
             named += kind if isinstance(kind, tuple) else [kind]
     return [kind for n, kind in enumerate(named) if kind is not None and kind not in named[:n]]
 
 
 def _operation(endpoint: Endpoint, schema_of: _Schemas) -> Json:
-    described: Json = {
+    operation: Json = {
         "operationId": endpoint.operation_id,
         "summary": endpoint.summary,
-        "description": f"Needs a key with the scope `{endpoint.scope}`.",
+        "description": f"Needs an API key with the scope `{endpoint.scope}`.",
         "tags": [endpoint.path.split("/")[2]],
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schema_of)],
         "responses": _responses(endpoint, schema_of),
     }
-    if endpoint.body is not None:
-        described["requestBody"] = {
+    if endpoint.body_type is not None:
+        operation["requestBody"] = {
             "required": True,
-            "content": {_JSON: {"schema": schema_of(endpoint.body)}},
+            "content": {_JSON: {"schema": schema_of(endpoint.body_type)}},
         }
-    return described
+    return operation
 
 
 def _path_parameters(endpoint: Endpoint) -> list[Json]:
@@ -152,9 +159,9 @@ def _path_parameters(endpoint: Endpoint) -> list[Json]:
 
 
 def _query_parameters(endpoint: Endpoint, schema_of: _Schemas) -> list[Json]:
-    if endpoint.query is NoQuery:
+    if endpoint.query_type is NoQuery:
         return []
-    fields, required = schema_of.fields(endpoint.query)
+    fields, required = schema_of.fields(endpoint.query_type)
     return [
         {"name": name, "in": "query", "required": name in required, "schema": schema}
         for name, schema in fields.items()
@@ -162,28 +169,25 @@ def _query_parameters(endpoint: Endpoint, schema_of: _Schemas) -> list[Json]:
 
 
 def _responses(endpoint: Endpoint, schema_of: _Schemas) -> Json:
-    good: Json = {"description": "Done."}
-    if endpoint.answer is not None:
-        good["content"] = {_JSON: {"schema": schema_of(endpoint.answer)}}
+    success: Json = {"description": "Success."}
+    if endpoint.response_type is not None:
+        success["content"] = {_JSON: {"schema": schema_of(endpoint.response_type)}}
     elif endpoint.status != HTTPStatus.NO_CONTENT:
-        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {str(endpoint.status): good, "default": _problem(schema_of)}
-
-
-def _problem(schema_of: _Schemas) -> Json:
-    return {
-        "description": "A problem, as RFC 9457 writes it.",
+        success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    error = {
+        "description": "An error, as a problem document (RFC 9457).",
         "content": {"application/problem+json": {"schema": schema_of(Problem)}},
     }
+    return {str(endpoint.status): success, "default": error}
 
 
-def _webhook(name: str, words: str, schema_of: _Schemas) -> Json:
+def _webhook(name: str, summary: str, schema_of: _Schemas) -> Json:
     headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return {
         "post": {
-            "operationId": _camel(f"on.{name}"),
-            "summary": words,
-            "description": "Signed as Standard Webhooks; any 2xx counts as received.",
+            "operationId": "on" + name.title().replace(".", ""),
+            "summary": summary,
+            "description": "Signed according to Standard Webhooks. Answer with any 2xx status.",
             "security": [],
             "parameters": [
                 {"name": header, "in": "header", "required": True, "schema": {"type": "string"}}
@@ -198,25 +202,30 @@ def _webhook(name: str, words: str, schema_of: _Schemas) -> Json:
     }
 
 
-def _camel(name: str) -> str:
-    first, *others = name.split(".")
-    return first + "".join(part.capitalize() for part in others)
-
-
-def _open_paths(schema_of: _Schemas) -> Json:
-    """What needs no key: the providers' door, and what watches over the service."""
+def _paths_without_key(schema_of: _Schemas) -> Json:
+    """Describe the paths that need no API key: callbacks of providers, and monitoring."""
     ready = {"content": {_JSON: {"schema": schema_of(Readiness)}}}
     return {
         "/callbacks/{provider}/{ref}": {"post": _callback_operation()},
-        "/livez": {"get": _open("getLiveness", "Whether the process runs.", {"200": {}})},
-        "/readyz": {
-            "get": _open("getReadiness", "Whether it can work.", {"200": ready, "503": ready})
+        "/livez": {
+            "get": _health_operation(
+                "getLiveness", "Check that the process is running.", {"200": {}}
+            )
         },
-        "/metrics": {"get": _open("getMetrics", "Counts, for Prometheus.", {"200": {}})},
+        "/readyz": {
+            "get": _health_operation(
+                "getReadiness",
+                "Check that the store is writable and all background loops run.",
+                {"200": ready, "503": ready},
+            )
+        },
+        "/metrics": {
+            "get": _health_operation("getMetrics", "Get metrics for Prometheus.", {"200": {}})
+        },
     }
 
 
-def _open(operation_id: str, summary: str, responses: Json) -> Json:
+def _health_operation(operation_id: str, summary: str, responses: Json) -> Json:
     return {
         "operationId": operation_id,
         "summary": summary,
@@ -227,18 +236,18 @@ def _open(operation_id: str, summary: str, responses: Json) -> Json:
 
 
 def _callback_operation() -> Json:
-    answers = {
-        "204": "Taken, and on disk.",
-        "400": "The body is not the provider's JSON; it was kept.",
-        "404": "The URL is not one of ours.",
-        "408": "The body was not in within 10 s.",
+    responses = {
+        "204": "The callback and its effects are stored.",
+        "400": "The body cannot be read as JSON of the provider. The callback is stored.",
+        "404": "Unknown URL, or wrong signature.",
+        "408": "The body was not complete after 10 s.",
         "413": "The body is larger than 8 MiB.",
         "415": "The body is compressed.",
-        "503": "The store cannot be written just now; try again.",
+        "503": "The store cannot be written now; try again.",
     }
     return {
         "operationId": "receiveCallback",
-        "summary": "Where providers call back; the signature in `t` is the key.",
+        "summary": "Receive a callback of a provider. `t` is the signature of the URL.",
         "security": [],
         "tags": ["callbacks"],
         "parameters": [
@@ -247,48 +256,5 @@ def _callback_operation() -> Json:
             {"name": "t", "in": "query", "required": True, "schema": {"type": "string"}},
         ],
         "requestBody": {"required": True, "content": {_JSON: {"schema": {}}}},
-        "responses": {status: {"description": words} for status, words in answers.items()},
+        "responses": {status: {"description": text} for status, text in responses.items()},
     }
-
-
-_PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Belfry API</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-color: #1d1d1f }} h2 {{ margin-top: 2rem; text-transform: capitalize }}
-summary {{ cursor: pointer; padding: .3rem 0 }} code {{ font: 14px ui-monospace, monospace }}
-b {{ display: inline-block; width: 4.5rem; font: 600 13px ui-monospace, monospace }}
-pre {{ background: #f5f5f7; padding: 1rem; overflow: auto; border-radius: .5rem }}
-</style>
-<h1>Belfry API</h1>
-<p>The whole description for your tools: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).
-Send your key as <code>Authorization: Bearer KEY</code>.</p>
-{sections}
-</html>"""
-
-
-def _page(described: Json) -> str:
-    """Show the description to a person; nothing is loaded from elsewhere."""
-    groups: dict[str, list[str]] = {}
-    for path, methods in described["paths"].items():
-        for method, operation in methods.items():
-            groups.setdefault(operation["tags"][0], []).append(_entry(method, path, operation))
-    groups["webhooks"] = [
-        _entry("post", name, hook["post"]) for name, hook in described["webhooks"].items()
-    ]
-    sections = "".join(f"<h2>{tag}</h2>{''.join(rows)}" for tag, rows in groups.items())
-    return _PAGE.format(sections=sections)
-
-
-def _entry(method: str, path: str, operation: Json) -> str:
-    shown: Json = {
-        name: operation[name] for name in ("description", "parameters") if name in operation
-    }
-    if "requestBody" in operation:
-        shown["body"] = operation["requestBody"]["content"][_JSON]["schema"]
-    text = msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()
-    return (
-        f"<details><summary><b>{method.upper()}</b><code>{html.escape(path)}</code> "
-        f"{html.escape(operation['summary'])}</summary><pre>{html.escape(text)}</pre></details>"
-    )

@@ -1,8 +1,8 @@
-"""Deliveries over HTTP: what was sent where, what came back, and sending it again."""
+"""Endpoints for deliveries: list, get, retry, and count the dead ones."""
 
 from handlers.http.endpoint import ApiRequest, NoQuery
 from handlers.http.pagination import ListResponse, PageQuery, paginate
-from handlers.schemas.deliveries import DeadLettersView, DeliveryView, delivery_view
+from handlers.schemas.deliveries import DeadLettersView, DeliveryView, render_delivery
 from service.domain.deliveries.delivery import DeliveryStatus
 from service.domain.deliveries.retry_policy import failure_summary
 from service.domain.primitives.ids import created_at_of
@@ -10,23 +10,25 @@ from service.domain.primitives.timestamps import rfc3339
 
 
 class DeliveriesQuery(PageQuery, frozen=True, kw_only=True):
+    """Query parameters of the list of deliveries."""
+
     subscription: str | None = None
     status: DeliveryStatus | None = None
     event: str | None = None
     job: str | None = None
 
 
-async def listing(request: ApiRequest[DeliveriesQuery]) -> ListResponse[DeliveryView]:
-    """List deliveries, newest first."""
+async def list_deliveries(request: ApiRequest[DeliveriesQuery]) -> ListResponse[DeliveryView]:
+    """List deliveries, newest first, without their attempts."""
     query = request.query
     found = await request.context.store.deliveries.find(
         request.tenant, query.filters(), query.page()
     )
-    return paginate([delivery_view(one) for one in found], query.limit, [one.id for one in found])
+    return paginate([render_delivery(one) for one in found], query.limit, [one.id for one in found])
 
 
-async def dead_letters(request: ApiRequest[NoQuery]) -> ListResponse[DeadLettersView]:
-    """Count what was given up, by subscription, with the reason of the last."""
+async def list_dead_letters(request: ApiRequest[NoQuery]) -> ListResponse[DeadLettersView]:
+    """Count the dead deliveries of each subscription, with the reason of the newest one."""
     found = await request.context.store.deliveries.dead_letters(request.tenant)
     return ListResponse(
         data=[
@@ -42,19 +44,19 @@ async def dead_letters(request: ApiRequest[NoQuery]) -> ListResponse[DeadLetters
     )
 
 
-async def show(request: ApiRequest[NoQuery]) -> DeliveryView:
-    """Look at one delivery with every attempt."""
+async def get(request: ApiRequest[NoQuery]) -> DeliveryView:
+    """Get a delivery with all its attempts."""
     delivery, attempts = await request.context.store.deliveries.get(
         request.tenant, request.id("dlv")
     )
-    return delivery_view(delivery, attempts)
+    return render_delivery(delivery, attempts)
 
 
 async def retry(request: ApiRequest[NoQuery]) -> DeliveryView:
-    """Send it again now, whatever became of it; the `webhook-id` stays the same."""
+    """Send a delivery again now, whatever its status. Its `webhook-id` stays the same."""
     context = request.context
     delivery = await context.store.deliveries.redeliver(
         request.tenant, request.id("dlv"), context.clock()
     )
     context.inbox.wake()
-    return delivery_view(delivery)
+    return render_delivery(delivery)

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submitted, looked at, listed."""
+"""Endpoints for jobs: submit, list, get, cancel, retry."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -8,7 +8,12 @@ import msgspec
 from msgspec.structs import replace
 
 from handlers.http.bodies import convert, read_json_body
-from handlers.http.conditional import entity_tag, is_known, preferred_wait, until_ended
+from handlers.http.conditional import (
+    entity_tag,
+    matches_if_none_match,
+    preferred_wait,
+    wait_until_ended,
+)
 from handlers.http.endpoint import ApiRequest, NoQuery, Reply
 from handlers.http.pagination import ListResponse, PageQuery, paginate
 from service.context import AppContext
@@ -23,10 +28,14 @@ from service.transactions.store_protocols import Idempotency, NewJob
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Query parameters of one job."""
+
     expand: Literal["raw"] | None = None
 
 
 class JobsQuery(PageQuery, frozen=True, kw_only=True):
+    """Query parameters of the list of jobs."""
+
     status: Status | None = None
     provider: str | None = None
     operation: str | None = None
@@ -35,64 +44,71 @@ class JobsQuery(PageQuery, frozen=True, kw_only=True):
 
 
 async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[JobView]]:
-    """Submit a job, or up to 100 in an array: all or none."""
-    given = await read_json_body(request.request)
-    context, headers = request.context, request.request.headers
-    size = int(headers.get("content-length", LARGE_BYTES))
-    new, key = await in_thread_if_large(size, _taken, request, given)
-    jobs, fresh = await context.transactions.add_jobs(new, key)
-    inputs = {one.job.id: one.input for one in new} if fresh else await _inputs(context, jobs)
-    told = {} if fresh else {"idempotent-replayed": "true"}
+    """Submit a job, or an array of up to 100 jobs: all are accepted, or none."""
+    body = await read_json_body(request.http_request)
+    context = request.context
+    size = int(request.http_request.headers.get("content-length", LARGE_BYTES))
+    new, key = await in_thread_if_large(size, _new_jobs, request, body)
+    jobs, created = await context.transactions.add_jobs(new, key)
+    inputs = {one.job.id: one.input for one in new} if created else await _inputs(context, jobs)
+    headers = {} if created else {"idempotent-replayed": "true"}
     if (seconds := preferred_wait(request)) is not None:
-        jobs = await until_ended(request, jobs, seconds)
-        told["preference-applied"] = f"wait={seconds}"
+        jobs = await wait_until_ended(request, jobs, seconds)
+        headers["preference-applied"] = f"wait={seconds}"
     status = 200 if seconds is not None and all(job.ended for job in jobs) else 202
-    views = [await _shown(job, inputs.get(job.id)) for job in jobs]
-    if isinstance(given, list):
-        return Reply(ListResponse(data=views), status, told)
-    return Reply(views[0], status, {**told, "location": f"/v1/jobs/{jobs[0].id}"})
+    views = [await _view(job, inputs.get(job.id)) for job in jobs]
+    if isinstance(body, list):
+        return Reply(ListResponse(data=views), status, headers)
+    return Reply(views[0], status, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
 
 
-def _taken(request: ApiRequest[NoQuery], given: Any) -> tuple[list[NewJob], Idempotency | None]:
-    """Check the whole body and make its jobs; nothing of it waits, so a thread may do it."""
-    context, name = request.context, request.request.headers.get("idempotency-key")
-    new = context.job_factory.create(request.tenant, _orders(given), context.clock())
-    return new, idempotency(name, given)
+def _new_jobs(request: ApiRequest[NoQuery], body: Any) -> tuple[list[NewJob], Idempotency | None]:
+    """Validate *body* and build its jobs; synchronous, so that it can run in a thread."""
+    job_requests = _job_requests(body)
+    new = request.context.job_factory.create(request.tenant, job_requests, request.context.clock())
+    return new, idempotency(request.http_request.headers.get("idempotency-key"), body)
 
 
-def _orders(given: Any) -> list[JobRequest]:
-    if not isinstance(given, list):
-        return [convert(given, JobRequest)]
-    if not 1 <= len(given) <= MAX_JOBS:
-        raise Invalid([FieldError("", f"an array of jobs has 1 to {MAX_JOBS} of them")])
-    return [convert(one, JobRequest, f"[{n}]") for n, one in enumerate(given)]
+def _job_requests(body: Any) -> list[JobRequest]:
+    if not isinstance(body, list):
+        return [convert(body, JobRequest)]
+    if not 1 <= len(body) <= MAX_JOBS:
+        raise Invalid([FieldError("", f"an array must have 1 to {MAX_JOBS} jobs")])
+    return [convert(one, JobRequest, f"[{n}]") for n, one in enumerate(body)]
 
 
-async def show(request: ApiRequest[JobQuery]) -> Reply[JobView]:
-    """Look at one job, or wait for its end; `expand=raw` adds the provider's own last body."""
+async def list_jobs(request: ApiRequest[JobsQuery]) -> ListResponse[JobView]:
+    """List jobs, newest first. `ref` finds a submission ref, a task id or your own reference."""
+    query = request.query
+    jobs = await request.context.store.jobs.find(request.tenant, query.filters(), query.page())
+    inputs = await _inputs(request.context, jobs)
+    views = [await _view(job, inputs.get(job.id)) for job in jobs]
+    return paginate(views, query.limit, [job.id for job in jobs])
+
+
+async def get(request: ApiRequest[JobQuery]) -> Reply[JobView]:
+    """Get a job, or wait for its end. `expand=raw` adds the last body from the provider."""
     context, headers = request.context, dict[str, str]()
     job = await context.store.jobs.get(request.tenant, request.id("job"))
     if (seconds := preferred_wait(request)) is not None and not job.ended:
-        (job,) = await until_ended(request, [job], seconds)
+        (job,) = await wait_until_ended(request, [job], seconds)
         headers["preference-applied"] = f"wait={seconds}"
     if request.query.expand == "raw":
-        body = await context.store.jobs.last_body(job.id)
-        raw = await _redacted(body)
-        return Reply(replace(await _whole(context, job), raw=raw), headers=headers)
+        raw = await _redacted(await context.store.jobs.last_body(job.id))
+        return Reply(replace(await _view_with_input(context, job), raw=raw), headers=headers)
     headers["etag"] = entity_tag(job)
-    if is_known(request, headers["etag"]):
+    if matches_if_none_match(request, headers["etag"]):
         return Reply(None, HTTPStatus.NOT_MODIFIED, headers)
-    return Reply(await _whole(context, job), headers=headers)
+    return Reply(await _view_with_input(context, job), headers=headers)
 
 
 async def cancel(request: ApiRequest[NoQuery]) -> JobView:
-    """Stop waiting for a job; `cancellation` says whether its provider was told."""
-    job = await request.context.store.jobs.get(request.tenant, request.id("job"))
-
+    """Cancel a job. The provider may still finish and bill it."""
     context = request.context
-    after = await cancel_job(context.transactions, job)
-    after = after or await context.store.jobs.get(request.tenant, job.id)
-    return replace(await _whole(context, after), cancellation=cancellation(job))
+    job = await context.store.jobs.get(request.tenant, request.id("job"))
+    canceled = await cancel_job(context.transactions, job)
+    after = canceled or await context.store.jobs.get(request.tenant, job.id)
+    return replace(await _view_with_input(context, after), cancellation=cancellation(job))
 
 
 async def retry(request: ApiRequest[NoQuery]) -> JobView:
@@ -100,29 +116,23 @@ async def retry(request: ApiRequest[NoQuery]) -> JobView:
     context = request.context
     job = await context.store.jobs.get(request.tenant, request.id("job"))
     retried = await retry_job(context.transactions, job, context.ids.new_ref())
-    return await _whole(context, retried)
-
-
-async def listing(request: ApiRequest[JobsQuery]) -> ListResponse[JobView]:
-    """List jobs; `ref` finds them by submission ref, task id or your own reference."""
-    query = request.query
-    jobs = await request.context.store.jobs.find(request.tenant, query.filters(), query.page())
-    inputs = await _inputs(request.context, jobs)
-    views = [await _shown(job, inputs.get(job.id)) for job in jobs]
-    return paginate(views, query.limit, [job.id for job in jobs])
+    return await _view_with_input(context, retried)
 
 
 async def _inputs(context: AppContext, jobs: Sequence[Job]) -> dict[str, bytes]:
+    """Read the inputs of *jobs*, as JSON by job id."""
     return await context.store.jobs.inputs([job.id for job in jobs])
 
 
-async def _whole(context: AppContext, job: Job) -> JobView:
-    return await _shown(job, (await context.store.jobs.inputs([job.id])).get(job.id))
+async def _view_with_input(context: AppContext, job: Job) -> JobView:
+    inputs = await _inputs(context, [job])
+    return await _view(job, inputs.get(job.id))
 
 
-async def _shown(job: Job, given: bytes | None) -> JobView:
-    return replace(render_job(job), input=await _redacted(given))
+async def _view(job: Job, job_input: bytes | None) -> JobView:
+    return replace(render_job(job), input=await _redacted(job_input))
 
 
 async def _redacted(body: bytes | None) -> msgspec.Raw:
+    """Redact the secrets in JSON; in a thread if it is large."""
     return msgspec.Raw(await in_thread_if_large(len(body or b""), redacted_json, body))

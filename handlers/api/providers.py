@@ -1,4 +1,4 @@
-"""`GET /v1/providers`: the providers and what each operation takes."""
+"""The endpoint for the catalog of providers and their operations."""
 
 from handlers.http.endpoint import ApiRequest, NoQuery
 from handlers.http.pagination import ListResponse
@@ -6,8 +6,8 @@ from handlers.schemas.providers import OperationView, ProviderView
 from service.providers.input_schema import json_schema
 
 
-async def providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderView]:
-    """List the providers and what each of their operations takes, as JSON Schema."""
+async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderView]:
+    """List the providers and their operations, with the JSON Schema of each input."""
     accounts = request.context.settings.accounts
     return ListResponse(
         data=[

@@ -1,11 +1,11 @@
-"""What can be done with a subscription: hold it, try it out, renew its secret, recover."""
+"""Endpoints for actions on a subscription: pause, resume, rotate the secret, test, recover."""
 
 from msgspec.structs import replace
 
-from handlers.api.subscriptions import render_subscription
+from handlers.api.subscriptions import with_health
 from handlers.http.endpoint import ApiRequest, NoQuery
-from handlers.schemas.deliveries import AttemptView, attempt_view
-from handlers.schemas.recoveries import RecoveryView, recovery_view
+from handlers.schemas.deliveries import AttemptView, render_attempt
+from handlers.schemas.recoveries import RecoveryView, render_recovery
 from handlers.schemas.subscriptions import RecoveryCreate, RotatedSecret, SubscriptionView
 from service.domain.deliveries.delivery import DeliveryTask, new_delivery
 from service.domain.deliveries.recovery import ALL_SCOPES, Recovery
@@ -17,31 +17,31 @@ from service.domain.subscriptions.subscription import Subscription, event_type_e
 
 
 async def pause(request: ApiRequest[NoQuery]) -> SubscriptionView:
-    """Hold what a subscription is owed, and keep it."""
-    return await _changed(request, paused=True)
+    """Pause a subscription: its deliveries stay pending until it is resumed."""
+    return await _set_paused(request, paused=True)
 
 
 async def resume(request: ApiRequest[NoQuery]) -> SubscriptionView:
-    """Send again, first what was held, in order."""
-    return await _changed(request, paused=False)
+    """Resume a subscription: its pending deliveries are sent first, in order."""
+    return await _set_paused(request, paused=False)
 
 
-async def _changed(request: ApiRequest[NoQuery], *, paused: bool) -> SubscriptionView:
+async def _set_paused(request: ApiRequest[NoQuery], *, paused: bool) -> SubscriptionView:
     at = request.context.clock()
-    changed = await request.context.store.subscriptions.change(
+    updated = await request.context.store.subscriptions.change(
         request.tenant, request.id("sub"), lambda s: replace(s, paused=paused, updated_at=at)
     )
-    request.context.inbox.release_queued(changed.id)
-    return await render_subscription(request.context, changed)
+    request.context.inbox.release_queued(updated.id)
+    return await with_health(request.context, updated)
 
 
 async def rotate_secret(request: ApiRequest[NoQuery]) -> RotatedSecret:
-    """Make a new secret; for 24 hours what is sent bears the signatures of both."""
+    """Create a new secret. For 24 hours, requests are signed with the old and the new one."""
     context, at = request.context, request.context.clock()
     secret = new_secret(context.ids.random_bytes(SECRET_BYTES))
     sealed, until = context.secret_box.seal(secret, at), at + DAY
 
-    def rotated(before: Subscription) -> Subscription:
+    def rotate(before: Subscription) -> Subscription:
         return replace(
             before,
             secret=sealed,
@@ -50,51 +50,52 @@ async def rotate_secret(request: ApiRequest[NoQuery]) -> RotatedSecret:
             updated_at=at,
         )
 
-    changed = await context.store.subscriptions.change(request.tenant, request.id("sub"), rotated)
-    context.inbox.release_queued(changed.id)
+    updated = await context.store.subscriptions.change(request.tenant, request.id("sub"), rotate)
+    context.inbox.release_queued(updated.id)
     return RotatedSecret(secret, rfc3339(until))
 
 
 async def test(request: ApiRequest[NoQuery]) -> AttemptView:
-    """Send `webhook.test` now, whatever the state, and answer with what came back."""
+    """Send a `webhook.test` event now, in any state, and return the receiver's answer."""
     context, at = request.context, request.context.clock()
     to = await context.store.subscriptions.get(request.tenant, request.id("sub"))
     event_id = context.ids.new_id("evt", at)
     event = system_event("webhook.test", to.tenant, WebhookTestData(id=to.id), event_id, at)
     delivery = new_delivery(event, to, context.ids.new_id("dlv", at))
-    outcome = await context.dispatcher.post(DeliveryTask(delivery, to, event.payload))
-    return attempt_view(1, outcome)
+    result = await context.dispatcher.post(DeliveryTask(delivery, to, event.payload))
+    return render_attempt(1, result)
 
 
 async def recover(request: ApiRequest[NoQuery]) -> RecoveryView:
-    """Send again everything since a time that was given up, waits for a retry, or was missed."""
+    """Resend every event since `since` that failed, is waiting for a retry, or was never sent."""
     context, at = request.context, request.context.clock()
     to = await context.store.subscriptions.get(request.tenant, request.id("sub"))
     given = await request.body(RecoveryCreate)
-    since = _since(given, at)
     recovery = Recovery(
         id=context.ids.new_id("rec", at),
         tenant=request.tenant,
         subscription_id=to.id,
-        since=since,
+        since=_checked_since(given, at),
         until=at,
         created_at=at,
         event_types=tuple(given.event_types or ("*",)),
         only=tuple(given.only or ALL_SCOPES),
     )
-    begun = await context.store.recoveries.add(recovery)
+    added = await context.store.recoveries.add(recovery)
     context.recovery_worker.wake()
-    return recovery_view(begun)
+    return render_recovery(added)
 
 
-def _since(given: RecoveryCreate, at: int) -> int:
+def _checked_since(given: RecoveryCreate, at: int) -> int:
+    """Return `since` in microseconds; Invalid lists all errors of *given*."""
     errors = event_type_errors(given.event_types or (), "event_types")
     try:
         since = parse_rfc3339(given.since)
     except ValueError:
         since = -1
     if not 0 <= since <= at:
-        errors.append(FieldError("since", "must be a time that is over, as 2026-01-31T12:00:00Z"))
+        message = "must be a past time in RFC 3339 format, such as 2026-01-31T12:00:00Z"
+        errors.append(FieldError("since", message))
     if errors:
         raise Invalid(errors)
     return since

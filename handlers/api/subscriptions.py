@@ -1,4 +1,4 @@
-"""Subscriptions over HTTP: made, read, changed, deleted."""
+"""Endpoints for subscriptions: create, list, get, update, delete."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from handlers.schemas.subscriptions import (
     SubscriptionSecret,
     SubscriptionUpdate,
     SubscriptionView,
-    subscription_view,
+    render_subscription,
 )
 from service.context import AppContext
 from service.domain.events import DEFAULT_EVENT_TYPES
@@ -31,12 +31,14 @@ from service.domain.subscriptions.subscription import (
 
 
 class SubscriptionsQuery(PageQuery, frozen=True, kw_only=True):
+    """Query parameters of the list of subscriptions."""
+
     kind: Kind | None = None
     url: str | None = None
 
 
 async def create(request: ApiRequest[NoQuery]) -> SubscriptionView:
-    """Subscribe a URL to events; the secret that signs them is shown here."""
+    """Subscribe a URL to events. The response contains the secret that signs them."""
     given = await request.body(SubscriptionCreate)
     context, at = request.context, request.context.clock()
     _check(context, given)
@@ -48,7 +50,7 @@ async def create(request: ApiRequest[NoQuery]) -> SubscriptionView:
         secret=context.secret_box.seal(secret, at),
         event_types=tuple(given.event_types or DEFAULT_EVENT_TYPES),
         description=given.description,
-        headers=_sealed(context, given.headers or {}, at),
+        headers=_seal_headers(context, given.headers or {}, at),
         filter=given.filter,
         rate_limit=given.rate_limit,
         max_in_flight=given.max_in_flight or MAX_IN_FLIGHT,
@@ -59,61 +61,67 @@ async def create(request: ApiRequest[NoQuery]) -> SubscriptionView:
         updated_at=at,
     )
     await context.store.subscriptions.put(subscription)
-    return subscription_view(subscription, secret=secret)
+    return render_subscription(subscription, secret=secret)
 
 
-async def show(request: ApiRequest[NoQuery]) -> SubscriptionView:
-    """Look at one subscription."""
-    subscription = await request.context.store.subscriptions.get(request.tenant, request.id("sub"))
-    return await render_subscription(request.context, subscription)
-
-
-async def secret(request: ApiRequest[NoQuery]) -> SubscriptionSecret:
-    """Show the secret that signs what a subscription is sent."""
-    subscription = await request.context.store.subscriptions.get(request.tenant, request.id("sub"))
-    return SubscriptionSecret(request.context.secret_box.open(subscription.secret))
-
-
-async def listing(request: ApiRequest[SubscriptionsQuery]) -> ListResponse[SubscriptionView]:
-    """List subscriptions; those of kind `per_job` belong to the reply URLs of jobs."""
+async def list_subscriptions(
+    request: ApiRequest[SubscriptionsQuery],
+) -> ListResponse[SubscriptionView]:
+    """List subscriptions, newest first. Kind `per_job` means the reply URL of a job."""
     query = request.query
     found = await request.context.store.subscriptions.find(
         request.tenant, query.filters(), query.page()
     )
     health = await request.context.store.subscriptions.health([one.id for one in found])
-    views = [subscription_view(one, health.get(one.id)) for one in found]
+    views = [render_subscription(one, health.get(one.id)) for one in found]
     return paginate(views, query.limit, [one.id for one in found])
 
 
-async def change(request: ApiRequest[NoQuery]) -> SubscriptionView:
-    """Change a subscription; what is not named stays as it is."""
+async def get(request: ApiRequest[NoQuery]) -> SubscriptionView:
+    """Get a subscription, with the health of its receiver."""
+    subscription = await request.context.store.subscriptions.get(request.tenant, request.id("sub"))
+    return await with_health(request.context, subscription)
+
+
+async def get_secret(request: ApiRequest[NoQuery]) -> SubscriptionSecret:
+    """Get the secret that signs the events of a subscription."""
+    subscription = await request.context.store.subscriptions.get(request.tenant, request.id("sub"))
+    return SubscriptionSecret(request.context.secret_box.open(subscription.secret))
+
+
+async def update(request: ApiRequest[NoQuery]) -> SubscriptionView:
+    """Update a subscription. Fields that the request leaves out keep their value."""
     given = await request.body(SubscriptionUpdate)
     at = request.context.clock()
     _check(request.context, given)
     if given.headers:
-        given = replace(given, headers=_sealed(request.context, given.headers, at))
-    changed = await request.context.store.subscriptions.change(
-        request.tenant, request.id("sub"), lambda before: _changed(before, given, at)
+        given = replace(given, headers=_seal_headers(request.context, given.headers, at))
+    updated = await request.context.store.subscriptions.change(
+        request.tenant, request.id("sub"), lambda before: _updated(before, given, at)
     )
-    request.context.inbox.release_queued(changed.id)
-    return await render_subscription(request.context, changed)
-
-
-async def render_subscription(context: AppContext, subscription: Subscription) -> SubscriptionView:
-    """Show a subscription with how its receiver fares."""
-    health = await context.store.subscriptions.health([subscription.id])
-    return subscription_view(subscription, health.get(subscription.id))
+    request.context.inbox.release_queued(updated.id)
+    return await with_health(request.context, updated)
 
 
 async def delete(request: ApiRequest[NoQuery]) -> None:
-    """Delete a subscription; what it was still owed is canceled."""
+    """Delete a subscription and cancel its pending deliveries."""
     context = request.context
     await context.store.subscriptions.delete(request.tenant, request.id("sub"), context.clock())
     context.inbox.release_queued(request.id("sub"))
 
 
-def _changed(before: Subscription, given: SubscriptionUpdate, at: int) -> Subscription:
-    """Null means the default; one that is enabled, or sent elsewhere, is tried at once."""
+async def with_health(context: AppContext, subscription: Subscription) -> SubscriptionView:
+    """Render *subscription* with the health of its receiver, which it reads from the store."""
+    health = await context.store.subscriptions.health([subscription.id])
+    return render_subscription(subscription, health.get(subscription.id))
+
+
+def _updated(before: Subscription, given: SubscriptionUpdate, at: int) -> Subscription:
+    """Apply *given* to *before*.
+
+    None sets a field to its default. Enabling the subscription or changing its URL ends its hold,
+    so that the receiver is tried at once.
+    """
     defaults: dict[str, Any] = {
         "event_types": before.event_types if before.kind == "per_job" else DEFAULT_EVENT_TYPES,
         "headers": {},
@@ -124,26 +132,27 @@ def _changed(before: Subscription, given: SubscriptionUpdate, at: int) -> Subscr
         "rate_limit": None,
         "description": None,
     }
-    named = {
+    values = {
         name: defaults[name] if value is None else value
         for name, value in msgspec.structs.asdict(given).items()
         if value is not UNSET
     }
     if given.event_types is not UNSET:
-        named["event_types"] = tuple(given.event_types or defaults["event_types"])
-    if named.get("enabled"):
-        named |= {"disabled_reason": None, "held": False}
-    if named.get("url", before.url) != before.url:
-        named["held"] = False
-    return replace(before, **named, updated_at=at)
+        values["event_types"] = tuple(given.event_types or defaults["event_types"])
+    if values.get("enabled"):
+        values |= {"disabled_reason": None, "held": False}
+    if values.get("url", before.url) != before.url:
+        values["held"] = False
+    return replace(before, **values, updated_at=at)
 
 
-def _sealed(context: AppContext, headers: dict[str, str], at: int) -> dict[str, str]:
-    """Seal the values of a subscription's own headers: they may be credentials."""
+def _seal_headers(context: AppContext, headers: dict[str, str], at: int) -> dict[str, str]:
+    """Encrypt the values of a subscription's own headers: they may be credentials."""
     return {name: context.secret_box.seal(value, at) for name, value in headers.items()}
 
 
 def _check(context: AppContext, given: SubscriptionCreate | SubscriptionUpdate) -> None:
+    """Raise Invalid with all errors of *given*."""
     errors = event_type_errors(given.event_types, "event_types") if given.event_types else []
     errors += header_errors(given.headers, "headers") if given.headers else []
     errors += filter_errors(given.filter, "filter") if given.filter else []

@@ -1,4 +1,4 @@
-"""Who is asking: API keys, refused by their shape before the database is asked."""
+"""Authentication with API keys; malformed keys are refused without a database query."""
 
 from typing import Final
 
@@ -19,16 +19,16 @@ _BEARER: Final = "bearer "
 _ADMIN: Final = Principal(tenant=DEFAULT_TENANT, scopes=(Scope.ADMIN,))
 
 
-async def caller_of(request: Request, context: AppContext) -> Principal:
-    """Find out who is asking; Unauthorized when the key is missing, wrong or revoked."""
+async def authenticate(request: Request, context: AppContext) -> Principal:
+    """Return the owner of the API key; Unauthorized if it is missing, wrong or revoked."""
     header = request.headers.get("authorization", "")
     if header[: len(_BEARER)].lower() != _BEARER:
-        raise Unauthorized("Send your key as Authorization: Bearer KEY.")
+        raise Unauthorized("Send your API key as Authorization: Bearer KEY.")
     given = header[len(_BEARER) :].strip()
-    admin = context.settings.admin_key
-    if admin is not None and constant_time_equal(given, admin):
+    admin_key = context.settings.admin_key
+    if admin_key is not None and constant_time_equal(given, admin_key):
         return _ADMIN
     key = await context.store.api_keys.by_hash(key_hash(given)) if is_well_formed(given) else None
     if key is None:
-        raise Unauthorized("This key is not valid.")
+        raise Unauthorized("This API key is not valid.")
     return Principal(tenant=key.tenant, scopes=key.scopes, key_id=key.id)

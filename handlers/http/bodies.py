@@ -1,4 +1,4 @@
-"""Bodies: read within a size and a time, decoded with every fault named by its path."""
+"""Request bodies: read with limits on size and time, decoded with a path for each error."""
 
 import asyncio
 from typing import Any, Final, TypeVar
@@ -12,33 +12,40 @@ from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.runtime.tasks import in_thread_if_large
 
 MAX_BODY: Final = 8 * 1024 * 1024
+"""Bytes of a request body."""
 BODY_SECONDS: Final = 10.0
-_PLACE: Final = " - at `"
-_FIELD: Final = "field `"
-MAX_SAID: Final = 200
-"""Characters of a fault; msgspec repeats the names and values it was given."""
+_PATH_MARK: Final = " - at `"
+_FIELD_MARK: Final = "field `"
+MAX_MESSAGE: Final = 200
+"""Characters of an error message or field name; msgspec repeats names and values it was given."""
 T = TypeVar("T")
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the whole body: 413 over 8 MiB, 408 after 10 s, 415 when it is compressed."""
+    """Read the whole body, or raise an HTTPException.
+
+    Status 400: contradictory length headers or an incomplete body. 408: not complete after 10 s.
+    413: over 8 MiB. 415: compressed.
+    """
     headers = request.headers
     if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-        raise HTTPException(415, "Compressed bodies are not taken; send it as it is.")
+        raise HTTPException(415, "Compressed bodies are not supported; send it uncompressed.")
     length = headers.get("content-length")
     if length is not None and "transfer-encoding" in headers:
-        raise HTTPException(400, "Content-Length and Transfer-Encoding exclude each other.")
+        raise HTTPException(400, "Send either Content-Length or Transfer-Encoding, not both.")
     if length is not None and int(length) > MAX_BODY:
-        raise HTTPException(413, f"A body may have at most {MAX_BODY} bytes.")
+        raise HTTPException(413, f"The body may have at most {MAX_BODY} bytes.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read(request)
     except TimeoutError:
         raise HTTPException(
-            408, f"The body was not in within {BODY_SECONDS:.0f} s.", {"connection": "close"}
+            408,
+            f"The body was not complete after {BODY_SECONDS:.0f} s.",
+            {"connection": "close"},
         ) from None
     except ClientDisconnect:
-        raise HTTPException(400, "The body ended too soon.") from None
+        raise HTTPException(400, "The connection closed before the body was complete.") from None
 
 
 async def _read(request: Request) -> bytes:
@@ -47,40 +54,51 @@ async def _read(request: Request) -> bytes:
         body += chunk
         if len(body) > MAX_BODY:
             raise HTTPException(
-                413, f"A body may have at most {MAX_BODY} bytes.", {"connection": "close"}
+                413, f"The body may have at most {MAX_BODY} bytes.", {"connection": "close"}
             )
     return bytes(body)
 
 
 async def read_json_body(request: Request) -> Any:
-    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
-        raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+    """Read and decode a JSON body; HTTPException 415 for other media types, Invalid if malformed.
+
+    Large bodies are decoded in a thread.
+    """
+    media_type = request.headers.get("content-type", "application/json").split(";")[0]
+    media_type = media_type.strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise HTTPException(415, "Send JSON with Content-Type: application/json.")
     body = await read_body(request)
     try:
         return await in_thread_if_large(len(body), read_json, body)
     except UnreadableJson as exc:
         raise Invalid(
-            [FieldError("", str(exc))], "The body is not readable.", "invalid_json"
+            [FieldError("", str(exc))], "The body cannot be read as JSON.", "invalid_json"
         ) from exc
 
 
 def convert(value: Any, kind: type[T], prefix: str = "", *, strict: bool = True) -> T:
-    """Read *value* as *kind*; Invalid names the place, below *prefix*, and what belongs there."""
+    """Convert *value* to *kind*; Invalid gives the path of the error, which begins with *prefix*.
+
+    Without *strict*, strings are converted to numbers and other types, as query values need.
+    """
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as exc:
-        raise Invalid([_fault(str(exc), prefix)]) from exc
+        raise Invalid([_field_error(str(exc), prefix)]) from exc
 
 
-def _fault(text: str, prefix: str) -> FieldError:
-    """Split msgspec's words at the last place in them: a field's name may look like another."""
-    message, _, place = text.rpartition(_PLACE) if _PLACE in text else (text, "", "")
-    path = place.removeprefix("key` in `").removeprefix("$").removesuffix("`")
-    _, named, field = message.partition(_FIELD)
-    if named:
-        path = f"{path}.{field.removesuffix('`')[:MAX_SAID]}"
-        message = "is not known here" if "unknown" in message else "is required"
+def _field_error(text: str, prefix: str) -> FieldError:
+    """Split the message of msgspec into path and message.
+
+    It splits at the last path mark, because a field's name may contain one.
+    """
+    message, _, location = text.rpartition(_PATH_MARK) if _PATH_MARK in text else (text, "", "")
+    path = location.removeprefix("key` in `").removeprefix("$").removesuffix("`")
+    _, has_field, field = message.partition(_FIELD_MARK)
+    if has_field:
+        path = f"{path}.{field.removesuffix('`')[:MAX_MESSAGE]}"
+        message = "unknown field" if "unknown" in message else "is required"
     path = path.lstrip(".")
-    between = "" if prefix in ("", "?") or not path else "."
-    return FieldError(f"{prefix}{between}{path}", message[:MAX_SAID])
+    separator = "" if prefix in ("", "?") or not path else "."
+    return FieldError(f"{prefix}{separator}{path}", message[:MAX_MESSAGE])

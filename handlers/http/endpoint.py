@@ -1,4 +1,4 @@
-"""The door: one method and path, who may pass it, what it takes and what it answers."""
+"""The endpoint: method and path, required scope, and the types of its request and response."""
 
 import re
 import time
@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from handlers.http.auth import caller_of
+from handlers.http.auth import authenticate
 from handlers.http.bodies import convert, read_json_body
 from handlers.http.errors import request_id
 from service.context import AppContext
@@ -38,29 +38,33 @@ log = structlog.get_logger()
 
 
 class NoQuery(msgspec.Struct, frozen=True):
-    """No query."""
+    """An endpoint without query parameters."""
 
 
 class ApiRequest(Generic[Q]):
-    """One request that has been let in: whose it is, and what it asks."""
+    """An authenticated and authorized request, with its parsed query parameters."""
 
-    def __init__(self, http: Request, context: AppContext, principal: Principal, query: Q) -> None:
-        self.request, self.context, self.caller, self.query = http, context, principal, query
+    def __init__(
+        self, http_request: Request, context: AppContext, principal: Principal, query: Q
+    ) -> None:
+        self.http_request, self.context = http_request, context
+        self.principal, self.query = principal, query
         self.tenant = principal.tenant
 
     def id(self, prefix: str) -> str:
-        """The id in the path; one that cannot be ours is not there, and needs no look-up."""
-        given = str(self.request.path_params["id"])
+        """Return the id in the path; NotFound, without a query, if it is no id with *prefix*."""
+        given = str(self.http_request.path_params["id"])
         if not is_id(given, prefix):
-            raise NotFound("There is nothing by that id.")
+            raise NotFound("Not found: no object has this id.")
         return given
 
     async def body(self, kind: type[T]) -> T:
-        return convert(await read_json_body(self.request), kind)
+        """Read the JSON body as *kind*; Invalid gives the path of each error."""
+        return convert(await read_json_body(self.http_request), kind)
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
-    """An answer with a status or headers of its own; without a *body* it has none."""
+    """A response with its own status or headers; without content if *body* is None."""
 
     body: T | msgspec.Raw | None
     status: int = HTTPStatus.OK
@@ -68,15 +72,16 @@ class Reply(msgspec.Struct, Generic[T], frozen=True):
 
 
 Handler = Callable[[ApiRequest[Any]], Awaitable[Any]]
-"""It returns what is answered: a value, a `Reply` of one, a stream, or None for no body."""
+"""Returns the response: a value, a `Reply` with one, a stream, or None for no content."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """*scope* is what a key must be allowed, *body* the type taken, or a tuple of several.
+    """One operation of the API.
 
-    *operation_id* names it in the API's description: clients are generated from that.
-
-    What is asked in the query and what is answered stand in the annotations of *handler*.
+    *operation_id* is its name in the OpenAPI document, from which clients are generated. *scope*
+    is what the API key needs. *status* is that of a successful response. *body_type* is the type
+    of the request body, or a tuple of alternatives. The types of the query and the response come
+    from the annotations of *handler*.
     """
 
     method: str
@@ -85,89 +90,97 @@ class Endpoint(msgspec.Struct, frozen=True):
     handler: Handler
     scope: Scope
     status: int = HTTPStatus.OK
-    body: Any = None
+    body_type: Any = None
 
     @property
-    def query(self) -> type[msgspec.Struct]:
-        (query,) = get_args(get_type_hints(self.handler)["request"])
-        return cast("type[msgspec.Struct]", query)
+    def query_type(self) -> type[msgspec.Struct]:
+        (query_type,) = get_args(get_type_hints(self.handler)["request"])
+        return cast("type[msgspec.Struct]", query_type)
 
     @property
-    def answer(self) -> Any:
-        """The type of a good answer, or a tuple of several; None without a body."""
-        answer = get_type_hints(self.handler)["return"]
-        if get_origin(answer) is Reply:
-            (answer,) = get_args(answer)
-        if get_origin(answer) is Union:
-            return get_args(answer)
-        return None if answer in (type(None), StreamingResponse) else answer
+    def response_type(self) -> Any:
+        """The type of a successful response, or a tuple of alternatives.
+
+        None if the response is a stream or has no content.
+        """
+        response_type = get_type_hints(self.handler)["return"]
+        if get_origin(response_type) is Reply:
+            (response_type,) = get_args(response_type)
+        if get_origin(response_type) is Union:
+            return get_args(response_type)
+        return None if response_type in (type(None), StreamingResponse) else response_type
 
     @property
     def parameters(self) -> list[str]:
+        """The names of the path parameters."""
         return _PARAMETER.findall(self.path)
 
     @property
     def summary(self) -> str:
+        """The first line of the handler's docstring."""
         return (self.handler.__doc__ or "").strip().split("\n")[0]
 
     def route(self) -> Route:
-        query = self.query
+        query_type = self.query_type  # read the annotations once, not with each request
 
         async def serve(request: Request) -> Response:
-            return await self._serve(request, query)
+            return await self._serve(request, query_type)
 
         return Route(self.path, serve, methods=[self.method])
 
-    async def _serve(self, request: Request, query: type[msgspec.Struct]) -> Response:
+    async def _serve(self, request: Request, query_type: type[msgspec.Struct]) -> Response:
         start = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=request_id(request))
         context = cast("AppContext", request.app.state.context)
-        caller = await caller_of(request, context)
-        if not caller.may(self.scope):
-            raise Forbidden(f"This key lacks the scope {self.scope}.")
-        visit = ApiRequest(request, context, caller, _parse_query(request, query))
-        response = self._answer(await self.handler(visit))
+        principal = await authenticate(request, context)
+        if not principal.may(self.scope):
+            raise Forbidden(f"This API key lacks the scope {self.scope}.")
+        query = _parse_query(request, query_type)
+        result = await self.handler(ApiRequest(request, context, principal, query))
+        response = self._response(result)
         response.headers["x-request-id"] = request_id(request)
         log.info(
             "request.served",
             method=self.method,
             route=self.path,
             status_code=response.status_code,
-            tenant=caller.tenant,
+            tenant=principal.tenant,
             ms=round((time.perf_counter() - start) * 1000, 2),
         )
         return response
 
-    def _answer(self, answer: Any) -> Response:
-        if isinstance(answer, Response):
-            return answer
-        if isinstance(answer, Reply):
-            return json_response(answer.body, answer.status, answer.headers)
-        return json_response(answer, self.status)
+    def _response(self, result: Any) -> Response:
+        if isinstance(result, Response):
+            return result
+        if isinstance(result, Reply):
+            return json_response(result.body, result.status, result.headers)
+        return json_response(result, self.status)
 
 
-def _parse_query(request: Request, query: type[msgspec.Struct]) -> msgspec.Struct:
+def _parse_query(request: Request, query_type: type[msgspec.Struct]) -> msgspec.Struct:
+    """Parse the query parameters; Invalid for unknown names and invalid values."""
     given = dict(request.query_params)
-    unknown = given.keys() - set(query.__struct_fields__)
+    unknown = given.keys() - set(query_type.__struct_fields__)
     if unknown:
-        known = ", ".join(query.__struct_fields__) or "none"
-        message = f"is not known here; known: {known}"
+        allowed = ", ".join(query_type.__struct_fields__) or "none"
+        message = f"unknown parameter; allowed: {allowed}"
         raise Invalid([FieldError(f"?{name}", message) for name in sorted(unknown)])
-    absent = {name for name in _texts(query) if given.get(name) == ""}
-    asked = {name: value for name, value in given.items() if name not in absent}
-    return convert(asked, query, "?", strict=False)
+    absent = {name for name in _text_parameters(query_type) if given.get(name) == ""}
+    values = {name: value for name, value in given.items() if name not in absent}
+    return convert(values, query_type, "?", strict=False)
 
 
 @cache
-def _texts(query: type[msgspec.Struct]) -> frozenset[str]:
-    """Name the parameters that may be any text: given empty, as a form does, they are absent."""
-    fields = msgspec.structs.fields(query)
+def _text_parameters(query_type: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the text parameters: HTML forms send them empty, which counts as absent."""
+    fields = msgspec.structs.fields(query_type)
     return frozenset(field.name for field in fields if str in (field.type, *get_args(field.type)))
 
 
 def json_response(
-    answer: Any, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+    body: Any, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> Response:
-    if answer is None:
+    """Encode *body* as JSON; None gives a response without content."""
+    if body is None:
         return Response(status_code=status, headers=headers)
-    return Response(msgspec.json.encode(answer), status, headers, "application/json")
+    return Response(msgspec.json.encode(body), status, headers, "application/json")

@@ -1,4 +1,4 @@
-"""From errors to answers: RFC 9457 problems, with our codes; nothing of the inside is shown."""
+"""Error responses: RFC 9457 problem documents with an error code and no internal details."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as RFC 9457 writes it; *errors* names each fault of the request."""
+    """An error response (RFC 9457). *errors* lists each invalid field of the request."""
 
     type: str = "about:blank"
     title: str
@@ -62,6 +62,7 @@ def problem(
     detail: str,
     errors: list[FieldError] | None = None,
 ) -> Response:
+    """Build a problem response; *errors* has the invalid fields."""
     body = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -75,13 +76,13 @@ def problem(
 
 
 def request_id(request: Request) -> str:
-    """The id of *request*, made when it is first asked for."""
+    """Return the id of *request*; the first call creates it."""
     state: dict[str, Any] = request.scope.setdefault("state", {})
     return str(state.setdefault("request_id", SystemIdSource().new_id("req", now())))
 
 
 async def on_service_error(request: Request, exc: ServiceError) -> Response:
-    """Tell a caller what it did wrong, or when to come back."""
+    """Render a ServiceError, with `Retry-After` or `WWW-Authenticate` where its class needs it."""
     status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), 500)
     errors = exc.errors if isinstance(exc, Invalid) else []
     response = problem(request, status, exc.reason, str(exc), errors)
@@ -93,7 +94,7 @@ async def on_service_error(request: Request, exc: ServiceError) -> Response:
 
 
 async def on_http_error(request: Request, exc: HTTPException) -> Response:
-    """What the HTTP edge itself refuses: no such path, wrong method, too large."""
+    """Render an error of the HTTP layer: unknown path, wrong method, body too large."""
     code = _CODES.get(exc.status_code, "bad_request")
     response = problem(request, exc.status_code, code, exc.detail)
     response.headers.update(exc.headers or {})
@@ -101,9 +102,9 @@ async def on_http_error(request: Request, exc: HTTPException) -> Response:
 
 
 async def on_unhandled(request: Request, exc: Exception) -> Response:
-    """Our own fault: logged with its cause, told without it."""
+    """Log an unexpected exception; the response does not reveal its cause."""
     log.error("request.failed", path=request.url.path, request_id=request_id(request), exc_info=exc)
-    return problem(request, 500, "internal", "Something went wrong here; it has been logged.")
+    return problem(request, 500, "internal", "Internal error; it has been logged.")
 
 
 EXCEPTION_HANDLERS: Final[dict[Any, Callable[[Request, Any], Any]]] = {

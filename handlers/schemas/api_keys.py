@@ -7,7 +7,7 @@ from service.domain.security.api_keys import DEFAULT_TENANT, ApiKey, Scope
 
 
 class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as users see it; *key* itself only when it is made."""
+    """An API key. Only the response that creates it contains the *key* itself."""
 
     id: str
     object: str = "key"
@@ -18,19 +18,19 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     key: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def api_key_view(key: ApiKey, shown: str | msgspec.UnsetType = msgspec.UNSET) -> ApiKeyView:
+def render_api_key(key: ApiKey, plain_key: str | msgspec.UnsetType = msgspec.UNSET) -> ApiKeyView:
     return ApiKeyView(
         id=key.id,
         tenant=key.tenant,
         name=key.name,
         scopes=key.scopes,
         created_at=rfc3339(key.created_at),
-        key=shown,
+        key=plain_key,
     )
 
 
 class ApiKeyCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key for *tenant*, which comes into being with its first key."""
+    """A new API key for *tenant*. The first key of a tenant creates the tenant."""
 
     scopes: list[Scope]
     tenant: str = DEFAULT_TENANT

@@ -8,9 +8,13 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
 class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as users see it; *body* only when one is asked for, with secrets redacted.
+    """A request from a provider at the callback URL of a job.
 
-    *quarantine* says what it contradicts; *settlement* what its provider said when it was asked.
+    *quarantine* is the reason why the callback was not applied to the job but set aside, and the
+    provider asked about the job; null for all other callbacks. *settlement* is what the provider
+    said then, and the resulting status of the job; *settled_at* is when. Both are null until then.
+    *repeats* counts further callbacks with the same body. Only the response for a single callback
+    contains the *body*; secrets in it are redacted.
     """
 
     id: str
@@ -27,7 +31,7 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     body: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def callback_view(
+def render_callback(
     callback: Callback, body: str | msgspec.UnsetType = msgspec.UNSET
 ) -> CallbackView:
     return CallbackView(

@@ -10,7 +10,11 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST of a delivery and what came back."""
+    """One request to a receiver, with the answer.
+
+    *status_code* is null if there was no answer; then *error* says why. *excerpt* is the start of
+    the answer's body. *dns_ms*, *connect_ms* and *tls_ms* are null on a reused connection.
+    """
 
     number: int
     at: str
@@ -26,7 +30,12 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery as users see it; *attempts* only when one is asked for."""
+    """One event for one subscription.
+
+    *tries* counts the attempts that used up a try of the retry schedule. *due_at* is when the next
+    attempt is due; null when none is scheduled. *settled_at* is when the delivery left the status
+    `pending`. Only the response for a single delivery contains *attempts*.
+    """
 
     id: str
     object: str = "delivery"
@@ -42,7 +51,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     attempts: list[AttemptView] | msgspec.UnsetType = msgspec.UNSET
 
 
-def delivery_view(
+def render_delivery(
     delivery: Delivery,
     attempts: Sequence[tuple[int, AttemptResult]] | msgspec.UnsetType = msgspec.UNSET,
 ) -> DeliveryView:
@@ -60,28 +69,32 @@ def delivery_view(
         settled_at=rfc3339_or_none(delivery.settled_at),
         attempts=msgspec.UNSET
         if attempts is msgspec.UNSET
-        else [attempt_view(number, outcome) for number, outcome in attempts],
+        else [render_attempt(number, result) for number, result in attempts],
     )
 
 
-def attempt_view(number: int, outcome: AttemptResult) -> AttemptView:
+def render_attempt(number: int, result: AttemptResult) -> AttemptView:
     return AttemptView(
         number=number,
-        at=rfc3339(outcome.at),
-        status_code=outcome.status_code,
-        duration_ms=outcome.duration_ms,
-        error=outcome.error,
-        excerpt=outcome.excerpt,
-        dns_ms=outcome.dns_ms,
-        connect_ms=outcome.connect_ms,
-        tls_ms=outcome.tls_ms,
-        first_byte_ms=outcome.first_byte_ms,
-        headers=outcome.headers,
+        at=rfc3339(result.at),
+        status_code=result.status_code,
+        duration_ms=result.duration_ms,
+        error=result.error,
+        excerpt=result.excerpt,
+        dns_ms=result.dns_ms,
+        connect_ms=result.connect_ms,
+        tls_ms=result.tls_ms,
+        first_byte_ms=result.first_byte_ms,
+        headers=result.headers,
     )
 
 
 class DeadLettersView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was given up for one subscription; `POST …/recover` with `only: ["dead"]` sends it."""
+    """The dead deliveries of one subscription.
+
+    *reason* is the error of the newest one. To resend them, recover the subscription with
+    `only: ["dead"]`.
+    """
 
     object: str = "dead_letters"
     subscription: str

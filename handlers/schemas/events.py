@@ -5,23 +5,25 @@ import msgspec
 from service.domain.events import JobEvent, ProviderData, SubscriptionData, SystemEvent
 
 LoggedEvent = JobEvent | SystemEvent[SubscriptionData] | SystemEvent[ProviderData]
-"""The bodies of events that stand in the log; a test is in no log."""
+"""The bodies of the events in the log; `webhook.test` events are not logged."""
 
 
 class EventType(msgspec.Struct, frozen=True):
+    """An event type and when it is sent."""
+
     type: str
     description: str
 
 
 class EventResend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where to send one event again: to a *subscription* by its id, or to a *url*."""
+    """The receiver of a resent event: the id of a *subscription*, or a *url*."""
 
     subscription: str | None = None
     url: str | None = None
 
 
 class SubscriptionMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an event is for a subscription as it is now, and if not, why."""
+    """Whether an event matches a subscription as it is now; *reason* says why it does not."""
 
     subscription: str
     matched: bool

@@ -6,6 +6,13 @@ import msgspec
 
 
 class OperationView(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation of a provider.
+
+    *answers* says how the provider sends the result: `at once` in its response, or later `by
+    callback`. *deadline_seconds* is the default deadline of its jobs, until the durations of 20
+    successful jobs replace it. *input* is a JSON Schema.
+    """
+
     name: str
     summary: str
     answers: str
@@ -14,6 +21,8 @@ class OperationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider; *configured* if its credential is set."""
+
     object: str = "provider"
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""The public names of the schemas: written by hand, so that no rename inside moves the API."""
+"""The public names of the schemas, listed by hand: renaming a class does not change the API."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -98,4 +98,4 @@ WEBHOOK_BODIES: Final[Mapping[str, Any]] = {
     "provider": SystemEvent[ProviderData],
     "webhook": SystemEvent[WebhookTestData],
 }
-"""The body of an event type, by the word before its dot."""
+"""The body of an event type, by the part of its name before the dot."""

@@ -7,7 +7,10 @@ from service.domain.primitives.timestamps import rfc3339, rfc3339_or_none
 
 
 class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A recovery as users see it: *looked_at* events so far, of which some are *sent_again*."""
+    """A run that resends past events to one subscription.
+
+    *looked_at* counts the events checked so far, *sent_again* those that it scheduled again.
+    """
 
     id: str
     object: str = "recovery"
@@ -23,7 +26,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: str | None
 
 
-def recovery_view(recovery: Recovery) -> RecoveryView:
+def render_recovery(recovery: Recovery) -> RecoveryView:
     return RecoveryView(
         id=recovery.id,
         subscription=recovery.subscription_id,

@@ -11,7 +11,7 @@ from service.domain.subscriptions.subscription import Delivery, Kind, State, Sub
 
 
 class ReceiverFailure(Protocol):
-    """What is to be shown of a receiver that fails."""
+    """What the API shows of the health of a failing receiver."""
 
     @property
     def failing_since(self) -> int: ...
@@ -24,10 +24,10 @@ class ReceiverFailure(Protocol):
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as users see it; *secret* only at creation.
+    """A subscription. Only the response that creates it contains the *secret*.
 
-    While its receiver fails, *failing_since*, *last_error* and *disable_at* say so; while it is
-    *held*, one delivery is tried at *next_probe_at*.
+    While the receiver fails, *failing_since*, *last_error* and *disable_at* are set. While the
+    subscription is held, a single delivery probes the receiver at *next_probe_at*.
     """
 
     id: str
@@ -54,12 +54,12 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def subscription_view(
+def render_subscription(
     subscription: Subscription,
     failing: ReceiverFailure | None = None,
     secret: str | msgspec.UnsetType = msgspec.UNSET,
 ) -> SubscriptionView:
-    """Show *subscription*; the values of its own headers may be credentials and stay hidden."""
+    """Render *subscription* without the values of its own headers: they may be credentials."""
     return SubscriptionView(
         id=subscription.id,
         kind=subscription.kind,
@@ -87,16 +87,20 @@ def subscription_view(
 
 InFlight = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Rate = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-"""Events a second."""
-Words = Annotated[str, msgspec.Meta(max_length=1000)]
+"""Events per second."""
+Description = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class SubscriptionCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """*event_types* are types or patterns (`job.*`); without them, the four ends of a job."""
+    """A new subscription.
+
+    *event_types* are types or patterns (`job.*`); the default is `job.succeeded`, `job.failed`,
+    `job.canceled` and `job.expired`.
+    """
 
     url: str
     event_types: list[str] | None = None
-    description: Words | None = None
+    description: Description | None = None
     headers: dict[str, str] | None = None
     filter: dict[str, Any] | None = None
     rate_limit: Rate | None = None
@@ -107,11 +111,11 @@ class SubscriptionCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class SubscriptionUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is not named stays as it is; null sets it back to its default."""
+    """An update of a subscription. Omitted fields keep their value; null sets the default."""
 
     url: str | UnsetType = UNSET
     event_types: list[str] | UnsetType | None = UNSET
-    description: Words | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
     filter: dict[str, Any] | UnsetType | None = UNSET
     rate_limit: Rate | UnsetType | None = UNSET
@@ -122,6 +126,8 @@ class SubscriptionUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class SubscriptionSecret(msgspec.Struct, frozen=True):
+    """The secret that signs the requests to a subscription."""
+
     secret: str
 
 
@@ -129,7 +135,11 @@ RecoveryScopes = Annotated[list[RecoveryScope], msgspec.Meta(min_length=1)]
 
 
 class RecoveryCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Send again what happened since then (RFC 3339); *event_types* and *only* narrow it down."""
+    """A request to resend the events since a time (RFC 3339).
+
+    *event_types* restricts the types. *only* restricts the cases: `dead` were given up or canceled,
+    `failed` wait for a retry, `missed` were never sent.
+    """
 
     since: str
     event_types: list[str] | None = None
@@ -137,6 +147,6 @@ class RecoveryCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RotatedSecret(SubscriptionSecret, frozen=True):
-    """The new secret; the old one signs too, until then."""
+    """The new secret. Requests are also signed with the old secret until *previous_until*."""
 
     previous_until: str

@@ -1,4 +1,4 @@
-"""Bodies: how many bytes, how long, of what kind; and how a fault in one is named."""
+"""Request bodies: limits, media types, and the paths of errors."""
 
 import asyncio
 from typing import Annotated
@@ -12,7 +12,7 @@ from tests.support.service_harness import Json, Service
 
 pytestmark = pytest.mark.anyio
 
-ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+NEW_JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,7 +22,7 @@ class Inner(msgspec.Struct, forbid_unknown_fields=True):
 class Outer(msgspec.Struct, forbid_unknown_fields=True):
     one: Inner
     many: list[Inner] = []
-    words: dict[str, int] = {}
+    counts: dict[str, int] = {}
 
 
 @pytest.mark.parametrize(
@@ -36,33 +36,33 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
         ({"one": {"number": 1, "colour": 1}}, "one.colour"),
         ({"one": {"number": 1}, "many": [{"number": 1}, {}]}, "many[1].number"),
         ({"one": {"number": 1}, "many": {}}, "many"),
-        ({"one": {"number": 1}, "words": {1: 1}}, "words"),
+        ({"one": {"number": 1}, "counts": {1: 1}}, "counts"),
         ({"one": {"number": 1, "a\nb": 1}}, "one.a\nb"),
         ({"one": {"number": 1, " - at `$x": 1}}, "one. - at `$x"),
     ],
     ids=str,
 )
-def test_a_fault_is_named_by_its_place(value: object, path: str) -> None:
+def test_an_error_has_the_path_of_its_field(value: object, path: str) -> None:
     with pytest.raises(Invalid) as caught:
         convert(value, Outer)
 
-    assert [fault.path for fault in caught.value.errors] == [path]
+    assert [error.path for error in caught.value.errors] == [path]
 
 
-def test_the_place_begins_below_the_prefix() -> None:
+def test_the_path_of_an_error_begins_with_the_prefix() -> None:
     with pytest.raises(Invalid) as caught:
         convert({"one": {}}, Outer, "[3]")
 
     assert caught.value.errors[0].path == "[3].one.number"
 
 
-def test_what_fits_is_read() -> None:
-    read = convert({"one": {"number": 2}, "words": {"a": 1}}, Outer)
+def test_a_valid_value_is_converted() -> None:
+    converted = convert({"one": {"number": 2}, "counts": {"a": 1}}, Outer)
 
-    assert (read.one.number, read.words) == (2, {"a": 1})
+    assert (converted.one.number, converted.counts) == (2, {"a": 1})
 
 
-REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
+REFUSED_BODIES: dict[str, tuple[bytes, dict[str, str], str]] = {
     "nothing": (b"", {}, "422 invalid_json"),
     "not JSON": (b"{'a': 1}", {}, "422 invalid_json"),
     "not UTF-8": (b'{"a": "\xff"}', {}, "422 invalid_json"),
@@ -77,66 +77,68 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-async def test_a_body_that_cannot_be_taken_is_refused(name: str, shared_service: Service) -> None:
-    content, headers, refusal = REFUSED[name]
+@pytest.mark.parametrize("name", REFUSED_BODIES)
+async def test_an_invalid_body_is_refused(name: str, shared_service: Service) -> None:
+    content, headers, expected = REFUSED_BODIES[name]
 
-    answer = await shared_service.http.post("/v1/jobs", content=content, headers=headers)
+    response = await shared_service.http.post("/v1/jobs", content=content, headers=headers)
 
-    assert f"{answer.status_code} {answer.json()['code']}".startswith(refusal)
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert f"{response.status_code} {response.json()['code']}".startswith(expected)
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
-    "kind", ["application/json", "application/json; charset=utf-8", "Application/VND.x+JSON"]
+    "media_type", ["application/json", "application/json; charset=utf-8", "Application/VND.x+JSON"]
 )
-async def test_json_is_taken_by_any_of_its_names(kind: str, shared_service: Service) -> None:
-    content = msgspec.json.encode(ORDER)
+async def test_every_media_type_of_json_is_accepted(
+    media_type: str, shared_service: Service
+) -> None:
+    content = msgspec.json.encode(NEW_JOB)
 
-    answer = await shared_service.http.post(
-        "/v1/jobs", content=content, headers={"content-type": kind}
+    response = await shared_service.http.post(
+        "/v1/jobs", content=content, headers={"content-type": media_type}
     )
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", "IDENTITY", " identity\t", ""])
-async def test_identity_is_no_compression_however_it_is_written(
+async def test_the_content_encoding_identity_is_accepted_in_any_spelling(
     encoding: str, shared_service: Service
 ) -> None:
-    answer = await raw(
+    response = await post_raw(
         shared_service,
         f"content-type: application/json\r\ncontent-encoding:{encoding}\r\ncontent-length: 2",
         b"{}",
     )
 
-    assert b" 422 " in answer, "it was read: it lacks a provider"
+    assert b" 422 " in response, "the body was read: 422, because the provider is missing"
 
 
-async def raw(service: Service, header: str, body: bytes) -> bytes:
-    """Post *body* as it is, and read the head of the answer."""
+async def post_raw(service: Service, header: str, body: bytes) -> bytes:
+    """Post *body* with these headers; returns the head of the response."""
     host, port = service.url.removeprefix("http://").split(":")
     key = service.http.headers["authorization"]
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\n{header}\r\n\r\n"
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(head.encode() + body)
-    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    response = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     writer.close()
-    return answer
+    return response
 
 
-async def test_the_largest_body_is_taken(shared_service: Service) -> None:
-    order = msgspec.json.encode(ORDER)
+async def test_a_body_of_the_maximum_size_is_accepted(shared_service: Service) -> None:
+    body = msgspec.json.encode(NEW_JOB)
 
-    answer = await shared_service.http.post(
-        "/v1/jobs", content=order + b" " * (MAX_BODY - len(order))
+    response = await shared_service.http.post(
+        "/v1/jobs", content=body + b" " * (MAX_BODY - len(body))
     )
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
 
 
 async def test_a_nul_becomes_a_replacement_character(service: Service) -> None:
-    job = await service.post("/v1/jobs", {**ORDER, "reply_ref": "a\x00b", "tags": ["\x00"]})
+    job = await service.post("/v1/jobs", {**NEW_JOB, "reply_ref": "a\x00b", "tags": ["\x00"]})
 
     found = (await service.get("/v1/jobs", ref="a�b"))["data"]
 
@@ -144,18 +146,18 @@ async def test_a_nul_becomes_a_replacement_character(service: Service) -> None:
     assert [one["id"] for one in found] == [job["id"]]
 
 
-async def test_numbers_and_names_come_back_as_they_were_sent(shared_service: Service) -> None:
+async def test_metadata_is_returned_unchanged(shared_service: Service) -> None:
     metadata = {"big": 2**70, "small": -1.5e-7, "deep": [{"": None}], "naïve": "🔔"}
 
-    job = await shared_service.post("/v1/jobs", {**ORDER, "metadata": metadata})
+    job = await shared_service.post("/v1/jobs", {**NEW_JOB, "metadata": metadata})
     shown = await shared_service.get(f"/v1/jobs/{job['id']}")
 
     assert shown["metadata"] == metadata
 
 
-async def test_two_lengths_in_one_request_are_refused(shared_service: Service) -> None:
-    both = "content-length: 5\r\ntransfer-encoding: chunked"
+async def test_content_length_with_transfer_encoding_is_refused(shared_service: Service) -> None:
+    headers = "content-length: 5\r\ntransfer-encoding: chunked"
 
-    answer = await raw(shared_service, both, b"0\r\n\r\n")
+    response = await post_raw(shared_service, headers, b"0\r\n\r\n")
 
-    assert b" 400 " in answer
+    assert b" 400 " in response

@@ -1,4 +1,4 @@
-"""What the doors refuse: who may pass which, other tenants' ids, and faults named by their path."""
+"""Refused requests: missing scopes, ids of other tenants, invalid queries and bodies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.service_harness import Client, Json, Service, eventually, run
 
 pytestmark = pytest.mark.anyio
 
-ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+NEW_JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 PREFIXES = {
     "jobs": "job",
     "events": "evt",
@@ -25,71 +25,76 @@ PREFIXES = {
     "recoveries": "rec",
     "keys": "key",
 }
-WITH_AN_ID = [door for door in ENDPOINTS if "{id}" in door.path and "/keys/" not in door.path]
+WITH_ID = [
+    endpoint for endpoint in ENDPOINTS if "{id}" in endpoint.path and "/keys/" not in endpoint.path
+]
 
 
-def named(door: Endpoint) -> str:
-    return f"{door.method} {door.path}"
+def name_of(endpoint: Endpoint) -> str:
+    return f"{endpoint.method} {endpoint.path}"
 
 
-def kind_of(door: Endpoint) -> str:
-    return door.path.split("/")[2]
+def collection_of(endpoint: Endpoint) -> str:
+    return endpoint.path.split("/")[2]
 
 
-async def ask(client: Client, door: Endpoint, path: str) -> int:
-    """Knock at *door* and look at no more than the status: a stream would not end."""
-    async with client.http.stream(door.method, path) as answer:
-        return answer.status_code
+async def request_status(client: Client, endpoint: Endpoint, path: str) -> int:
+    """Return the status only, without reading the body: a stream would not end."""
+    async with client.http.stream(endpoint.method, path) as response:
+        return response.status_code
 
 
 @pytest.fixture
 async def clients(service: Service) -> AsyncIterator[dict[Scope, Client]]:
-    """One client with a key for each scope, and no other."""
-    made = {scope: Client(service.url, await service.another_key(scope)) for scope in Scope}
-    yield made
-    for client in made.values():
+    """One client for each scope, whose API key has no other scope."""
+    by_scope = {scope: Client(service.url, await service.another_key(scope)) for scope in Scope}
+    yield by_scope
+    for client in by_scope.values():
         await client.http.aclose()
 
 
 @pytest.mark.parametrize("scope", list(Scope))
-async def test_a_key_opens_the_doors_of_its_scope_and_no_others(
+async def test_an_api_key_allows_the_endpoints_of_its_scope_and_no_others(
     scope: Scope, clients: dict[Scope, Client]
 ) -> None:
-    opened, expected = {}, {}
+    allowed, expected = {}, {}
 
-    for door in ENDPOINTS:
-        missing = new_id(PREFIXES.get(kind_of(door), "job"), 1, 1)
-        answer = await ask(clients[scope], door, door.path.replace("{id}", missing))
-        opened[named(door)] = answer not in (401, 403)
-        expected[named(door)] = scope in (door.scope, Scope.ADMIN)
+    for endpoint in ENDPOINTS:
+        missing = new_id(PREFIXES.get(collection_of(endpoint), "job"), 1, 1)
+        path = endpoint.path.replace("{id}", missing)
+        status_code = await request_status(clients[scope], endpoint, path)
+        allowed[name_of(endpoint)] = status_code not in (401, 403)
+        expected[name_of(endpoint)] = scope in (endpoint.scope, Scope.ADMIN)
 
-    assert opened == expected
+    assert allowed == expected
 
 
-async def test_no_door_opens_without_a_key(shared_service: Service) -> None:
-    stranger = Client(shared_service.url, "bfy_" + "0" * 56)
+async def test_every_endpoint_requires_a_valid_api_key(shared_service: Service) -> None:
+    client = Client(shared_service.url, "bfy_" + "0" * 56)
 
-    answers = {
-        named(door): await ask(stranger, door, door.path.replace("{id}", new_id("job", 1, 1)))
-        for door in ENDPOINTS
+    status_codes = {
+        name_of(endpoint): await request_status(
+            client, endpoint, endpoint.path.replace("{id}", new_id("job", 1, 1))
+        )
+        for endpoint in ENDPOINTS
     }
-    await stranger.http.aclose()
+    await client.http.aclose()
 
-    assert set(answers.values()) == {401}
+    assert set(status_codes.values()) == {401}
 
 
 @pytest.fixture
 async def ids(service: Service, receiver: Receiver) -> dict[str, str]:
-    """One of each thing there is, of the default tenant."""
+    """The id of one object of each kind, all of the default tenant."""
     receiver.script = [status(500)]
     subscription = await service.subscribe(receiver.url, "job.*")
-    job = await service.post("/v1/jobs", ORDER)
+    job = await service.post("/v1/jobs", NEW_JOB)
     await receiver.wait()
     await service.call_back("useapi", job["ref"], {"status": "RUNNING"})
-    recovery = f"/v1/subscriptions/{subscription['id']}/recover"
-    operation = await service.post(recovery, {"since": "2026-01-01T00:00:00Z"})
+    path = f"/v1/subscriptions/{subscription['id']}/recover"
+    recovery = await service.post(path, {"since": "2026-01-01T00:00:00Z"})
     return {
-        "recoveries": operation["id"],
+        "recoveries": recovery["id"],
         "jobs": job["id"],
         "subscriptions": subscription["id"],
         "events": receiver.received[0].event["id"],
@@ -98,27 +103,29 @@ async def ids(service: Service, receiver: Receiver) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("door", WITH_AN_ID, ids=named)
-async def test_another_tenants_id_is_not_there_at_any_door(
-    door: Endpoint, ids: dict[str, str], service: Service
+@pytest.mark.parametrize("endpoint", WITH_ID, ids=name_of)
+async def test_every_endpoint_returns_404_for_an_id_of_another_tenant(
+    endpoint: Endpoint, ids: dict[str, str], service: Service
 ) -> None:
-    stranger = Client(service.url, await service.another_key("admin", tenant="stranger"))
-    path = door.path.replace("{id}", ids[kind_of(door)])
+    other_tenant = Client(service.url, await service.another_key("admin", tenant="other_tenant"))
+    path = endpoint.path.replace("{id}", ids[collection_of(endpoint)])
 
-    body = {"enabled": False} if door.method == "PATCH" else None
-    answer = await stranger.http.request(door.method, path, json=body)
-    await stranger.http.aclose()
+    body = {"enabled": False} if endpoint.method == "PATCH" else None
+    response = await other_tenant.http.request(endpoint.method, path, json=body)
+    await other_tenant.http.aclose()
     mine = await service.get(f"/v1/subscriptions/{ids['subscriptions']}")
 
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert mine["enabled"] is True
 
 
-async def test_another_tenants_ids_find_nothing_in_lists(
+async def test_filters_with_ids_of_another_tenant_find_nothing(
     ids: dict[str, str], service: Service
 ) -> None:
-    stranger = Client(service.url, await service.another_key("jobs:read", tenant="stranger"))
-    asked = [
+    other_tenant = Client(
+        service.url, await service.another_key("jobs:read", tenant="other_tenant")
+    )
+    lists = [
         ("/v1/deliveries", {"subscription": ids["subscriptions"]}),
         ("/v1/deliveries", {"job": ids["jobs"]}),
         ("/v1/deliveries", {"event": ids["events"]}),
@@ -127,41 +134,45 @@ async def test_another_tenants_ids_find_nothing_in_lists(
         ("/v1/jobs", {"provider": "useapi"}),
     ]
 
-    theirs = [(await stranger.get(path, **query))["data"] for path, query in asked]
-    ours = [(await service.get(path, **query))["data"] for path, query in asked]
-    await stranger.http.aclose()
+    found_by_other = [(await other_tenant.get(path, **query))["data"] for path, query in lists]
+    found = [(await service.get(path, **query))["data"] for path, query in lists]
+    await other_tenant.http.aclose()
 
-    assert theirs == [[]] * len(asked)
-    assert all(ours)
+    assert found_by_other == [[]] * len(lists)
+    assert all(found)
 
 
 @pytest.mark.parametrize("given", ["x", "job_", "%00", "..%2f..", "job_" + "z" * 26, "a" * 3000])
-async def test_what_cannot_be_an_id_is_not_there(given: str, shared_service: Service) -> None:
-    doors = [door for door in ENDPOINTS if "{id}" in door.path]
+async def test_a_malformed_id_returns_404(given: str, shared_service: Service) -> None:
+    endpoints = [endpoint for endpoint in ENDPOINTS if "{id}" in endpoint.path]
 
-    answers = {
-        named(door): await shared_service.http.request(
-            door.method,
-            door.path.replace("{id}", given),
-            json={"enabled": True} if door.method == "PATCH" else None,
+    responses = {
+        name_of(endpoint): await shared_service.http.request(
+            endpoint.method,
+            endpoint.path.replace("{id}", given),
+            json={"enabled": True} if endpoint.method == "PATCH" else None,
         )
-        for door in doors
+        for endpoint in endpoints
     }
 
-    assert {name: one.status_code for name, one in answers.items() if one.status_code != 404} == {}
+    assert {
+        name: one.status_code for name, one in responses.items() if one.status_code != 404
+    } == {}
 
 
-async def test_a_method_that_a_door_does_not_know_is_405_and_names_those_it_does(
+async def test_a_wrong_method_returns_405_with_the_allowed_methods(
     shared_service: Service,
 ) -> None:
-    paths = {door.path.replace("{id}", new_id("job", 1, 1)) for door in ENDPOINTS}
+    paths = {endpoint.path.replace("{id}", new_id("job", 1, 1)) for endpoint in ENDPOINTS}
 
-    answers = [await shared_service.http.request("TRACE", path) for path in paths]
+    responses = [await shared_service.http.request("TRACE", path) for path in paths]
 
-    assert {answer.status_code for answer in answers} == {405}
-    assert {answer.json()["code"] for answer in answers} == {"method_not_allowed"}
-    assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
-    assert all(answer.headers["allow"] for answer in answers)
+    assert {response.status_code for response in responses} == {405}
+    assert {response.json()["code"] for response in responses} == {"method_not_allowed"}
+    assert {response.headers["content-type"] for response in responses} == {
+        "application/problem+json"
+    }
+    assert all(response.headers["allow"] for response in responses)
 
 
 QUERIES: dict[str, str] = {
@@ -182,11 +193,13 @@ QUERIES: dict[str, str] = {
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_a_fault_in_the_query_is_named(path: str, shared_service: Service) -> None:
-    answer = await shared_service.http.get(path)
+async def test_an_error_in_the_query_names_its_parameter(
+    path: str, shared_service: Service
+) -> None:
+    response = await shared_service.http.get(path)
 
-    assert answer.status_code == 422, answer.text
-    assert [fault["path"] for fault in answer.json()["errors"]] == [QUERIES[path]]
+    assert response.status_code == 422, response.text
+    assert [error["path"] for error in response.json()["errors"]] == [QUERIES[path]]
 
 
 EMPTY_VALUES = {
@@ -203,9 +216,9 @@ EMPTY_VALUES = {
 
 
 @pytest.mark.parametrize("path", EMPTY_VALUES)
-async def test_an_empty_value_in_the_query_is_as_if_absent(path: str, service: Service) -> None:
+async def test_an_empty_text_parameter_counts_as_absent(path: str, service: Service) -> None:
     await service.subscribe("http://127.0.0.1:9/", "job.queued")
-    job = await service.post("/v1/jobs", {**ORDER, "tags": ["t"], "reply_ref": "r"})
+    job = await service.post("/v1/jobs", {**NEW_JOB, "tags": ["t"], "reply_ref": "r"})
     await service.call_back("useapi", job["ref"], b"{")
     await service.another_key("jobs:read")
 
@@ -216,8 +229,8 @@ async def test_an_empty_value_in_the_query_is_as_if_absent(path: str, service: S
     assert len(with_empty.json()["data"]) == len(without.json()["data"]) > 0
 
 
-async def test_a_stream_with_empty_values_follows_everything(shared_service: Service) -> None:
-    await shared_service.post("/v1/jobs", ORDER)
+async def test_a_stream_with_empty_parameters_has_all_events(shared_service: Service) -> None:
+    await shared_service.post("/v1/jobs", NEW_JOB)
 
     async with (
         asyncio.timeout(10),
@@ -242,110 +255,117 @@ async def test_a_stream_with_empty_values_follows_everything(shared_service: Ser
         ("/v1/jobs?colour=", "?colour"),
     ],
 )
-async def test_an_empty_value_that_the_schema_does_not_allow_is_refused(
+async def test_other_empty_parameters_are_refused(
     path: str, name: str, shared_service: Service
 ) -> None:
-    answer = await shared_service.http.get(path)
+    response = await shared_service.http.get(path)
 
-    assert answer.status_code == 422, answer.text
-    assert [fault["path"] for fault in answer.json()["errors"]] == [name]
+    assert response.status_code == 422, response.text
+    assert [error["path"] for error in response.json()["errors"]] == [name]
 
 
-async def test_the_events_of_a_job_refuse_the_cursor_of_another_list(service: Service) -> None:
-    job = await service.post("/v1/jobs", ORDER)
+async def test_the_events_of_a_job_refuse_a_cursor_of_another_list(service: Service) -> None:
+    job = await service.post("/v1/jobs", NEW_JOB)
 
-    answer = await service.http.get(f"/v1/jobs/{job['id']}/events", params={"cursor": job["id"]})
+    response = await service.http.get(f"/v1/jobs/{job['id']}/events", params={"cursor": job["id"]})
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
 
 
 BODIES: dict[str, tuple[str, object, list[str]]] = {
-    "an unknown field": ("/v1/jobs", {**ORDER, "colour": "red"}, ["colour"]),
+    "an unknown field": ("/v1/jobs", {**NEW_JOB, "colour": "red"}, ["colour"]),
     "a missing field": ("/v1/jobs", {"provider": "useapi", "input": {}}, ["operation"]),
-    "a wrong type": ("/v1/jobs", {**ORDER, "input": []}, ["input"]),
-    "a wrong type inside": ("/v1/jobs", {**ORDER, "tags": ["a", 1]}, ["tags[1]"]),
-    "in an array": ("/v1/jobs", [ORDER, {**ORDER, "colour": "red"}], ["[1].colour"]),
+    "a wrong type": ("/v1/jobs", {**NEW_JOB, "input": []}, ["input"]),
+    "a wrong type inside": ("/v1/jobs", {**NEW_JOB, "tags": ["a", 1]}, ["tags[1]"]),
+    "in an array": ("/v1/jobs", [NEW_JOB, {**NEW_JOB, "colour": "red"}], ["[1].colour"]),
     "several at once": (
         "/v1/jobs",
-        {**ORDER, "input": {"style": "x", "seed": 0}, "tags": [""], "deadline_seconds": 0},
+        {**NEW_JOB, "input": {"style": "x", "seed": 0}, "tags": [""], "deadline_seconds": 0},
         ["deadline_seconds", "input.seed", "input.style", "input.text_prompt", "tags[0]"],
     ),
-    "no provider": ("/v1/jobs", {**ORDER, "provider": "nobody"}, ["provider"]),
-    "no operation": ("/v1/jobs", {**ORDER, "operation": "nothing"}, ["operation"]),
-    "an empty reply URL": ("/v1/jobs", {**ORDER, "reply_url": ""}, ["reply_url"]),
-    "a private reply URL": ("/v1/jobs", {**ORDER, "reply_url": "http://10.0.0.1"}, ["reply_url"]),
-    "no event": ("/v1/jobs", {**ORDER, "reply_event_types": ["job.x"]}, ["reply_event_types[0]"]),
+    "an unknown provider": ("/v1/jobs", {**NEW_JOB, "provider": "unknown"}, ["provider"]),
+    "an unknown operation": ("/v1/jobs", {**NEW_JOB, "operation": "unknown"}, ["operation"]),
+    "an empty reply URL": ("/v1/jobs", {**NEW_JOB, "reply_url": ""}, ["reply_url"]),
+    "a private reply URL": ("/v1/jobs", {**NEW_JOB, "reply_url": "http://10.0.0.1"}, ["reply_url"]),
+    "an unknown event type": (
+        "/v1/jobs",
+        {**NEW_JOB, "reply_event_types": ["job.x"]},
+        ["reply_event_types[0]"],
+    ),
     "an empty array": ("/v1/jobs", [], [""]),
-    "no object": ("/v1/jobs", "x", [""]),
+    "not an object": ("/v1/jobs", "x", [""]),
     "an empty URL": ("/v1/subscriptions", {"url": ""}, ["url"]),
     "a URL with a user": ("/v1/subscriptions", {"url": "https://a:b@example.com"}, ["url"]),
-    "an event that is none": (
+    "an invalid event pattern": (
         "/v1/subscriptions",
         {"url": "https://example.com", "event_types": ["job.*", "job"]},
         ["event_types[1]"],
     ),
     "no scope": ("/v1/keys", {"scopes": []}, ["scopes"]),
-    "a scope that is none": ("/v1/keys", {"scopes": ["root"]}, ["scopes[0]"]),
-    "a tenant that is none": ("/v1/keys", {"scopes": ["admin"], "tenant": "a b"}, ["tenant"]),
+    "an unknown scope": ("/v1/keys", {"scopes": ["root"]}, ["scopes[0]"]),
+    "an invalid tenant": ("/v1/keys", {"scopes": ["admin"], "tenant": "a b"}, ["tenant"]),
 }
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_a_fault_in_the_body_is_named(name: str, shared_service: Service) -> None:
+async def test_errors_in_the_body_have_paths(name: str, shared_service: Service) -> None:
     path, body, errors = BODIES[name]
 
-    answer = await shared_service.http.post(path, json=body)
+    response = await shared_service.http.post(path, json=body)
 
-    assert answer.status_code == 422, answer.text
-    assert sorted(fault["path"] for fault in answer.json()["errors"]) == errors
-    assert all(fault["message"] for fault in answer.json()["errors"])
+    assert response.status_code == 422, response.text
+    assert sorted(error["path"] for error in response.json()["errors"]) == errors
+    assert all(error["message"] for error in response.json()["errors"])
 
 
 @pytest.mark.parametrize("change", [{"url": ""}, {"url": None}, {"enabled": None}], ids=str)
-async def test_a_subscription_cannot_be_changed_into_what_could_not_be_made(
-    change: Json, service: Service
-) -> None:
-    made = await service.subscribe("https://example.com/hook")
-    path = f"/v1/subscriptions/{made['id']}"
+async def test_an_update_is_checked_like_a_new_subscription(change: Json, service: Service) -> None:
+    created = await service.subscribe("https://example.com/hook")
+    path = f"/v1/subscriptions/{created['id']}"
 
-    answer = await service.http.patch(path, json=change)
+    response = await service.http.patch(path, json=change)
 
-    assert answer.status_code == 422
-    assert (await service.get(path))["url"] == made["url"]
+    assert response.status_code == 422
+    assert (await service.get(path))["url"] == created["url"]
 
 
-async def test_a_provider_without_its_credential_takes_no_jobs_and_says_why(
+async def test_jobs_for_a_provider_without_a_credential_are_refused(
     database_url: str,
 ) -> None:
     async with running_service(database_url, USEAPI_TOKEN="") as service:
-        answer = await service.http.post("/v1/jobs", json=ORDER)
+        response = await service.http.post("/v1/jobs", json=NEW_JOB)
         shown = (await service.get("/v1/providers"))["data"]
 
-    assert (answer.status_code, answer.json()["code"]) == (422, "provider_not_configured")
+    assert (response.status_code, response.json()["code"]) == (422, "provider_not_configured")
     assert [one["name"] for one in shown if not one["configured"]] == ["useapi"]
 
 
-async def test_a_provider_out_in_the_world_needs_a_public_url_to_call_back(
+async def test_jobs_for_a_remote_provider_are_refused_without_a_public_url(
     database_url: str,
 ) -> None:
     env = {"USEAPI_BASE_URL": "https://api.useapi.net/v1/runwayml", "BELFRY_PUBLIC_URL": ""}
     async with running_service(database_url, **env) as service:
-        answer = await service.http.post("/v1/jobs", json=ORDER)
+        response = await service.http.post("/v1/jobs", json=NEW_JOB)
 
-    assert (answer.status_code, answer.json()["code"]) == (422, "public_url_missing")
+    assert (response.status_code, response.json()["code"]) == (422, "public_url_missing")
 
 
-async def test_a_loop_that_has_died_is_told_by_readyz(service: Service) -> None:
-    async def dies() -> None:
-        raise RuntimeError("the inside")
+async def test_readyz_reports_a_dead_loop(service: Service) -> None:
+    async def fail() -> None:
+        raise RuntimeError("internal details")
 
-    service.context.supervisor.start("dying", dies)
-    answer = await eventually(lambda: unready(service))
+    service.context.supervisor.start("dying", fail)
+    response = await eventually(lambda: unready(service))
 
-    assert answer.status_code == 503
-    assert answer.json() == {"ready": False, "store": "ok", "loops": "dead: dying", "accounts": {}}
+    assert response.status_code == 503
+    assert response.json() == {
+        "ready": False,
+        "store": "ok",
+        "loops": "dead: dying",
+        "accounts": {},
+    }
 
 
 async def unready(service: Service) -> httpx.Response | None:
-    answer = await service.http.get("/readyz")
-    return None if answer.is_success else answer
+    response = await service.http.get("/readyz")
+    return None if response.is_success else response

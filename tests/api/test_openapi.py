@@ -1,4 +1,4 @@
-"""The description of the API says what the API does."""
+"""The OpenAPI document describes what the API does."""
 
 import re
 from typing import Any
@@ -25,18 +25,18 @@ from tests.support.service_harness import Json, SandboxedService, Service, event
 
 pytestmark = pytest.mark.anyio
 
-DESCRIBED = msgspec.json.decode(msgspec.json.encode(describe(ENDPOINTS)), type=dict[str, Any])
+DOCUMENT = msgspec.json.decode(msgspec.json.encode(describe(ENDPOINTS)), type=dict[str, Any])
 
 
-def test_it_is_valid_openapi() -> None:
-    validate(DESCRIBED)
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT)
 
 
-def test_every_door_and_every_event_is_described() -> None:
-    doors = {(path, method) for path, item in DESCRIBED["paths"].items() for method in item}
+def test_every_endpoint_and_every_event_type_is_described() -> None:
+    operations = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item}
 
-    assert {(door.path, door.method.lower()) for door in ENDPOINTS} <= doors
-    assert set(DESCRIBED["webhooks"]) == set(EVENT_TYPES)
+    assert {(endpoint.path, endpoint.method.lower()) for endpoint in ENDPOINTS} <= operations
+    assert set(DOCUMENT["webhooks"]) == set(EVENT_TYPES)
 
 
 SCHEMAS = """
@@ -61,10 +61,10 @@ OPERATIONS = """
 """
 
 
-def test_the_names_that_clients_are_generated_from_stay_as_they_are() -> None:
-    methods = [method for path in DESCRIBED["paths"].values() for method in path.values()]
+def test_schema_names_and_operation_ids_do_not_change() -> None:
+    methods = [method for path in DOCUMENT["paths"].values() for method in path.values()]
 
-    assert sorted(DESCRIBED["components"]["schemas"]) == SCHEMAS.split()
+    assert sorted(DOCUMENT["components"]["schemas"]) == SCHEMAS.split()
     assert sorted(method["operationId"] for method in methods) == OPERATIONS.split()
 
 
@@ -77,17 +77,17 @@ def test_the_names_that_clients_are_generated_from_stay_as_they_are() -> None:
         ("webhook.test", WebhookTestData(id="sub_1")),
     ],
 )
-def test_events_about_no_job_are_as_described(kind: str, data: SystemData) -> None:
+def test_system_events_match_their_schemas(kind: str, data: SystemData) -> None:
     event = system_event(kind, "acme", data, "evt_1", T0)
-    content = DESCRIBED["webhooks"][kind]["post"]["requestBody"]["content"]
+    content = DOCUMENT["webhooks"][kind]["post"]["requestBody"]["content"]
 
     schema = content["application/json"]["schema"]
 
-    assert problems(schema, msgspec.json.decode(event.payload)) == []
-    assert problems(schema, {"id": "evt_1", "data": {}}) != []
+    assert schema_errors(schema, msgspec.json.decode(event.payload)) == []
+    assert schema_errors(schema, {"id": "evt_1", "data": {}}) != []
 
 
-async def test_the_log_lists_events_about_no_job_as_described(
+async def test_system_events_in_the_log_match_their_schemas(
     service: Service, receiver: Receiver
 ) -> None:
     receiver.script = [status(410)]
@@ -102,33 +102,33 @@ async def test_the_log_lists_events_about_no_job_as_described(
     (event,) = log["data"]
     shown = await service.get(f"/v1/events/{event['id']}")
 
-    assert problems(answer_schema("/v1/events"), log) == []
-    assert problems(answer_schema("/v1/events/{id}"), shown) == []
+    assert schema_errors(response_schema("/v1/events"), log) == []
+    assert schema_errors(response_schema("/v1/events/{id}"), shown) == []
 
 
-def problems(schema: Json, value: Any) -> list[str]:
-    bundle = {**schema, "components": DESCRIBED["components"]}
+def schema_errors(schema: Json, value: Any) -> list[str]:
+    bundle = {**schema, "components": DOCUMENT["components"]}
     return [error.message for error in OAS31Validator(bundle).iter_errors(value)]
 
 
-def answer_schema(path: str, method: str = "get", status: str = "200") -> Json:
-    content = DESCRIBED["paths"][path][method]["responses"][status]["content"]
+def response_schema(path: str, method: str = "get", status: str = "200") -> Json:
+    content = DOCUMENT["paths"][path][method]["responses"][status]["content"]
     return dict(content["application/json"]["schema"])
 
 
-async def test_real_answers_are_as_described(
+async def test_responses_match_their_schemas(
     sandboxed: SandboxedService, receiver: Receiver
 ) -> None:
     await sandboxed.subscribe(receiver.url, "job.*")
     submitted = await sandboxed.submit("useapi", "frames.create", {"text_prompt": "a lighthouse"})
     await sandboxed.ended(submitted["id"])
-    told = await receiver.wait_for(lambda one: one.event["type"] == "job.succeeded")
-    walks = {
+    webhook = await receiver.wait_for(lambda one: one.event["type"] == "job.succeeded")
+    urls = {
         "/v1/jobs": "/v1/jobs",
         "/v1/jobs/{id}": f"/v1/jobs/{submitted['id']}",
         "/v1/jobs/{id}/events": f"/v1/jobs/{submitted['id']}/events",
         "/v1/events": "/v1/events",
-        "/v1/events/{id}": f"/v1/events/{told.event['id']}",
+        "/v1/events/{id}": f"/v1/events/{webhook.event['id']}",
         "/v1/event-types": "/v1/event-types",
         "/v1/subscriptions": "/v1/subscriptions",
         "/v1/deliveries": "/v1/deliveries",
@@ -139,42 +139,42 @@ async def test_real_answers_are_as_described(
     }
 
     errors = {
-        path: problems(answer_schema(path), await sandboxed.get(real))
-        for path, real in walks.items()
+        path: schema_errors(response_schema(path), await sandboxed.get(url))
+        for path, url in urls.items()
     }
-    webhook = DESCRIBED["webhooks"]["job.succeeded"]["post"]["requestBody"]["content"]
+    content = DOCUMENT["webhooks"]["job.succeeded"]["post"]["requestBody"]["content"]
 
     assert {path: found for path, found in errors.items() if found} == {}
-    assert problems(answer_schema("/v1/jobs", "post", "202"), submitted) == []
-    assert problems(webhook["application/json"]["schema"], told.event) == []
+    assert schema_errors(response_schema("/v1/jobs", "post", "202"), submitted) == []
+    assert schema_errors(content["application/json"]["schema"], webhook.event) == []
 
 
-async def test_the_page_shows_every_door(sandboxed: SandboxedService) -> None:
+async def test_the_page_shows_every_endpoint(sandboxed: SandboxedService) -> None:
     page = (await sandboxed.http.get("/docs")).text
 
-    assert [door.path for door in ENDPOINTS if door.path not in page] == []
+    assert [endpoint.path for endpoint in ENDPOINTS if endpoint.path not in page] == []
     assert "http://" not in page.replace(sandboxed.url, "")
 
 
-async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described(
+async def test_responses_of_writing_endpoints_match_their_schemas(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await service.subscribe(receiver.url, "job.*", headers={"x-a": "b"})
-    order = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
-    many = await service.post("/v1/jobs", [order, order])
+    created = await service.subscribe(receiver.url, "job.*", headers={"x-a": "b"})
+    body = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+    many = await service.post("/v1/jobs", [body, body])
     job = many["data"][0]
     await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "x"})
     await receiver.wait(3)
     (delivery, *_) = await service.deliveries()
     (callback,) = (await service.get("/v1/callbacks"))["data"]
-    subscription = f"/v1/subscriptions/{made['id']}"
+    subscription = f"/v1/subscriptions/{created['id']}"
     key = await service.post("/v1/keys", {"scopes": ["jobs:read"], "name": "mine"})
     changed = await service.http.patch(subscription, json={"max_in_flight": 2})
     again = await service.post(f"/v1/deliveries/{delivery['id']}/retry")
-    answers: list[tuple[str, str, str, Any]] = [
+    responses: list[tuple[str, str, str, Any]] = [
         ("/v1/jobs", "post", "202", many),
         ("/v1/jobs/{id}", "get", "200", await service.get(f"/v1/jobs/{job['id']}", expand="raw")),
-        ("/v1/subscriptions", "post", "201", made),
+        ("/v1/subscriptions", "post", "201", created),
         ("/v1/subscriptions/{id}", "get", "200", await service.get(subscription)),
         ("/v1/subscriptions/{id}", "patch", "200", changed.json()),
         (
@@ -195,8 +195,8 @@ async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described
     ]
 
     errors = [
-        (path, method, problems(answer_schema(path, method, code), answer))
-        for path, method, code, answer in answers
+        (path, method, schema_errors(response_schema(path, method, code), response))
+        for path, method, code, response in responses
     ]
 
     assert [found for found in errors if found[2]] == []
@@ -211,25 +211,25 @@ async def test_what_doors_answer_when_they_make_change_or_refuse_is_as_described
         ("PUT", "/v1/jobs", None),
     ],
 )
-async def test_problems_are_as_described(
+async def test_error_responses_match_their_schema(
     method: str, path: str, body: Json | None, shared_service: Service
 ) -> None:
-    content = DESCRIBED["paths"]["/v1/jobs"]["get"]["responses"]["default"]["content"]
+    content = DOCUMENT["paths"]["/v1/jobs"]["get"]["responses"]["default"]["content"]
 
-    answer = await shared_service.http.request(method, path, json=body)
+    response = await shared_service.http.request(method, path, json=body)
 
-    assert problems(content["application/problem+json"]["schema"], answer.json()) == []
+    assert schema_errors(content["application/problem+json"]["schema"], response.json()) == []
 
 
-def test_every_reference_and_every_operation_id_is_there_once() -> None:
-    text = msgspec.json.encode(DESCRIBED).decode()
+def test_every_reference_resolves_and_every_operation_id_is_unique() -> None:
+    text = msgspec.json.encode(DOCUMENT).decode()
     operations = [
         operation["operationId"]
-        for group in (DESCRIBED["paths"], DESCRIBED["webhooks"])
+        for group in (DOCUMENT["paths"], DOCUMENT["webhooks"])
         for item in group.values()
         for operation in item.values()
     ]
     references = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
 
-    assert references <= set(DESCRIBED["components"]["schemas"])
+    assert references <= set(DOCUMENT["components"]["schemas"])
     assert len(operations) == len(set(operations))

@@ -1,4 +1,4 @@
-"""Live streams over real sockets: resumed without gap or repeat, and nobody else's events."""
+"""Event streams over real sockets: order, resuming, filters, heartbeats, revoked API keys."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,13 +43,13 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Stream:
-    """An open stream: messages come one by one."""
+    """An open stream, which returns its messages one by one."""
 
     def __init__(self, response: httpx.Response, lines: AsyncIterator[str]) -> None:
         self.response, self._lines = response, lines
 
     async def next(self) -> Message | None:
-        """The next message; None when the stream has closed."""
+        """Return the next message; None when the stream has closed."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(10):
             async for line in self._lines:
@@ -61,7 +61,7 @@ class Stream:
         return None
 
     async def heartbeats(self, count: int) -> None:
-        """Read *count* heartbeats; a message before the last of them is an error."""
+        """Read *count* heartbeats; fails if a message arrives before the last one."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for line in self._lines:
                 assert line in (": still here", "")
@@ -75,7 +75,7 @@ class Stream:
         return [message for message in found if message is not None]
 
     async def rest(self) -> list[Message]:
-        """Everything until the stream closes."""
+        """Return all messages until the stream closes."""
         found: list[Message] = []
         while (message := await self.next()) is not None:
             found.append(message)
@@ -85,7 +85,7 @@ class Stream:
 def follow(
     client: Client, path: str = "/v1/stream", /, *, resume: int = -1, **query: str | int
 ) -> AbstractAsyncContextManager[Stream]:
-    """Open a stream; it has begun when its first line, a comment, is here."""
+    """Open a stream, and wait for its first line, which is a comment."""
     headers = {} if resume < 0 else {"last-event-id": str(resume)}
 
     @asynccontextmanager
@@ -99,7 +99,7 @@ def follow(
     return opened()
 
 
-async def an_ended_job(service: Service, **more: object) -> Json:
+async def finish_job(service: Service, **more: object) -> Json:
     job = await submit_job(service, **more)
     running = {"replyRef": job["ref"], "status": "RUNNING", "progressRatio": 0.5}
     assert await service.call_back("useapi", job["ref"], running) == 204
@@ -107,7 +107,7 @@ async def an_ended_job(service: Service, **more: object) -> Json:
     return job
 
 
-async def test_a_stream_is_what_browsers_expect_of_one(shared_service: Service) -> None:
+async def test_a_stream_has_the_headers_that_browsers_expect(shared_service: Service) -> None:
     async with follow(shared_service) as stream:
         headers = stream.response.headers
 
@@ -115,8 +115,8 @@ async def test_a_stream_is_what_browsers_expect_of_one(shared_service: Service) 
     assert headers["cache-control"] == "no-store"
 
 
-async def test_without_a_place_to_resume_a_stream_begins_now(service: Service) -> None:
-    await an_ended_job(service)
+async def test_a_stream_without_a_position_begins_with_new_events(service: Service) -> None:
+    await finish_job(service)
 
     async with follow(service) as stream:
         job = await submit_job(service)
@@ -126,29 +126,29 @@ async def test_without_a_place_to_resume_a_stream_begins_now(service: Service) -
     assert (message.type, message.job) == ("job.queued", job["id"])
 
 
-async def test_a_stream_resumes_without_gap_or_repeat(service: Service) -> None:
+async def test_a_stream_resumes_without_gaps_or_repeats(service: Service) -> None:
     async with follow(service, after=0) as stream:
-        await an_ended_job(service)
+        await finish_job(service)
         before = await stream.take(2)
-    await an_ended_job(service)
+    await finish_job(service)
     async with follow(service, resume=before[-1].seq) as stream:
-        await an_ended_job(service)
+        await finish_job(service)
         after = await stream.take(7)
     async with follow(service, after=0) as stream:
-        whole = await stream.take(9)
+        complete = await stream.take(9)
 
-    assert before + after == whole
-    assert [message.seq for message in whole] == sorted({message.seq for message in whole})
+    assert before + after == complete
+    assert [message.seq for message in complete] == sorted({message.seq for message in complete})
 
 
-async def test_a_stream_resumes_without_gap_or_repeat_while_events_are_written(
+async def test_a_stream_resumes_without_gaps_or_repeats_while_events_are_written(
     service: Service,
 ) -> None:
-    order = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+    body = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 
     async def write() -> None:
         for _ in range(30):
-            await service.post("/v1/jobs", [order] * 5)
+            await service.post("/v1/jobs", [body] * 5)
 
     writing = asyncio.create_task(write())
     seen: list[int] = [0]
@@ -162,8 +162,8 @@ async def test_a_stream_resumes_without_gap_or_repeat_while_events_are_written(
     assert seen[1:] == logged
 
 
-async def test_the_header_wins_over_the_query(service: Service) -> None:
-    await an_ended_job(service)
+async def test_the_last_event_id_header_takes_precedence_over_the_query(service: Service) -> None:
+    await finish_job(service)
     async with follow(service, after=0) as stream:
         first, second, third = await stream.take(3)
 
@@ -173,9 +173,9 @@ async def test_the_header_wins_over_the_query(service: Service) -> None:
     assert message == third
 
 
-async def test_all_who_follow_see_every_event_once_and_in_order(service: Service) -> None:
+async def test_all_streams_have_every_event_once_and_in_order(service: Service) -> None:
     async with follow(service, after=0) as one, follow(service, after=0) as other:
-        await asyncio.gather(*(an_ended_job(service) for _ in range(30)))
+        await asyncio.gather(*(finish_job(service) for _ in range(30)))
         seen, same = await asyncio.gather(one.take(90), other.take(90))
 
     assert seen == same
@@ -183,17 +183,17 @@ async def test_all_who_follow_see_every_event_once_and_in_order(service: Service
     assert [message.seq for message in seen] == sorted(message.seq for message in seen)
 
 
-async def test_a_message_carries_the_very_bytes_that_webhooks_do(
+async def test_a_message_has_the_same_bytes_as_the_webhook(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
     async with follow(service, event_types="job.succeeded") as stream:
-        await an_ended_job(service)
+        await finish_job(service)
         message = await stream.next()
-    (told,) = await receiver.wait()
+    (webhook,) = await receiver.wait()
 
     assert message is not None
-    assert message.data.encode() == told.body
+    assert message.data.encode() == webhook.body
 
 
 @pytest.mark.parametrize(
@@ -209,56 +209,58 @@ async def test_a_message_carries_the_very_bytes_that_webhooks_do(
     ],
     ids=str,
 )
-async def test_a_stream_shows_what_it_was_asked_for(
+async def test_a_stream_has_the_events_that_match_its_filters(
     query: dict[str, Any], seen: list[str], service: Service
 ) -> None:
-    wanted = await an_ended_job(service, tags=["mine", "too"])
+    job = await finish_job(service, tags=["mine", "other"])
 
     async with follow(service, after=0, **query) as stream:
         messages = await stream.take(len(seen))
 
     assert [message.type for message in messages] == seen
-    assert {message.job for message in messages} == {wanted["id"]}
+    assert {message.job for message in messages} == {job["id"]}
 
 
 @pytest.mark.parametrize("query", [{"provider": "runware"}, {"tag": "mine"}], ids=str)
-async def test_a_stream_shows_nothing_else(query: dict[str, Any], service: Service) -> None:
-    await an_ended_job(service, tags=["other"])
+async def test_a_stream_has_no_events_that_do_not_match_its_filters(
+    query: dict[str, Any], service: Service
+) -> None:
+    await finish_job(service, tags=["other"])
     caption = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
 
     async with follow(service, after=0, **query) as stream:
-        wanted = await service.submit("runware", "imageCaption", caption, tags=["mine"])
+        job = await service.submit("runware", "imageCaption", caption, tags=["mine"])
         message = await stream.next()
 
     assert message is not None
-    assert message.job == wanted["id"]
+    assert message.job == job["id"]
 
 
-async def test_another_tenants_events_are_in_no_stream(service: Service) -> None:
-    key = await service.another_key("jobs:read", "jobs:write", tenant="stranger")
-    stranger = Client(service.url, key)
-    mine = await an_ended_job(service)
+async def test_a_stream_has_no_events_of_other_tenants(service: Service) -> None:
+    key = await service.another_key("jobs:read", "jobs:write", tenant="other_tenant")
+    other_tenant = Client(service.url, key)
+    hidden = await finish_job(service)
 
-    async with follow(stranger, after=0) as stream:
-        await an_ended_job(service)
-        theirs = await submit_job(stranger)
+    async with follow(other_tenant, after=0) as stream:
+        await finish_job(service)
+        visible = await submit_job(other_tenant)
         message = await stream.next()
-    other = await stranger.http.get(f"/v1/jobs/{mine['id']}/stream")
-    await stranger.http.aclose()
+    other = await other_tenant.http.get(f"/v1/jobs/{hidden['id']}/stream")
+    await other_tenant.http.aclose()
 
     assert message is not None
-    assert message.job == theirs["id"]
+    assert message.job == visible["id"]
     assert other.status_code == 404
 
 
-async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_its_end(
+async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_its_last(
     service: Service,
 ) -> None:
-    await an_ended_job(service)
+    await finish_job(service)
     job = await submit_job(service)
 
     async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
-        await an_ended_job(service)
+        await finish_job(service)
         await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE})
         messages = await stream.rest()
 
@@ -266,7 +268,7 @@ async def test_the_stream_of_a_job_begins_with_its_first_event_and_closes_after_
     assert {message.job for message in messages} == {job["id"]}
 
 
-async def test_the_stream_of_a_job_that_was_tried_again_goes_on_after_its_first_end(
+async def test_the_stream_of_a_retried_job_continues_after_its_first_end(
     service: Service,
 ) -> None:
     job = await submit_job(service)
@@ -282,7 +284,7 @@ async def test_the_stream_of_a_job_that_was_tried_again_goes_on_after_its_first_
 
 
 async def test_the_stream_of_a_job_resumes_in_the_middle(service: Service) -> None:
-    job = await an_ended_job(service)
+    job = await finish_job(service)
     path = f"/v1/jobs/{job['id']}/stream"
     async with follow(service, path) as stream:
         first, *others = await stream.rest()
@@ -293,10 +295,10 @@ async def test_the_stream_of_a_job_resumes_in_the_middle(service: Service) -> No
     assert resumed == others
 
 
-async def test_the_stream_of_a_job_that_was_read_to_its_end_closes_at_once(
+async def test_the_stream_of_a_job_closes_at_once_when_resumed_after_its_last_event(
     service: Service,
 ) -> None:
-    job = await an_ended_job(service)
+    job = await finish_job(service)
     path = f"/v1/jobs/{job['id']}/stream"
     async with follow(service, path) as stream:
         last = (await stream.rest())[-1]
@@ -321,30 +323,30 @@ async def test_the_stream_of_a_job_that_was_read_to_its_end_closes_at_once(
     ],
     ids=str,
 )
-async def test_a_place_or_a_filter_that_cannot_be_is_refused(
+async def test_an_invalid_position_or_filter_is_refused(
     query: dict[str, str], headers: dict[str, str], path: str, shared_service: Service
 ) -> None:
     async with shared_service.http.stream(
         "GET", "/v1/stream", params=query, headers=headers
-    ) as answer:
-        assert answer.status_code == 422
-        problem = msgspec.json.decode(await answer.aread())
+    ) as response:
+        assert response.status_code == 422
+        problem = msgspec.json.decode(await response.aread())
 
     assert [fault["path"] for fault in problem["errors"]] == [path]
 
 
-BEAT_SECONDS = 0.25
-NEVER = 3600.0
+HEARTBEAT_SECONDS = 0.25
+NO_HEARTBEAT_SECONDS = 3600.0
 
 
 @asynccontextmanager
 async def traffic(client: Client) -> AsyncIterator[None]:
-    """Submit jobs far more often than heartbeats go out."""
+    """Submit jobs at five times the rate of heartbeats."""
 
     async def submit() -> None:
         while True:
             await submit_job(client)
-            await asyncio.sleep(BEAT_SECONDS / 5)
+            await asyncio.sleep(HEARTBEAT_SECONDS / 5)
 
     async with asyncio.TaskGroup() as submitting:
         task = submitting.create_task(submit())
@@ -355,27 +357,31 @@ async def traffic(client: Client) -> AsyncIterator[None]:
 async def test_a_quiet_stream_has_heartbeats_while_other_tenants_have_traffic(
     database_url: str,
 ) -> None:
-    async with running_service(database_url, BEAT_SECONDS) as service:
-        stranger = Client(service.url, await service.another_key("admin", tenant="stranger"))
+    async with running_service(database_url, HEARTBEAT_SECONDS) as service:
+        other_tenant = Client(
+            service.url, await service.another_key("admin", tenant="other_tenant")
+        )
 
-        async with stranger.http, follow(service) as stream, traffic(stranger):
+        async with other_tenant.http, follow(service) as stream, traffic(other_tenant):
             await stream.heartbeats(3)
 
 
 @pytest.mark.parametrize("types", ["job.expired", "job.succeeded"])
-async def test_a_stream_has_heartbeats_while_its_filter_leaves_everything_out(
+async def test_a_stream_has_heartbeats_while_its_filter_excludes_all_events(
     types: str, database_url: str
 ) -> None:
     async with (
-        running_service(database_url, BEAT_SECONDS) as service,
+        running_service(database_url, HEARTBEAT_SECONDS) as service,
         follow(service, event_types=types) as stream,
         traffic(service),
     ):
         await stream.heartbeats(3)
 
 
-async def test_the_stream_of_a_job_has_heartbeats_while_other_jobs_move(database_url: str) -> None:
-    async with running_service(database_url, BEAT_SECONDS) as service:
+async def test_the_stream_of_a_job_has_heartbeats_while_other_jobs_have_events(
+    database_url: str,
+) -> None:
+    async with running_service(database_url, HEARTBEAT_SECONDS) as service:
         job = await submit_job(service)
 
         async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream, traffic(service):
@@ -386,40 +392,40 @@ async def test_the_stream_of_a_job_has_heartbeats_while_other_jobs_move(database
 
 
 class Reader(Client):
-    """A user with a key that can be revoked, and the paths of both streams."""
+    """A client with a revocable API key, and the paths of both kinds of stream."""
 
-    def __init__(self, service: Service, made: Json, job: Json) -> None:
-        super().__init__(service.url, made["key"])
-        self.key_id = str(made["id"])
+    def __init__(self, service: Service, created: Json, job: Json) -> None:
+        super().__init__(service.url, created["key"])
+        self.key_id = str(created["id"])
         self.paths = {"all": "/v1/stream", "job": f"/v1/jobs/{job['id']}/stream"}
 
 
 @asynccontextmanager
-async def a_reader(service: Service) -> AsyncIterator[Reader]:
-    made = await service.post("/v1/keys", {"scopes": ["jobs:read"]})
-    reader = Reader(service, made, await submit_job(service))
+async def new_reader(service: Service) -> AsyncIterator[Reader]:
+    created = await service.post("/v1/keys", {"scopes": ["jobs:read"]})
+    reader = Reader(service, created, await submit_job(service))
     async with reader.http:
         yield reader
 
 
 async def revoke(service: Service, key_id: str) -> None:
-    answer = await service.http.delete(f"/v1/keys/{key_id}")
-    assert answer.status_code == 204
+    response = await service.http.delete(f"/v1/keys/{key_id}")
+    assert response.status_code == 204
 
 
 @pytest.mark.parametrize("which", ["all", "job"])
 async def test_a_stream_ends_when_its_key_is_revoked(which: str, database_url: str) -> None:
     async with (
-        running_service(database_url, NEVER) as service,
-        a_reader(service) as reader,
-        a_reader(service) as other,
+        running_service(database_url, NO_HEARTBEAT_SECONDS) as service,
+        new_reader(service) as reader,
+        new_reader(service) as other,
     ):
         path = reader.paths[which]
-        async with follow(reader, path, resume=10**17) as stream, follow(other) as stays:
+        async with follow(reader, path, resume=10**17) as stream, follow(other) as other_stream:
             await revoke(service, reader.key_id)
             rest = await stream.rest()
             job = await submit_job(service)
-            message = await stays.next()
+            message = await other_stream.next()
         again = await reader.http.get(path)
 
     assert rest == []
@@ -429,12 +435,12 @@ async def test_a_stream_ends_when_its_key_is_revoked(which: str, database_url: s
 
 
 @pytest.mark.parametrize("which", ["all", "job"])
-async def test_a_stream_ends_within_a_heartbeat_of_its_keys_revocation_elsewhere(
+async def test_a_stream_ends_within_a_heartbeat_after_its_key_is_deleted_in_the_store(
     which: str, database_url: str
 ) -> None:
     async with (
-        running_service(database_url, BEAT_SECONDS) as service,
-        a_reader(service) as reader,
+        running_service(database_url, HEARTBEAT_SECONDS) as service,
+        new_reader(service) as reader,
         follow(reader, reader.paths[which], resume=10**17) as stream,
     ):
         await stream.heartbeats(1)
@@ -444,12 +450,12 @@ async def test_a_stream_ends_within_a_heartbeat_of_its_keys_revocation_elsewhere
 
 
 @pytest.mark.parametrize("types", ["*", "job.expired"])
-async def test_a_stream_that_never_rests_ends_too_when_its_key_is_revoked_elsewhere(
+async def test_a_busy_stream_ends_after_its_key_is_deleted_in_the_store(
     types: str, database_url: str
 ) -> None:
     async with (
-        running_service(database_url, BEAT_SECONDS) as service,
-        a_reader(service) as reader,
+        running_service(database_url, HEARTBEAT_SECONDS) as service,
+        new_reader(service) as reader,
         follow(reader, event_types=types) as stream,
         traffic(service),
     ):
@@ -459,13 +465,13 @@ async def test_a_stream_that_never_rests_ends_too_when_its_key_is_revoked_elsewh
             await stream.rest()
 
 
-async def test_a_key_that_is_revoked_at_one_process_ends_the_streams_of_another(
+async def test_a_key_revoked_in_one_process_ends_the_streams_of_another(
     postgres_url: str,
 ) -> None:
     async with (
-        running_service(postgres_url, BEAT_SECONDS) as one,
-        running_service(postgres_url, BEAT_SECONDS) as other,
-        a_reader(one) as reader,
+        running_service(postgres_url, HEARTBEAT_SECONDS) as one,
+        running_service(postgres_url, HEARTBEAT_SECONDS) as other,
+        new_reader(one) as reader,
         follow(reader) as stream,
     ):
         await revoke(other, reader.key_id)
@@ -473,12 +479,15 @@ async def test_a_key_that_is_revoked_at_one_process_ends_the_streams_of_another(
         assert await stream.rest() == []
 
 
-async def test_the_admin_key_of_the_settings_is_never_looked_up(database_url: str) -> None:
-    async with running_service(database_url, BEAT_SECONDS) as service, follow(service) as stream:
+async def test_a_stream_with_the_admin_key_of_the_settings_stays_open(database_url: str) -> None:
+    async with (
+        running_service(database_url, HEARTBEAT_SECONDS) as service,
+        follow(service) as stream,
+    ):
         await stream.heartbeats(3)
 
 
-async def test_an_event_of_another_process_arrives(postgres_url: str) -> None:
+async def test_a_stream_has_the_events_of_other_processes(postgres_url: str) -> None:
     async with (
         running_service(postgres_url) as one,
         running_service(postgres_url) as other,
@@ -492,7 +501,7 @@ async def test_an_event_of_another_process_arrives(postgres_url: str) -> None:
     assert [message.job for message in messages[0]] == [job["id"] for job in jobs]
 
 
-async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
+async def test_a_stream_is_closed_when_its_client_disconnects(service: Service) -> None:
     async with follow(service):
         during = await open_streams(service)
 
@@ -503,18 +512,18 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
     assert during == 1
 
 
-async def test_a_tenant_has_no_more_streams_open_than_it_may(database_url: str) -> None:
+async def test_a_tenant_cannot_open_more_streams_than_the_limit(database_url: str) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="2") as service:
-        key = await service.another_key("jobs:read", tenant="stranger")
-        stranger = Client(service.url, key)
+        key = await service.another_key("jobs:read", tenant="other_tenant")
+        other_tenant = Client(service.url, key)
         job = await submit_job(service)
         async with follow(service), follow(service, f"/v1/jobs/{job['id']}/stream"):
-            refused = await knock(service)
-            async with follow(stranger):
+            refused = await request_stream(service)
+            async with follow(other_tenant):
                 during = await open_streams(service)
 
-        await eventually(lambda: is_let_in(service))
-        await stranger.http.aclose()
+        await eventually(lambda: can_open_stream(service))
+        await other_tenant.http.aclose()
 
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
     assert refused.headers["content-type"] == "application/problem+json"
@@ -522,43 +531,47 @@ async def test_a_tenant_has_no_more_streams_open_than_it_may(database_url: str) 
     assert during == 3
 
 
-async def test_a_request_that_is_refused_takes_no_streams_place(database_url: str) -> None:
+async def test_a_refused_request_does_not_count_as_an_open_stream(database_url: str) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
-        bad = [await service.http.get("/v1/stream", params={"event_types": "x"}) for _ in range(2)]
-        gone = [await service.http.get("/v1/jobs/job_1/stream") for _ in range(2)]
+        invalid = [
+            await service.http.get("/v1/stream", params={"event_types": "x"}) for _ in range(2)
+        ]
+        missing = [await service.http.get("/v1/jobs/job_1/stream") for _ in range(2)]
 
         async with follow(service):
             during = await open_streams(service)
 
-    assert [answer.status_code for answer in bad + gone] == [422, 422, 404, 404]
+    assert [response.status_code for response in invalid + missing] == [422, 422, 404, 404]
     assert during == 1
 
 
-async def test_a_stream_that_has_ended_by_itself_is_forgotten(database_url: str) -> None:
+async def test_a_stream_that_has_ended_no_longer_counts(database_url: str) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
-        job = await an_ended_job(service)
+        job = await finish_job(service)
         for _ in range(3):
             async with follow(service, f"/v1/jobs/{job['id']}/stream") as stream:
                 await stream.rest()
-                await eventually(lambda: none_is_open(service))
+                await eventually(lambda: no_stream_is_open(service))
 
 
-async def test_a_client_that_never_read_and_is_gone_is_forgotten(database_url: str) -> None:
+async def test_the_stream_of_a_client_that_never_read_is_closed_when_it_disconnects(
+    database_url: str,
+) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
         await write_log(service.context.store, count=300, size=20_000)
         with never_read(service.http.base_url.port or 0) as client:
             await eventually(lambda: has_begun(client))
-            refused = await knock(service)
+            refused = await request_stream(service)
 
-        await eventually(lambda: is_let_in(service))
+        await eventually(lambda: can_open_stream(service))
 
     assert refused.status_code == 429
 
 
-async def test_a_stream_that_breaks_off_is_forgotten(postgres_url: str) -> None:
+async def test_a_stream_that_fails_no_longer_counts(postgres_url: str) -> None:
     async with (
-        running_service(postgres_url, BEAT_SECONDS) as service,
-        a_reader(service) as reader,
+        running_service(postgres_url, HEARTBEAT_SECONDS) as service,
+        new_reader(service) as reader,
         follow(reader) as stream,
     ):
         async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as admin:
@@ -569,7 +582,7 @@ async def test_a_stream_that_breaks_off_is_forgotten(postgres_url: str) -> None:
         assert await open_streams(service) == 0
 
 
-async def test_at_the_end_of_the_process_no_stream_is_left(database_url: str) -> None:
+async def test_a_stopping_process_closes_all_streams(database_url: str) -> None:
     async with running_service(database_url) as service:
         reading = asyncio.create_task(read_until_the_end(service))
         await eventually(lambda: open_streams(service))
@@ -584,20 +597,20 @@ async def read_until_the_end(service: Service) -> list[Message]:
         return await stream.rest()
 
 
-async def is_let_in(service: Service) -> bool:
-    return (await knock(service)).status_code == 200
+async def can_open_stream(service: Service) -> bool:
+    return (await request_stream(service)).status_code == 200
 
 
-async def none_is_open(service: Service) -> bool:
+async def no_stream_is_open(service: Service) -> bool:
     return await open_streams(service) == 0
 
 
-async def knock(service: Service) -> httpx.Response:
-    """Ask for a stream, and read the answer only if it is none."""
-    async with service.http.stream("GET", "/v1/stream") as answer:
-        if answer.status_code != 200:
-            await answer.aread()
-    return answer
+async def request_stream(service: Service) -> httpx.Response:
+    """Request a stream, and read the body only if the request is refused."""
+    async with service.http.stream("GET", "/v1/stream") as response:
+        if response.status_code != 200:
+            await response.aread()
+    return response
 
 
 async def open_streams(service: Service) -> int:

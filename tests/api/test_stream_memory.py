@@ -1,4 +1,4 @@
-"""What streams cost in memory when their clients do not read."""
+"""The memory that streams use when their clients do not read."""
 
 from contextlib import ExitStack
 from functools import partial
@@ -15,10 +15,10 @@ pytestmark = pytest.mark.anyio
 
 CLIENTS = 50
 LIMIT = CLIENTS * 256 * 1024 + 8 * 2**20
-"""What so many streams may hold, and what the first requests cost in imports and caches."""
+"""Bytes: 256 KiB for each stream, and 8 MiB for imports and caches of the first requests."""
 
 
-async def test_clients_that_never_read_cost_256_kib_each_and_later_ones_no_more(
+async def test_clients_that_do_not_read_use_256_kib_each_and_later_ones_no_more(
     database_url: str, tmp_path: Path
 ) -> None:
     store = await open_store(database_url, T0)
@@ -27,23 +27,23 @@ async def test_clients_that_never_read_cost_256_kib_each_and_later_ones_no_more(
     async with a_process(database_url, tmp_path) as service:
         before = service.resident_bytes
 
-        first = await read_by_nobody(service) - before
-        again = await read_by_nobody(service) - before
+        first = await memory_of_unread_streams(service) - before
+        second = await memory_of_unread_streams(service) - before
 
     assert first < LIMIT
-    assert again < LIMIT, "what the first streams held was not used again"
+    assert second < LIMIT, "the memory of the first streams was not used again"
 
 
-async def read_by_nobody(service: ServiceProcess) -> int:
-    """Open streams that nobody reads, close them, and say how much memory is in use then."""
+async def memory_of_unread_streams(service: ServiceProcess) -> int:
+    """Open streams without reading, then close them; returns the highest memory use in bytes."""
     with ExitStack() as opened:
         for _ in range(CLIENTS):
             client = opened.enter_context(never_read(service.port))
             await eventually(partial(has_begun, client))
-        held = service.resident_bytes
-    await eventually(lambda: all_gone(service))
-    return max(held, service.resident_bytes)
+        while_open = service.resident_bytes
+    await eventually(lambda: all_streams_closed(service))
+    return max(while_open, service.resident_bytes)
 
 
-async def all_gone(service: ServiceProcess) -> bool:
+async def all_streams_closed(service: ServiceProcess) -> bool:
     return "belfry_streams 0.0" in (await service.http.get("/metrics")).text

@@ -1,4 +1,4 @@
-"""What users do with subscriptions: pause, filter, rotate, test, resend, recover."""
+"""Actions on subscriptions: pause, filter, rotate, test, resend, recover."""
 
 import asyncio
 
@@ -19,43 +19,43 @@ pytestmark = pytest.mark.anyio
 LONG_AGO = {"since": "2026-01-01T00:00:00Z"}
 
 
-async def act(client: Client, subscription: Json, action: str, body: object = None) -> Json:
+async def perform(client: Client, subscription: Json, action: str, body: object = None) -> Json:
     return await client.post(f"/v1/subscriptions/{subscription['id']}/{action}", body)
 
 
-async def counted(service: Service, state: str, count: int) -> list[Json]:
-    async def look() -> list[Json] | None:
+async def wait_for_count(service: Service, state: str, count: int) -> list[Json]:
+    async def find() -> list[Json] | None:
         found = await service.deliveries(status=state)
         return found if len(found) == count else None
 
-    return list(await eventually(look))
+    return list(await eventually(find))
 
 
-async def test_a_paused_subscription_keeps_all_and_sends_it_in_order_when_resumed(
+async def test_a_paused_subscription_sends_its_deliveries_in_order_when_resumed(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await service.subscribe(receiver.url, "job.*", delivery="every")
-    paused = await act(service, made, "pause")
+    created = await service.subscribe(receiver.url, "job.*", delivery="every")
+    paused = await perform(service, created, "pause")
     jobs = [await an_ended_job(service) for _ in range(3)]
-    waiting = await counted(service, "pending", 6)
+    waiting = await wait_for_count(service, "pending", 6)
 
-    resumed = await act(service, made, "resume")
-    told = await receiver.wait(6)
+    resumed = await perform(service, created, "resume")
+    webhooks = await receiver.wait(6)
 
     assert (paused["state"], resumed["state"]) == ("paused", "active")
     assert {one["due_at"] for one in waiting} == {None}
     assert {one["tries"] for one in waiting} == {0}
     for job in jobs:
-        of_job = [one.event["sequence"] for one in told if one.event["data"]["id"] == job["id"]]
+        of_job = [one.event["sequence"] for one in webhooks if one.event["data"]["id"] == job["id"]]
         assert of_job == sorted(of_job)
 
 
-async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
+async def test_a_failing_receiver_is_held_and_gets_its_deliveries_when_it_recovers(
     service: Service, receiver: Receiver, clock: MovableClock
 ) -> None:
     receiver.otherwise = status(500)
-    made = await service.subscribe(receiver.url)
-    path = f"/v1/subscriptions/{made['id']}"
+    created = await service.subscribe(receiver.url)
+    path = f"/v1/subscriptions/{created['id']}"
     for _ in range(5):
         await an_ended_job(service)
 
@@ -72,63 +72,63 @@ async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
     assert shown["last_error"] == "answered 500"
     assert shown["failing_since"] < shown["next_probe_at"] < shown["disable_at"]
 
-    async def well() -> bool:
+    async def recovered() -> bool:
         now = await service.get(path)
         return (now["state"], now["failing_since"]) == ("active", None)
 
-    await eventually(well)
+    await eventually(recovered)
     untried = [one for one in await service.deliveries() if one["job"] == later[0]["id"]]
-    assert untried[0]["tries"] <= 1, "waiting used up no try"
+    assert untried[0]["tries"] <= 1, "a held delivery uses no tries"
 
 
-async def test_a_receiver_that_is_changed_while_it_is_held_is_still_tried(
+async def test_a_subscription_that_is_updated_while_held_is_still_probed(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await a_busy_receiver(service, receiver, seconds=2)
+    created = await a_busy_receiver(service, receiver, seconds=2)
 
-    await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"description": "mine"})
-    rotated = await act(service, made, "rotate-secret")
-    await act(service, made, "pause")
-    resumed = await act(service, made, "resume")
-    told = await receiver.wait(2)
+    await service.http.patch(f"/v1/subscriptions/{created['id']}", json={"description": "mine"})
+    rotated = await perform(service, created, "rotate-secret")
+    await perform(service, created, "pause")
+    resumed = await perform(service, created, "resume")
+    webhooks = await receiver.wait(2)
 
     assert resumed["state"] == "held"
     assert resumed["next_probe_at"] is not None
-    told[1].verify(rotated["secret"])
+    webhooks[1].verify(rotated["secret"])
 
 
-async def test_a_receiver_at_another_url_is_tried_at_once(
+async def test_a_subscription_with_a_new_url_is_tried_at_once(
     service: Service, receiver: Receiver
 ) -> None:
     async with receiving() as old:
         old.script = [status(503, retry_after="1000")]
-        made = await service.subscribe(old.url)
+        created = await service.subscribe(old.url)
         await an_ended_job(service)
         await attempted(service, 1)
 
-        await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"url": receiver.url})
+        await service.http.patch(f"/v1/subscriptions/{created['id']}", json={"url": receiver.url})
         await an_ended_job(service)
         await receiver.wait()
 
-    shown = await service.get(f"/v1/subscriptions/{made['id']}")
+    shown = await service.get(f"/v1/subscriptions/{created['id']}")
     assert (shown["state"], shown["failing_since"]) == ("active", None)
 
 
-async def test_a_filter_lets_through_what_matches_and_says_why_not(
+async def test_a_filter_selects_events_and_explains_mismatches(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await service.subscribe(receiver.url, filter={"tags": "gold"})
+    created = await service.subscribe(receiver.url, filter={"tags": "gold"})
     await an_ended_job(service, tags=["silver"])
-    wanted = await an_ended_job(service, tags=["gold"])
+    matching = await an_ended_job(service, tags=["gold"])
 
-    told = await receiver.wait()
+    webhooks = await receiver.wait()
     log = (await service.get("/v1/events", event_types="job.succeeded"))["data"]
     reasons = [
         (await service.get(f"/v1/events/{event['id']}/subscriptions"))["data"] for event in log
     ]
 
-    assert [one.event["data"]["id"] for one in told] == [wanted["id"]]
-    assert reasons[0] == [{"subscription": made["id"], "matched": True, "reason": None}]
+    assert [one.event["data"]["id"] for one in webhooks] == [matching["id"]]
+    assert reasons[0] == [{"subscription": created["id"], "matched": True, "reason": None}]
     assert reasons[1][0]["reason"].startswith("filter.tags: ")
 
 
@@ -141,116 +141,120 @@ async def test_a_filter_lets_through_what_matches_and_says_why_not(
         ({"delivery": "some"}, "delivery"),
     ],
 )
-async def test_a_bad_filter_or_limit_is_refused_by_its_path(
+async def test_an_invalid_filter_or_limit_is_refused_with_its_path(
     given: Json, path: str, service: Service
 ) -> None:
     body = {"url": "https://example.com/hook", **given}
 
-    answer = await service.http.post("/v1/subscriptions", json=body)
+    response = await service.http.post("/v1/subscriptions", json=body)
 
-    assert answer.status_code == 422
-    assert [fault["path"] for fault in answer.json()["errors"]] == [path]
+    assert response.status_code == 422
+    assert [error["path"] for error in response.json()["errors"]] == [path]
 
 
 async def test_after_a_rotation_both_secrets_verify(service: Service, receiver: Receiver) -> None:
-    made = await service.subscribe(receiver.url)
-    rotated = await act(service, made, "rotate-secret")
+    created = await service.subscribe(receiver.url)
+    rotated = await perform(service, created, "rotate-secret")
     await an_ended_job(service)
-    (told,) = await receiver.wait()
+    (webhook,) = await receiver.wait()
 
-    for secret in (made["secret"], rotated["secret"]):
-        assert Webhook(secret).verify(told.body, told.headers)
-    assert len(told.headers["webhook-signature"].split(" ")) == 2
-    assert rotated["secret"] != made["secret"]
-
-
-async def test_a_test_tells_what_came_back(service: Service, receiver: Receiver) -> None:
-    receiver.script = [status(418, b"a teapot", x_colour="blue")]
-    made = await service.subscribe(receiver.url)
-
-    tried = await act(service, made, "test")
-    (told,) = await receiver.wait()
-
-    assert (tried["status_code"], tried["excerpt"]) == (418, "a teapot")
-    assert tried["headers"]["x-colour"] == "blue"
-    assert tried["duration_ms"] >= tried["first_byte_ms"] > 0
-    assert told.event["type"] == "webhook.test"
-    told.verify(made["secret"])
-    assert (await service.get("/v1/events"))["data"] == [], "it is in no log"
+    for secret in (created["secret"], rotated["secret"]):
+        assert Webhook(secret).verify(webhook.body, webhook.headers)
+    assert len(webhook.headers["webhook-signature"].split(" ")) == 2
+    assert rotated["secret"] != created["secret"]
 
 
-async def test_one_event_is_sent_again_to_a_subscription_or_to_any_url(
+async def test_a_test_event_returns_the_answer_of_the_receiver(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await service.subscribe(receiver.url)
+    receiver.script = [status(418, b"a teapot", x_colour="blue")]
+    created = await service.subscribe(receiver.url)
+
+    attempt = await perform(service, created, "test")
+    (webhook,) = await receiver.wait()
+
+    assert (attempt["status_code"], attempt["excerpt"]) == (418, "a teapot")
+    assert attempt["headers"]["x-colour"] == "blue"
+    assert attempt["duration_ms"] >= attempt["first_byte_ms"] > 0
+    assert webhook.event["type"] == "webhook.test"
+    webhook.verify(created["secret"])
+    assert (await service.get("/v1/events"))["data"] == [], "test events are not logged"
+
+
+async def test_an_event_can_be_resent_to_a_subscription_or_to_any_url(
+    service: Service, receiver: Receiver
+) -> None:
+    created = await service.subscribe(receiver.url)
     await an_ended_job(service)
-    (told,) = await receiver.wait()
-    path = f"/v1/events/{told.event['id']}/resend"
+    (webhook,) = await receiver.wait()
+    path = f"/v1/events/{webhook.event['id']}/resend"
 
     async with receiving() as other:
-        await service.post(path, {"subscription": made["id"]})
+        await service.post(path, {"subscription": created["id"]})
         await service.post(path, {"url": other.url})
         again, elsewhere = (await receiver.wait(2))[1], (await other.wait())[0]
-        await act(service, made, "pause")
-        refused = await service.http.post(path, json={"subscription": made["id"]})
+        await perform(service, created, "pause")
+        refused = await service.http.post(path, json={"subscription": created["id"]})
         both = await service.http.post(path, json={})
 
-    ids = {one.headers["webhook-id"] for one in (told, again, elsewhere)}
-    assert ids == {told.event["id"]}
-    assert told.body == elsewhere.body
+    ids = {one.headers["webhook-id"] for one in (webhook, again, elsewhere)}
+    assert ids == {webhook.event["id"]}
+    assert webhook.body == elsewhere.body
     assert (refused.status_code, both.status_code) == (409, 422)
 
 
-async def test_what_was_missed_or_given_up_is_recovered(
+async def test_a_recovery_sends_missed_events_and_dead_deliveries(
     service: Service, receiver: Receiver
 ) -> None:
     receiver.script = [status(410)]
-    made = await service.subscribe(receiver.url)
-    path = f"/v1/subscriptions/{made['id']}"
+    created = await service.subscribe(receiver.url)
+    path = f"/v1/subscriptions/{created['id']}"
     await an_ended_job(service)
-    await counted(service, "dead", 1)
+    await wait_for_count(service, "dead", 1)
     for _ in range(3):
         await an_ended_job(service)
     (dead,) = (await service.get("/v1/dead-letters"))["data"]
-    off = await service.http.post(f"{path}/recover", json=LONG_AGO)
+    refused = await service.http.post(f"{path}/recover", json=LONG_AGO)
     await service.http.patch(path, json={"enabled": True})
 
-    operation = await act(service, made, "recover", LONG_AGO)
+    recovery = await perform(service, created, "recover", LONG_AGO)
     await receiver.wait(5)
-    await counted(service, "delivered", 4)
+    await wait_for_count(service, "delivered", 4)
 
     async def done() -> Json | None:
-        shown = await service.get(f"/v1/recoveries/{operation['id']}")
+        shown = await service.get(f"/v1/recoveries/{recovery['id']}")
         return shown if shown["status"] == "done" else None
 
     shown = await eventually(done)
-    assert (dead["subscription"], dead["count"]) == (made["id"], 1)
+    assert (dead["subscription"], dead["count"]) == (created["id"], 1)
     assert dead["reason"] == "answered 410"
-    assert off.status_code == 409
+    assert refused.status_code == 409
     assert (shown["looked_at"], shown["sent_again"]) == (4, 4)
-    assert [one["id"] for one in (await service.get("/v1/recoveries"))["data"]] == [operation["id"]]
+    assert [one["id"] for one in (await service.get("/v1/recoveries"))["data"]] == [recovery["id"]]
 
 
-async def test_a_recovery_sends_nothing_that_was_delivered(
+async def test_a_recovery_does_not_resend_delivered_events(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await service.subscribe(receiver.url)
+    created = await service.subscribe(receiver.url)
     await an_ended_job(service)
-    await counted(service, "delivered", 1)
+    await wait_for_count(service, "delivered", 1)
 
-    operation = await act(service, made, "recover", {**LONG_AGO, "event_types": ["job.succeeded"]})
+    recovery = await perform(
+        service, created, "recover", {**LONG_AGO, "event_types": ["job.succeeded"]}
+    )
 
     async def done() -> Json | None:
-        shown = await service.get(f"/v1/recoveries/{operation['id']}")
+        shown = await service.get(f"/v1/recoveries/{recovery['id']}")
         return shown if shown["status"] == "done" else None
 
     assert (await eventually(done))["sent_again"] == 0
-    canceled = await service.http.post(f"/v1/recoveries/{operation['id']}/cancel")
+    canceled = await service.http.post(f"/v1/recoveries/{recovery['id']}/cancel")
     assert canceled.status_code == 409
     assert len(receiver.received) == 1
 
 
-async def test_a_newer_event_replaces_progress_that_was_not_sent(
+async def test_a_newer_event_supersedes_unsent_progress(
     service: Service, receiver: Receiver
 ) -> None:
     gate = asyncio.Event()
@@ -266,24 +270,24 @@ async def test_a_newer_event_replaces_progress_that_was_not_sent(
     await receiver.wait_for(lambda r: r.event["type"] == "job.succeeded")
 
     assert receiver.types == ["job.queued", "job.running", "job.succeeded"]
-    assert len(await counted(service, "superseded", 2)) == 2
+    assert len(await wait_for_count(service, "superseded", 2)) == 2
 
 
-async def test_a_rate_is_kept_however_much_is_owed(service: Service, receiver: Receiver) -> None:
-    made = await service.subscribe(receiver.url, rate_limit=10)
-    await act(service, made, "pause")
+async def test_the_rate_limit_holds_for_a_backlog(service: Service, receiver: Receiver) -> None:
+    created = await service.subscribe(receiver.url, rate_limit=10)
+    await perform(service, created, "pause")
     for _ in range(12):
         await an_ended_job(service)
 
-    await act(service, made, "resume")
+    await perform(service, created, "resume")
     loop = asyncio.get_running_loop()
     start = loop.time()
     await receiver.wait(12)
 
-    assert loop.time() - start >= 1, "eleven more take a tenth of a second each"
+    assert loop.time() - start >= 1, "after the first, 11 deliveries at 10 per second"
 
 
-async def test_an_output_too_large_for_an_event_is_given_as_a_link(
+async def test_an_output_too_large_for_an_event_is_replaced_by_a_link(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
@@ -291,14 +295,14 @@ async def test_an_output_too_large_for_an_event_is_given_as_a_link(
     artifacts = [{"id": str(n), "url": f"https://example.com/{'x' * 900}{n}"} for n in range(30)]
     body = {"replyRef": job["ref"], "status": "SUCCEEDED", "artifacts": artifacts}
     assert await service.call_back("useapi", job["ref"], body) == 204
-    (told,) = await receiver.wait()
+    (webhook,) = await receiver.wait()
 
-    assert len(told.body) < 20_000
-    link = told.event["data"]["output"]["link"]
+    assert len(webhook.body) < 20_000
+    link = webhook.event["data"]["output"]["link"]
     assert len((await service.get(link))["output"]["artifacts"]) == 30
 
 
-async def test_an_intermediate_event_is_tried_once_more_and_then_given_up(
+async def test_an_intermediate_event_is_tried_twice_and_then_dead(
     service: Service, receiver: Receiver, clock: MovableClock
 ) -> None:
     receiver.otherwise = status(500)
@@ -311,60 +315,62 @@ async def test_an_intermediate_event_is_tried_once_more_and_then_given_up(
 
     await eventually(tried)
     clock.advance(2 * SCHEDULE[1] * SECOND)
-    (dead,) = await counted(service, "dead", 1)
+    (dead,) = await wait_for_count(service, "dead", 1)
 
     assert dead["tries"] == INTERMEDIATE_TRIES
 
 
-async def test_what_ended_long_ago_is_forgotten_and_what_is_owed_is_not(
+async def test_old_jobs_are_deleted_unless_they_run_or_have_pending_deliveries(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
     old = await an_ended_job(service)
-    await counted(service, "delivered", 1)
+    await wait_for_count(service, "delivered", 1)
     receiver.otherwise = hang
-    owed = await an_ended_job(service)
+    undelivered = await an_ended_job(service)
     await receiver.wait(2)
     running = await submit_job(service)
     clock = service.context.clock
 
     pruner = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30)
-    forgotten = await pruner.prune_batch()
+    deleted = await pruner.prune_batch()
     left = {job["id"] for job in (await service.get("/v1/jobs"))["data"]}
 
-    assert forgotten == 1
-    assert left == {owed["id"], running["id"]}
+    assert deleted == 1
+    assert left == {undelivered["id"], running["id"]}
     for path in (f"/v1/jobs/{old['id']}", f"/v1/jobs/{old['id']}/events"):
         assert (await service.http.get(path)).status_code == 404
     assert len((await service.get("/v1/callbacks"))["data"]) == 1
-    assert await service.call_back("useapi", old["ref"], DONE) == 204, "late, and no error"
+    assert await service.call_back("useapi", old["ref"], DONE) == 204, (
+        "a callback for a deleted job is no error"
+    )
 
 
-async def test_what_is_owed_for_ever_does_not_hold_up_what_is_forgotten(
+async def test_a_job_with_pending_deliveries_does_not_block_the_deletion_of_others(
     service: Service, receiver: Receiver
 ) -> None:
     receiver.script = [hang]
     await service.subscribe(receiver.url)
-    owed, old = [await an_ended_job(service) for _ in range(2)]
-    await counted(service, "delivered", 1)
+    undelivered, old = [await an_ended_job(service) for _ in range(2)]
+    await wait_for_count(service, "delivered", 1)
     clock = service.context.clock
 
     pruner = Pruner(service.context.store, lambda: clock() + 31 * DAY, 30, batch=1)
-    swept = [await pruner.prune_batch() for _ in range(3)]
+    deleted = [await pruner.prune_batch() for _ in range(3)]
     left = [job["id"] for job in (await service.get("/v1/jobs"))["data"]]
 
-    assert swept == [0, 1, 0], "one is looked at at a time"
-    assert left == [owed["id"]]
+    assert deleted == [0, 1, 0], "each batch looks at one job"
+    assert left == [undelivered["id"]]
     assert (await service.http.get(f"/v1/jobs/{old['id']}")).status_code == 404
 
 
-async def test_metrics_say_how_long_somebody_has_waited(
+async def test_metrics_show_the_age_of_the_oldest_pending_delivery(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await a_busy_receiver(service, receiver, seconds=1000)
+    created = await a_busy_receiver(service, receiver, seconds=1000)
 
     held = (await service.http.get("/metrics")).text
-    await act(service, made, "pause")
+    await perform(service, created, "pause")
     metrics = (await service.http.get("/metrics")).text
 
     waited = next(

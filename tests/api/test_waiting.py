@@ -1,4 +1,4 @@
-"""What clients have in place of polling, and what they can do with a job."""
+"""Waiting for the end of a job, conditional requests, cancel and retry."""
 
 import asyncio
 
@@ -10,71 +10,72 @@ from tests.support.service_harness import Client, Json, Service, eventually, run
 
 pytestmark = pytest.mark.anyio
 
-ORDER: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
+NEW_JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 WAIT = {"prefer": "wait=30"}
 
 
 async def submit_job(service: Service) -> Json:
-    return await service.post("/v1/jobs", ORDER)
+    return await service.post("/v1/jobs", NEW_JOB)
 
 
-async def somebody_waits(service: Service) -> bool:
+async def has_waiting_request(service: Service) -> bool:
     return bool(service.context.wakeups.awaited_jobs)
 
 
-async def test_who_waits_for_a_job_is_woken_by_its_end(service: Service) -> None:
+async def test_a_request_that_waits_for_a_job_returns_at_its_end(service: Service) -> None:
     job = await submit_job(service)
     path = f"/v1/jobs/{job['id']}"
 
     waiting = asyncio.create_task(service.http.get(path, headers=WAIT))
-    await eventually(lambda: somebody_waits(service))
+    await eventually(lambda: has_waiting_request(service))
     await service.call_back("useapi", job["ref"], DONE)
     async with asyncio.timeout(5):
-        answer = await waiting
+        response = await waiting
 
-    assert answer.json()["status"] == "succeeded"
-    assert answer.headers["preference-applied"] == "wait=30"
+    assert response.json()["status"] == "succeeded"
+    assert response.headers["preference-applied"] == "wait=30"
     assert not service.context.wakeups.awaited_jobs
 
 
-async def test_who_submits_may_wait_for_the_end(service: Service) -> None:
-    submitting = asyncio.create_task(service.http.post("/v1/jobs", json=ORDER, headers=WAIT))
-    await eventually(lambda: somebody_waits(service))
+async def test_a_submission_can_wait_for_the_end_of_the_job(service: Service) -> None:
+    submitting = asyncio.create_task(service.http.post("/v1/jobs", json=NEW_JOB, headers=WAIT))
+    await eventually(lambda: has_waiting_request(service))
     (job,) = (await service.get("/v1/jobs"))["data"]
     await service.call_back("useapi", job["ref"], DONE)
 
-    answer = await submitting
+    response = await submitting
 
-    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+    assert (response.status_code, response.json()["status"]) == (200, "succeeded")
 
 
-async def test_when_the_time_is_over_the_job_is_accepted_all_the_same(service: Service) -> None:
-    answer = await service.http.post("/v1/jobs", json=ORDER, headers={"prefer": "wait=0"})
+async def test_a_submission_returns_202_when_the_wait_is_over(service: Service) -> None:
+    response = await service.http.post("/v1/jobs", json=NEW_JOB, headers={"prefer": "wait=0"})
 
-    assert (answer.status_code, answer.json()["status"] in ("queued", "submitting")) == (202, True)
+    assert response.status_code == 202
+    assert response.json()["status"] in ("queued", "submitting")
 
 
 @pytest.mark.parametrize("prefer", ["wait=soon", "respond-async", "waiting=5", "wait=-1"])
-async def test_what_is_no_wait_is_ignored(prefer: str, service: Service) -> None:
-    answer = await service.http.post("/v1/jobs", json=ORDER, headers={"prefer": prefer})
+async def test_preferences_without_a_valid_wait_are_ignored(prefer: str, service: Service) -> None:
+    response = await service.http.post("/v1/jobs", json=NEW_JOB, headers={"prefer": prefer})
 
-    assert answer.status_code == 202
-    assert "preference-applied" not in answer.headers
+    assert response.status_code == 202
+    assert "preference-applied" not in response.headers
 
 
-async def test_a_wait_at_one_process_is_ended_by_a_callback_at_another(postgres_url: str) -> None:
+async def test_a_callback_in_one_process_ends_a_wait_in_another(postgres_url: str) -> None:
     async with running_service(postgres_url) as one, running_service(postgres_url) as other:
         job = await submit_job(one)
         waiting = asyncio.create_task(one.http.get(f"/v1/jobs/{job['id']}", headers=WAIT))
-        await eventually(lambda: somebody_waits(one))
+        await eventually(lambda: has_waiting_request(one))
         assert await other.call_back("useapi", job["ref"], DONE) == 204
         async with asyncio.timeout(10):
-            answer = await waiting
+            response = await waiting
 
-    assert answer.json()["status"] == "succeeded"
+    assert response.json()["status"] == "succeeded"
 
 
-async def test_a_job_that_has_not_changed_is_not_sent_again(service: Service) -> None:
+async def test_an_unchanged_job_returns_304(service: Service) -> None:
     job = await submit_job(service)
     await service.call_back("useapi", job["ref"], DONE)
     path = f"/v1/jobs/{job['id']}"
@@ -88,7 +89,7 @@ async def test_a_job_that_has_not_changed_is_not_sent_again(service: Service) ->
     assert other.status_code == 200
 
 
-async def test_a_canceled_job_keeps_what_comes_later_and_tells_nobody(
+async def test_a_canceled_job_stores_a_late_result_and_sends_no_event(
     service: Service, receiver: Receiver
 ) -> None:
     await service.subscribe(receiver.url)
@@ -107,7 +108,7 @@ async def test_a_canceled_job_keeps_what_comes_later_and_tells_nobody(
     assert receiver.types == ["job.canceled"]
 
 
-async def test_a_job_that_has_ended_cannot_be_canceled(service: Service) -> None:
+async def test_an_ended_job_cannot_be_canceled(service: Service) -> None:
     job = await submit_job(service)
     await service.call_back("useapi", job["ref"], DONE)
 
@@ -116,7 +117,7 @@ async def test_a_job_that_has_ended_cannot_be_canceled(service: Service) -> None
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
 
 
-async def test_a_failed_job_can_be_tried_again_and_the_old_submission_no_longer_counts(
+async def test_a_failed_job_can_be_retried_and_callbacks_for_the_old_ref_are_late(
     service: Service,
 ) -> None:
     job = await submit_job(service)
@@ -139,17 +140,17 @@ async def test_a_failed_job_can_be_tried_again_and_the_old_submission_no_longer_
     assert ended["status"] == "succeeded"
     assert types == ["job.queued", "job.failed", "job.queued", "job.succeeded"]
     found = (await service.get("/v1/jobs", ref=job["ref"]))["data"]
-    assert [one["id"] for one in found] == [job["id"]], "the old ref still finds it"
+    assert [one["id"] for one in found] == [job["id"]], "the old ref still finds the job"
 
 
 async def test_another_tenants_job_is_neither_canceled_nor_retried(service: Service) -> None:
     job = await submit_job(service)
-    stranger = Client(service.url, await service.another_key("admin", tenant="stranger"))
+    other_tenant = Client(service.url, await service.another_key("admin", tenant="other_tenant"))
 
-    answers = [
-        (await stranger.http.post(f"/v1/jobs/{job['id']}/{action}")).status_code
+    responses = [
+        (await other_tenant.http.post(f"/v1/jobs/{job['id']}/{action}")).status_code
         for action in ("cancel", "retry")
     ]
-    await stranger.http.aclose()
+    await other_tenant.http.aclose()
 
-    assert answers == [404, 404]
+    assert responses == [404, 404]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.schemas.api_keys import api_key_view
+from handlers.schemas.api_keys import render_api_key
 from service.domain.security.api_keys import (
     RANDOM_BYTES,
     TENANT,
@@ -70,7 +70,7 @@ def test_an_invalid_tenant_name_is_refused(name: str) -> None:
 def test_a_key_is_rendered_without_its_hash() -> None:
     key = a_key(name="ci")
 
-    assert msgspec.to_builtins(api_key_view(key)) == {
+    assert msgspec.to_builtins(render_api_key(key)) == {
         "id": key.id,
         "object": "key",
         "tenant": "acme",
@@ -81,4 +81,4 @@ def test_a_key_is_rendered_without_its_hash() -> None:
 
 
 def test_a_new_key_is_rendered_with_its_secret_once() -> None:
-    assert api_key_view(a_key(), KEY).key == KEY
+    assert render_api_key(a_key(), KEY).key == KEY

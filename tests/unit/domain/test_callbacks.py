@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from handlers.schemas.callbacks import callback_view
+from handlers.schemas.callbacks import render_callback
 from service.domain.callbacks import MAX_RECONCILES, Callback, Verdict, assess, correlate
 from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode, JobError, Output
@@ -175,7 +175,7 @@ def test_a_callback_is_rendered_without_tenant_and_digest() -> None:
     job = submitted()
     callback: Callback = a_callback(job)
 
-    view = msgspec.to_builtins(callback_view(callback))
+    view = msgspec.to_builtins(render_callback(callback))
 
     assert view == {
         "id": callback.id,
@@ -193,4 +193,4 @@ def test_a_callback_is_rendered_without_tenant_and_digest() -> None:
 
 
 def test_a_single_callback_is_rendered_with_its_body() -> None:
-    assert callback_view(a_callback(submitted()), "{}").body == "{}"
+    assert render_callback(a_callback(submitted()), "{}").body == "{}"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.schemas.deliveries import delivery_view
+from handlers.schemas.deliveries import render_delivery
 from service.domain.deliveries.delivery import Delivery, DeliveryStatus, new_delivery, recipients
 from service.domain.deliveries.retry_policy import (
     SCHEDULE,
@@ -182,7 +182,7 @@ def test_a_new_delivery_is_due_at_once() -> None:
 
 
 def test_a_pending_delivery_is_rendered_with_its_due_time() -> None:
-    view = msgspec.to_builtins(delivery_view(a_delivery(id="dlv_9")))
+    view = msgspec.to_builtins(render_delivery(a_delivery(id="dlv_9")))
 
     assert view == {
         "id": "dlv_9",
@@ -200,13 +200,13 @@ def test_a_pending_delivery_is_rendered_with_its_due_time() -> None:
 
 
 def test_a_settled_delivery_is_rendered_without_a_due_time() -> None:
-    view = delivery_view(after_attempt(a_delivery(), a_result(), 0).delivery)
+    view = render_delivery(after_attempt(a_delivery(), a_result(), 0).delivery)
 
     assert (view.due_at, view.settled_at) == (None, "2026-01-01T12:00:00.000Z")
 
 
 def test_a_single_delivery_is_rendered_with_its_attempts() -> None:
-    view = delivery_view(a_delivery(), [(1, a_result(500, excerpt="oops")), (2, REFUSED)])
+    view = render_delivery(a_delivery(), [(1, a_result(500, excerpt="oops")), (2, REFUSED)])
 
     assert isinstance(view.attempts, list)
     assert [(a.number, a.status_code) for a in view.attempts] == [(1, 500), (2, None)]

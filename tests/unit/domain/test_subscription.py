@@ -1,6 +1,6 @@
 import pytest
 
-from handlers.schemas.subscriptions import subscription_view
+from handlers.schemas.subscriptions import render_subscription
 from service.domain.events import EVENT_TYPES
 from service.domain.subscriptions.subscription import (
     event_type_errors,
@@ -103,7 +103,7 @@ def test_a_header_value_that_is_not_printable_ascii_is_refused(value: str) -> No
 
 def test_a_subscription_is_rendered_without_its_secrets() -> None:
     headers = {"authorization": "Bearer abc"}
-    shown = subscription_view(a_subscription(secret="sealed", headers=headers))  # noqa: S106
+    shown = render_subscription(a_subscription(secret="sealed", headers=headers))  # noqa: S106
 
     assert "abc" not in str(shown)
     assert "sealed" not in str(shown)
@@ -111,4 +111,4 @@ def test_a_subscription_is_rendered_without_its_secrets() -> None:
 
 
 def test_a_new_subscription_is_rendered_with_its_secret_once() -> None:
-    assert subscription_view(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106
+    assert render_subscription(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106
