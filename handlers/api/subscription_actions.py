@@ -1,7 +1,5 @@
 """Endpoints for actions on a subscription: pause, resume, rotate the secret, test, recover."""
 
-from msgspec.structs import replace
-
 from handlers.api.subscriptions import with_health
 from handlers.http.endpoint import ApiRequest, NoQuery
 from handlers.schemas.deliveries import AttemptView, render_attempt
@@ -11,9 +9,10 @@ from service.domain.deliveries.delivery import DeliveryTask, new_delivery
 from service.domain.deliveries.recovery import ALL_SCOPES, Recovery
 from service.domain.events import WebhookTestData, system_event
 from service.domain.primitives.errors import FieldError, Invalid
-from service.domain.primitives.timestamps import DAY, parse_rfc3339, rfc3339
+from service.domain.primitives.timestamps import parse_rfc3339, rfc3339
 from service.domain.security.webhook_signature import SECRET_BYTES, new_secret
-from service.domain.subscriptions.subscription import Subscription, event_type_errors
+from service.domain.subscriptions.subscription import event_type_errors
+from service.domain.subscriptions.transitions import rotated, with_paused
 
 
 async def pause(request: ApiRequest[NoQuery]) -> SubscriptionView:
@@ -28,31 +27,23 @@ async def resume(request: ApiRequest[NoQuery]) -> SubscriptionView:
 
 async def _set_paused(request: ApiRequest[NoQuery], *, paused: bool) -> SubscriptionView:
     at = request.context.clock()
-    updated = await request.context.store.subscriptions.change(
-        request.tenant, request.id("sub"), lambda s: replace(s, paused=paused, updated_at=at)
+    subscription = await request.context.store.subscriptions.change(
+        request.tenant, request.id("sub"), lambda before: with_paused(before, paused=paused, at=at)
     )
-    request.context.inbox.release_queued(updated.id)
-    return await with_health(request.context, updated)
+    request.context.inbox.release_queued(subscription.id)
+    return await with_health(request.context, subscription)
 
 
 async def rotate_secret(request: ApiRequest[NoQuery]) -> RotatedSecret:
     """Create a new secret. For 24 hours, requests are signed with the old and the new one."""
     context, at = request.context, request.context.clock()
     secret = new_secret(context.ids.random_bytes(SECRET_BYTES))
-    sealed, until = context.secret_box.seal(secret, at), at + DAY
-
-    def rotate(before: Subscription) -> Subscription:
-        return replace(
-            before,
-            secret=sealed,
-            previous_secret=before.secret,
-            previous_until=until,
-            updated_at=at,
-        )
-
-    updated = await context.store.subscriptions.change(request.tenant, request.id("sub"), rotate)
-    context.inbox.release_queued(updated.id)
-    return RotatedSecret(secret, rfc3339(until))
+    encrypted = context.secret_box.seal(secret, at)
+    subscription = await context.store.subscriptions.change(
+        request.tenant, request.id("sub"), lambda before: rotated(before, encrypted, at)
+    )
+    context.inbox.release_queued(subscription.id)
+    return RotatedSecret(secret, rfc3339(subscription.previous_until))
 
 
 async def test(request: ApiRequest[NoQuery]) -> AttemptView:

@@ -1,7 +1,5 @@
 """Endpoints for subscriptions: create, list, get, update, delete."""
 
-from typing import Any
-
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -28,6 +26,7 @@ from service.domain.subscriptions.subscription import (
     event_type_errors,
     header_errors,
 )
+from service.domain.subscriptions.transitions import updated
 
 
 class SubscriptionsQuery(PageQuery, frozen=True, kw_only=True):
@@ -96,11 +95,14 @@ async def update(request: ApiRequest[NoQuery]) -> SubscriptionView:
     _check(request.context, given)
     if given.headers:
         given = replace(given, headers=_seal_headers(request.context, given.headers, at))
-    updated = await request.context.store.subscriptions.change(
-        request.tenant, request.id("sub"), lambda before: _updated(before, given, at)
+    values = {
+        name: value for name, value in msgspec.structs.asdict(given).items() if value is not UNSET
+    }
+    subscription = await request.context.store.subscriptions.change(
+        request.tenant, request.id("sub"), lambda before: updated(before, values, at)
     )
-    request.context.inbox.release_queued(updated.id)
-    return await with_health(request.context, updated)
+    request.context.inbox.release_queued(subscription.id)
+    return await with_health(request.context, subscription)
 
 
 async def delete(request: ApiRequest[NoQuery]) -> None:
@@ -114,36 +116,6 @@ async def with_health(context: AppContext, subscription: Subscription) -> Subscr
     """Render *subscription* with the health of its receiver, which it reads from the store."""
     health = await context.store.subscriptions.health([subscription.id])
     return render_subscription(subscription, health.get(subscription.id))
-
-
-def _updated(before: Subscription, given: SubscriptionUpdate, at: int) -> Subscription:
-    """Apply *given* to *before*.
-
-    None sets a field to its default. Enabling the subscription or changing its URL ends its hold,
-    so that the receiver is tried at once.
-    """
-    defaults: dict[str, Any] = {
-        "event_types": before.event_types if before.kind == "per_job" else DEFAULT_EVENT_TYPES,
-        "headers": {},
-        "metadata": {},
-        "max_in_flight": MAX_IN_FLIGHT,
-        "delivery": "latest",
-        "filter": None,
-        "rate_limit": None,
-        "description": None,
-    }
-    values = {
-        name: defaults[name] if value is None else value
-        for name, value in msgspec.structs.asdict(given).items()
-        if value is not UNSET
-    }
-    if given.event_types is not UNSET:
-        values["event_types"] = tuple(given.event_types or defaults["event_types"])
-    if values.get("enabled"):
-        values |= {"disabled_reason": None, "held": False}
-    if values.get("url", before.url) != before.url:
-        values["held"] = False
-    return replace(before, **values, updated_at=at)
 
 
 def _seal_headers(context: AppContext, headers: dict[str, str], at: int) -> dict[str, str]:
