@@ -273,3 +273,14 @@ def test_a_rejected_task_leaves_no_queue() -> None:
     refused = queues.put([late])
 
     assert (refused, queues.by_subscription) == ([late], {})
+
+
+def test_superseded_deliveries_that_are_not_queued_here_change_nothing() -> None:
+    queues, task = queues_of(4), a_task(RECEIVER, job_id="job_1")
+    queues.put([task])
+    elsewhere = a_task(RECEIVER, job_id="job_2").delivery
+    of_another = a_task(a_subscription(), job_id="job_1").delivery
+
+    queues.drop([elsewhere, of_another])
+
+    assert started(queues) == [RECEIVER.id]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from handlers.schemas.subscriptions import render_subscription
@@ -7,6 +9,7 @@ from service.domain.subscriptions.subscription import (
     header_errors,
     is_subscribed,
     matches_type,
+    mismatch,
 )
 from tests.support.factories import a_subscription, an_event
 
@@ -112,3 +115,22 @@ def test_a_subscription_is_rendered_without_its_secrets() -> None:
 
 def test_a_new_subscription_is_rendered_with_its_secret_once() -> None:
     assert render_subscription(a_subscription(), secret="whsec_abc").secret == "whsec_abc"  # noqa: S105, S106
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"event_types": ("job.failed",)}, "event_types: job.succeeded does not match job.failed"),
+        (
+            {"filter": {"provider": "runware"}},
+            'filter.provider: is "useapi", which is not "runware"',
+        ),
+        ({"enabled": False}, "enabled: the subscription is disabled"),
+    ],
+)
+def test_a_mismatch_names_the_first_reason(changes: dict[str, Any], reason: str | None) -> None:
+    subscription = a_subscription(**{"event_types": ("job.*",), **changes})
+    event = an_event(payload=b'{"type":"job.succeeded","data":{"provider":"useapi"}}')
+
+    assert mismatch(subscription, event) == reason
