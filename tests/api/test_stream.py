@@ -24,7 +24,7 @@ from tests.support.service_harness import (
     eventually,
     running_service,
 )
-from tests.support.silent_readers import has_begun, never_read, write_log
+from tests.support.silent_readers import has_first_page, unread_stream, write_log
 from tests.support.transactions import change
 
 pytestmark = pytest.mark.anyio
@@ -543,11 +543,11 @@ async def test_a_stream_that_has_ended_by_itself_is_forgotten(database_url: str)
                 await eventually(lambda: none_is_open(service))
 
 
-async def test_a_client_that_never_read_and_is_gone_is_forgotten(database_url: str) -> None:
+async def test_a_client_that_unread_stream_and_is_gone_is_forgotten(database_url: str) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
         await write_log(service.context.store, count=300, size=20_000)
-        with never_read(service.http.base_url.port or 0) as client:
-            await eventually(lambda: has_begun(client))
+        with unread_stream(service.http.base_url.port or 0) as client:
+            await eventually(lambda: has_first_page(client))
             refused = await knock(service)
 
         await eventually(lambda: is_let_in(service))

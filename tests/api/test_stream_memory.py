@@ -9,7 +9,7 @@ import pytest
 from store import open_store
 from tests.support.factories import T0
 from tests.support.service_harness import ServiceProcess, a_process, eventually
-from tests.support.silent_readers import has_begun, never_read, write_log
+from tests.support.silent_readers import has_first_page, unread_stream, write_log
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,7 @@ LIMIT = CLIENTS * 256 * 1024 + 8 * 2**20
 """What so many streams may hold, and what the first requests cost in imports and caches."""
 
 
-async def test_clients_that_never_read_cost_256_kib_each_and_later_ones_no_more(
+async def test_clients_that_unread_stream_cost_256_kib_each_and_later_ones_no_more(
     database_url: str, tmp_path: Path
 ) -> None:
     store = await open_store(database_url, T0)
@@ -38,8 +38,8 @@ async def read_by_nobody(service: ServiceProcess) -> int:
     """Open streams that nobody reads, close them, and say how much memory is in use then."""
     with ExitStack() as opened:
         for _ in range(CLIENTS):
-            client = opened.enter_context(never_read(service.port))
-            await eventually(partial(has_begun, client))
+            client = opened.enter_context(unread_stream(service.port))
+            await eventually(partial(has_first_page, client))
         held = service.resident_bytes
     await eventually(lambda: all_gone(service))
     return max(held, service.resident_bytes)

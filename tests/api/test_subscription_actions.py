@@ -8,7 +8,13 @@ from standardwebhooks import Webhook
 from service.domain.deliveries.retry_policy import INTERMEDIATE_TRIES
 from service.domain.primitives.timestamps import DAY, SECOND
 from service.workers.pruner import Pruner
-from tests.support.job_steps import DONE, a_busy_receiver, an_ended_job, attempted, submit_job
+from tests.support.job_steps import (
+    DONE,
+    an_ended_job,
+    submit_job,
+    subscribe_busy_receiver,
+    wait_for_attempts,
+)
 from tests.support.receivers import Receiver, hang, held_until, receiving, status
 from tests.support.service_harness import Client, Json, Service, eventually
 
@@ -82,7 +88,7 @@ async def test_a_receiver_that_fails_is_held_and_drained_when_it_is_back(
 async def test_a_receiver_that_is_changed_while_it_is_held_is_still_tried(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await a_busy_receiver(service, receiver, seconds=2)
+    made = await subscribe_busy_receiver(service, receiver, seconds=2)
 
     await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"description": "mine"})
     rotated = await act(service, made, "rotate-secret")
@@ -102,7 +108,7 @@ async def test_a_receiver_at_another_url_is_tried_at_once(
         old.script = [status(503, retry_after="1000")]
         made = await service.subscribe(old.url)
         await an_ended_job(service)
-        await attempted(service, 1)
+        await wait_for_attempts(service, 1)
 
         await service.http.patch(f"/v1/subscriptions/{made['id']}", json={"url": receiver.url})
         await an_ended_job(service)
@@ -354,7 +360,7 @@ async def test_what_is_owed_for_ever_does_not_hold_up_what_is_forgotten(
 async def test_metrics_say_how_long_somebody_has_waited(
     service: Service, receiver: Receiver
 ) -> None:
-    made = await a_busy_receiver(service, receiver, seconds=1000)
+    made = await subscribe_busy_receiver(service, receiver, seconds=1000)
 
     held = (await service.http.get("/metrics")).text
     await act(service, made, "pause")

@@ -244,9 +244,7 @@ async def receivers_of(store: Store, at: int = T0, **claim: Any) -> set[str]:
     return {task.subscription.id for task in claimed.tasks}
 
 
-async def test_a_receiver_is_sent_to_by_one_process_at_a_time(
-    stores: tuple[Store, Store],
-) -> None:
+async def test_a_receiver_is_sent_to_by_one_process_at_a_time(stores: tuple[Store, Store]) -> None:
     await owed(stores[0], 10)
 
     mine = await receivers_of(stores[0], limit=4)

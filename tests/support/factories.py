@@ -1,4 +1,4 @@
-"""Small makers of what tests are about; each takes the fields that a test cares for."""
+"""Factories for values with defaults; a test names only the fields that matter to it."""
 
 from typing import Any
 from uuid import UUID
@@ -16,11 +16,11 @@ from service.domain.subscriptions.subscription import Subscription
 from service.transactions.store_protocols import ClaimRequest, NewJob
 
 T0 = 1_767_268_800 * SECOND
-"""2026-01-01T12:00:00Z, when tests begin."""
+"""2026-01-01T12:00:00Z, the time at which tests begin, in microseconds."""
 
 
 class Clock:
-    """Stands still at *at* until it is told otherwise."""
+    """Returns *at*, in microseconds, which only changes when a test sets it."""
 
     def __init__(self, at: int = T0) -> None:
         self.at = at
@@ -34,7 +34,7 @@ class Clock:
 
 
 class CountingIds:
-    """Counts up where the running service draws at random, so a test can be run again."""
+    """Numbers ids one after the other instead of randomly, so that test runs are repeatable."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -54,10 +54,10 @@ class CountingIds:
 
 
 NO_QUEUES = SendQueues(1, alone=False)
-"""The placement of a process that sends nothing itself."""
+"""The placement policy of a process that sends no deliveries itself."""
 
 IDS = CountingIds()
-"""Shared by the makers, so that no two things they make have one id or ref."""
+"""Shared by all factories, so that every id and ref is unique."""
 
 
 def a_ref(number: int) -> str:

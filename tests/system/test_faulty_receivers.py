@@ -8,7 +8,7 @@ from statistics import median, quantiles
 import pytest
 
 from service.domain.security.callback_signer import CallbackSigner
-from tests.support.faulty_receivers import misbehaving
+from tests.support.faulty_receivers import run_faulty_receivers
 from tests.support.job_steps import DONE
 from tests.support.receivers import Conversation, Receiver, status
 from tests.support.service_harness import (
@@ -29,11 +29,11 @@ ROUNDS = 5
 PATIENCE_ROUNDS = 16
 """A machine with other things to do disturbs a round, and starvation every one of them."""
 HELD = {
-    "listens to nobody": "ConnectionRefusedError",
-    "resets": "ServerDisconnectedError",
+    "is not listening": "ConnectionRefusedError",
+    "resets the connection": "ServerDisconnectedError",
     "redirects": "answered 302",
-    "fails": "answered 500",
-    "is busy": "answered 429",
+    "answers 500": "answered 500",
+    "answers 429": "answered 429",
     "has a bad certificate": "TLS: CERTIFICATE_VERIFY_FAILED",
 }
 """Those that are held by the end, and why; the others take long to fail, or do not."""
@@ -86,7 +86,7 @@ async def test_receivers_that_are_well_do_not_notice_those_that_are_not(
     watch = Stopwatch(receiver)
     async with (
         a_process(database_url, tmp_path, USEAPI_MAX_JOBS="1") as service,
-        misbehaving(tmp_path) as bad,
+        run_faulty_receivers(tmp_path) as bad,
     ):
         await service.subscribe(receiver.url)
         without = median([await p99(service, watch) for _ in range(ROUNDS)])
