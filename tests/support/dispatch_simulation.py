@@ -84,8 +84,8 @@ class SimulatedCluster:
         self.at = max(T0, self.at + LEASE)
         for process in list(self.processes):
             self.kill(process)
-        for hook in self.run(self.store.subscriptions.find("acme", {}, ALL)):
-            self.delete(hook.id)
+        for subscription in self.run(self.store.subscriptions.find("acme", {}, ALL)):
+            self.delete(subscription.id)
 
     # Events
 
@@ -110,22 +110,22 @@ class SimulatedCluster:
 
     # Subscriptions and deliveries
 
-    def subscription(self, hook_id: str) -> Subscription:
-        return self.run(self.store.subscriptions.get("acme", hook_id))
+    def subscription(self, subscription_id: str) -> Subscription:
+        return self.run(self.store.subscriptions.get("acme", subscription_id))
 
-    def deliveries(self, hook_id: str, **filters: str) -> Sequence[Delivery]:
-        filters = {"subscription": hook_id, **filters}
+    def deliveries(self, subscription_id: str, **filters: str) -> Sequence[Delivery]:
+        filters = {"subscription": subscription_id, **filters}
         return self.run(self.store.deliveries.find("acme", filters, ALL))
 
-    def change(self, hook_id: str, change: Callable[[Subscription], Subscription]) -> None:
+    def change(self, subscription_id: str, change: Callable[[Subscription], Subscription]) -> None:
         """Change a subscription in the first process; the other one is not notified."""
-        self.run(self.store.subscriptions.change("acme", hook_id, change))
-        self.processes[0].inbox.release_queued(hook_id)
+        self.run(self.store.subscriptions.change("acme", subscription_id, change))
+        self.processes[0].inbox.release_queued(subscription_id)
 
-    def delete(self, hook_id: str) -> None:
-        self.run(self.store.subscriptions.delete("acme", hook_id, self.at))
+    def delete(self, subscription_id: str) -> None:
+        self.run(self.store.subscriptions.delete("acme", subscription_id, self.at))
         for process in self.processes:
-            process.inbox.release_queued(hook_id)
+            process.inbox.release_queued(subscription_id)
 
     # Dispatching
 
