@@ -11,7 +11,7 @@ from store import open_store
 from tests.support.disk_faults import Disk
 from tests.support.factories import T0
 from tests.support.job_steps import JOB_REQUEST
-from tests.support.receivers import Receiver, said
+from tests.support.receivers import Receiver, json_answer
 from tests.support.service_harness import (
     SIGNING_KEY,
     ServiceProcess,
@@ -138,7 +138,7 @@ async def test_the_target_of_a_linked_database_is_watched(sqlite_url: str, tmp_p
 async def test_a_disk_error_ends_the_process_and_no_acknowledged_write_is_lost(
     moment: str, sqlite_url: str, tmp_path: Path, disk: Disk, receiver: Receiver
 ) -> None:
-    receiver.otherwise = said(412, {"error": "You do not have enough credits"})
+    receiver.otherwise = json_answer(412, {"error": "You do not have enough credits"})
     env = {**disk.environment, **providers_at(receiver.url.removesuffix(receiver.path))}
     receiver.path = ""
     async with a_process(sqlite_url, tmp_path, **env) as service:

@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import httpx
 import psycopg
@@ -29,24 +29,19 @@ async def database(sqlite_url: str) -> AsyncIterator[SqliteDatabase]:
     await database.close()
 
 
-@contextmanager
-def sqlite_locked(url: str) -> Iterator[None]:
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 @asynccontextmanager
-async def locked(url: str) -> AsyncIterator[None]:
+async def lock_database(url: str) -> AsyncIterator[None]:
     """Hold the lock that every write needs; on PostgreSQL reads of jobs need it too."""
     if url.startswith("sqlite:"):
-        with sqlite_locked(url):
+        path = url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
             yield
-        return
-    async with await psycopg.AsyncConnection.connect(url) as other:
-        await other.execute("LOCK TABLE jobs")
-        yield
+            other.execute("ROLLBACK")
+    else:
+        async with await psycopg.AsyncConnection.connect(url) as other_process:
+            await other_process.execute("LOCK TABLE jobs")
+            yield
 
 
 async def test_requests_get_503_while_the_database_is_locked_and_succeed_afterwards(
@@ -55,7 +50,11 @@ async def test_requests_get_503_while_the_database_is_locked_and_succeed_afterwa
     jobs = [await service.post("/v1/jobs", JOB_REQUEST) for _ in range(10)]
     running = {"status": "RUNNING"}
 
-    async with locked(database_url), asyncio.timeout(LIMIT_SECONDS), plain_client() as provider:
+    async with (
+        lock_database(database_url),
+        asyncio.timeout(LIMIT_SECONDS),
+        plain_client() as provider,
+    ):
         urls = [service.callback_url("useapi", job["ref"]) for job in jobs]
         responses = await asyncio.gather(
             *(provider.post(url, json=running) for url in urls),
@@ -79,7 +78,7 @@ async def test_waits_for_the_writer_and_for_a_lock_do_not_add_up(
 ) -> None:
     store = SqlStore(database)
 
-    async with locked(sqlite_url), asyncio.timeout(LIMIT_SECONDS):
+    async with lock_database(sqlite_url), asyncio.timeout(LIMIT_SECONDS):
         errors = await asyncio.gather(
             *(store.subscriptions.put(a_subscription()) for _ in range(50)), return_exceptions=True
         )
@@ -110,7 +109,7 @@ async def test_a_locked_database_is_a_start_error(sqlite_url: str) -> None:
     store = await open_store(sqlite_url, T0)
     await store.close()
 
-    async with locked(sqlite_url), asyncio.timeout(LIMIT_SECONDS):
+    async with lock_database(sqlite_url), asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(StartError, match=r"BELFRY_DATABASE_URL: .*locked"):
             await open_store(sqlite_url, T0)
     await (await open_store(sqlite_url, T0)).close()

@@ -229,10 +229,10 @@ async def test_a_receiver_is_sent_to_by_one_process_at_a_time(stores: tuple[Stor
     await add_deliveries(stores[0], 10)
 
     mine = await claim_receivers(stores[0], limit=4)
-    theirs = await claim_receivers(stores[1])
+    others = await claim_receivers(stores[1])
     rest = await claim_receivers(stores[0], queued_for=mine)
 
-    assert (len(mine), theirs, rest) == (1, set(), mine)
+    assert (len(mine), others, rest) == (1, set(), mine)
 
 
 async def test_a_receiver_with_an_empty_queue_is_free_for_other_processes(
@@ -317,9 +317,9 @@ async def test_rate_limited_deliveries_go_to_the_process_that_has_the_receiver(
     await add_deliveries(stores[0], 10, to=rate_limited)
     mine = await claim_receivers(stores[0])
 
-    theirs = await claim_receivers(stores[1], T0 + 10 * SECOND)
+    others = await claim_receivers(stores[1], T0 + 10 * SECOND)
 
-    assert (mine, theirs) == ({rate_limited.id}, set())
+    assert (mine, others) == ({rate_limited.id}, set())
 
 
 async def test_a_claim_skips_deliveries_that_another_transaction_has_locked(

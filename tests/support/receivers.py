@@ -57,7 +57,7 @@ def status(code: int, body: bytes = b"", **headers: str) -> Answer:
     return answer
 
 
-def said(code: int, body: Any, **headers: str) -> Answer:
+def json_answer(code: int, body: Any, **headers: str) -> Answer:
     """Answer with a JSON body, as a provider does."""
     return status(code, json.dumps(body).encode(), content_type="application/json", **headers)
 

@@ -150,8 +150,8 @@ class Client:
         return list((await self.get("/v1/deliveries", **query))["data"])
 
     async def another_key(self, *scopes: str, tenant: str = "default") -> str:
-        made = await self.post("/v1/keys", {"tenant": tenant, "scopes": list(scopes)})
-        return str(made["key"])
+        created = await self.post("/v1/keys", {"tenant": tenant, "scopes": list(scopes)})
+        return str(created["key"])
 
 
 class Service(Client):

@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.security.callback_signer import CallbackSigner
 from service.sandbox import create_sandbox
-from tests.support.receivers import Conversation, Receiver, hang, held_until, said, status
+from tests.support.receivers import Conversation, Receiver, hang, held_until, json_answer, status
 from tests.support.service_harness import (
     PACE,
     SIGNING_KEY,
@@ -161,7 +161,7 @@ async def test_wherever_a_submit_is_cut_off_one_task_is_made_at_most_and_the_job
     env = providers_at(receiver.url.removesuffix(receiver.path))
     receiver.path = ""
     receiver.script = [cut_off] if point != "it had connected" else []
-    receiver.otherwise = said(404, {"error": "no such task", "code": 404})
+    receiver.otherwise = json_answer(404, {"error": "no such task", "code": 404})
     async with a_process(sqlite_url, tmp_path, **env) as service:
         if point == "it had connected":
             receiver.greet = [service.kill]

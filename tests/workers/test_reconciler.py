@@ -7,7 +7,7 @@ import pytest
 
 from service.domain.primitives.timestamps import SECOND
 from tests.support.job_steps import submit_job
-from tests.support.receivers import Answer, Conversation, Receiver, receiving, said, status
+from tests.support.receivers import Answer, Conversation, Receiver, json_answer, receiving, status
 from tests.support.service_harness import (
     Json,
     SandboxedService,
@@ -32,8 +32,8 @@ class Provider:
 
     def __init__(self, receiver: Receiver) -> None:
         self.url = receiver.url.removesuffix(receiver.path)
-        self.lookup: Answer = said(404, {"error": "not found", "code": 404})
-        self.submit: Answer = said(200, {"taskId": TASK, "status": "PENDING"})
+        self.lookup: Answer = json_answer(404, {"error": "not found", "code": 404})
+        self.submit: Answer = json_answer(200, {"taskId": TASK, "status": "PENDING"})
         self.lookups: list[str] = []
         receiver.otherwise = self._answer
         receiver.path = ""
@@ -79,7 +79,7 @@ async def settled_callback(service: Service) -> Json:
 async def test_an_overdue_job_gets_the_result_of_a_lookup(
     service: Service, provider: Provider
 ) -> None:
-    provider.lookup = said(200, {"taskId": TASK, **DONE})
+    provider.lookup = json_answer(200, {"taskId": TASK, **DONE})
     before = await count_lookups(service, "overdue")
 
     job = await submit_job(service, **SHORT_DEADLINE)
@@ -95,7 +95,7 @@ async def test_an_overdue_job_gets_the_result_of_a_lookup(
 async def test_a_job_whose_task_is_not_found_expires(
     code: int, service: Service, provider: Provider
 ) -> None:
-    provider.lookup = said(code, {"error": "Job has expired", "code": code})
+    provider.lookup = json_answer(code, {"error": "Job has expired", "code": code})
 
     ended = await service.ended((await submit_job(service, **SHORT_DEADLINE))["id"])
 
@@ -106,7 +106,7 @@ async def test_a_job_whose_task_is_not_found_expires(
 async def test_a_task_that_is_still_running_extends_the_deadline_once(
     service: Service, provider: Provider
 ) -> None:
-    provider.lookup = said(200, {"taskId": TASK, "status": "RUNNING", "progressRatio": 0.5})
+    provider.lookup = json_answer(200, {"taskId": TASK, "status": "RUNNING", "progressRatio": 0.5})
 
     ended = await service.ended((await submit_job(service, **SHORT_DEADLINE))["id"])
 
@@ -126,7 +126,7 @@ async def test_a_lookup_is_retried_when_the_provider_is_down(
         return len(provider.lookups) == 1
 
     await eventually(was_asked)
-    provider.lookup = said(200, {"taskId": TASK, **DONE})
+    provider.lookup = json_answer(200, {"taskId": TASK, **DONE})
 
     assert (await service.ended(job["id"]))["status"] == "succeeded"
 
@@ -152,7 +152,7 @@ async def test_no_provider_is_asked_with_reconcile_off(
 async def test_a_callback_that_contradicts_its_job_is_settled_by_one_lookup(
     body: object, status_code: int, quarantine: str, service: Service, provider: Provider
 ) -> None:
-    provider.lookup = said(200, {"taskId": TASK, **DONE})
+    provider.lookup = json_answer(200, {"taskId": TASK, **DONE})
     job = await submit_job(service)
     await service.reached(job["id"], "submitted")
 
@@ -170,7 +170,7 @@ async def test_a_callback_that_contradicts_its_job_is_settled_by_one_lookup(
 async def test_a_second_different_result_changes_nothing_and_causes_a_lookup(
     service: Service, provider: Provider
 ) -> None:
-    provider.lookup = said(200, {"taskId": TASK, **DONE})
+    provider.lookup = json_answer(200, {"taskId": TASK, **DONE})
     job = await submit_job(service)
     await service.reached(job["id"], "submitted")
     await service.call_back("useapi", job["ref"], DONE)
@@ -189,7 +189,7 @@ async def test_a_task_whose_answer_was_lost_is_found_in_the_scheduler(
     provider.submit = status(200, b"<html>")
     provider.lookup = status(503)
     job = await submit_job(service)
-    provider.lookup = said(200, [{"taskId": TASK, "replyRef": job["ref"]}])
+    provider.lookup = json_answer(200, [{"taskId": TASK, "replyRef": job["ref"]}])
     found = await service.reached(job["id"], "submitted", "running")
 
     assert found["provider_task_id"] == TASK
@@ -197,7 +197,7 @@ async def test_a_task_whose_answer_was_lost_is_found_in_the_scheduler(
 
 
 async def test_a_stored_callback_can_be_replayed(service: Service, provider: Provider) -> None:
-    provider.lookup = said(200, {"taskId": TASK, "status": "PENDING"})
+    provider.lookup = json_answer(200, {"taskId": TASK, "status": "PENDING"})
     job = await submit_job(service)
     await service.reached(job["id"], "submitted")
     await service.call_back("useapi", job["ref"], {"replyRef": "another", **DONE})

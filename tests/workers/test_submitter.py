@@ -26,7 +26,7 @@ from service.workers.submitter import Submitter, SubmitWakeup
 from store import open_store
 from tests.support.factories import NO_QUEUES, a_new_job
 from tests.support.job_steps import DONE, submit_job
-from tests.support.receivers import Answer, Conversation, Receiver, hang, reset, said, status
+from tests.support.receivers import Answer, Conversation, Receiver, hang, json_answer, reset, status
 from tests.support.service_harness import (
     Json,
     Service,
@@ -65,10 +65,10 @@ async def accept(conversation: Conversation) -> None:
     request = conversation.received.json
     if isinstance(request, list):
         tasks = [{"taskType": one["taskType"], "taskUUID": one["taskUUID"]} for one in request]
-        await said(200, {"data": tasks})(conversation)
+        await json_answer(200, {"data": tasks})(conversation)
     else:
         task = {"taskId": f"user:1-runwayml:me@example.com-task:{uuid4()}", "status": "PENDING"}
-        await said(200, {**task, "artifacts": [], "error": None})(conversation)
+        await json_answer(200, {**task, "artifacts": [], "error": None})(conversation)
 
 
 async def submit(service: Service, **given: object) -> Json:
@@ -143,14 +143,14 @@ async def read_raw(service: Service, job_id: str) -> Json | None:
 
 
 REJECTIONS: dict[str, tuple[Answer, str, bool]] = {
-    "400": (said(400, {"error": "no such style", "code": 400}), "invalid_input", False),
-    "403": (said(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
-    "404": (said(404, {"error": "not found", "code": 404}), "invalid_input", False),
-    "422": (said(422, {"error": "moderated", "code": 422}), "moderated", False),
-    "500": (said(500, {"error": "oops", "code": 500}), "provider_error", True),
+    "400": (json_answer(400, {"error": "no such style", "code": 400}), "invalid_input", False),
+    "403": (json_answer(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
+    "404": (json_answer(404, {"error": "not found", "code": 404}), "invalid_input", False),
+    "422": (json_answer(422, {"error": "moderated", "code": 422}), "moderated", False),
+    "500": (json_answer(500, {"error": "oops", "code": 500}), "provider_error", True),
     "502": (status(502, b"<html>Bad Gateway</html>"), "provider_error", True),
-    "596": (said(596, {"error": "session broken", "code": 596}), "provider_error", False),
-    "a 200 that says 422": (said(200, {"error": "no", "code": 422}), "moderated", False),
+    "596": (json_answer(596, {"error": "session broken", "code": 596}), "provider_error", False),
+    "a 200 that says 422": (json_answer(200, {"error": "no", "code": 422}), "moderated", False),
 }
 
 
@@ -172,9 +172,9 @@ async def test_a_rejection_fails_the_job_with_its_error(
 @pytest.mark.parametrize(
     "answer",
     [
-        said(429, ACCOUNT_BUSY, retry_after="1"),
-        said(429, {"error": "You have too many tasks running or pending."}, retry_after="1"),
-        said(503, {"error": "down", "code": 503}, retry_after="1"),
+        json_answer(429, ACCOUNT_BUSY, retry_after="1"),
+        json_answer(429, {"error": "You have too many tasks running or pending."}, retry_after="1"),
+        json_answer(503, {"error": "down", "code": 503}, retry_after="1"),
         status(504, b"<html>", retry_after="1"),
         status(408, b"", retry_after="1"),
     ],
@@ -199,9 +199,9 @@ async def test_a_job_is_sent_again_after_the_retry_after_of_a_busy_provider(
 @pytest.mark.parametrize(
     "answer",
     [
-        said(429, ACCOUNT_BUSY),
-        said(429, {"error": "You have too many tasks running or pending."}),
-        said(503, {"error": "down", "code": 503}),
+        json_answer(429, ACCOUNT_BUSY),
+        json_answer(429, {"error": "You have too many tasks running or pending."}),
+        json_answer(503, {"error": "down", "code": 503}),
     ],
     ids=["429 by useapi", "429 by Runway", "503"],
 )
@@ -239,7 +239,7 @@ async def test_a_task_that_a_429_lists_as_running_is_not_sent_again(
         running = {"taskId": "user:1-runwayml:me@example.com-task:x"}
         running["replyRef"] = conversation.received.json["replyRef"]
         body = {**ACCOUNT_BUSY, "runningTasks": {"me@example.com": [running]}}
-        await said(429, body)(conversation)
+        await json_answer(429, body)(conversation)
 
     provider.script = [answer]
     job = await submit(service)
@@ -251,7 +251,7 @@ async def test_a_task_that_a_429_lists_as_running_is_not_sent_again(
 
 @pytest.mark.parametrize(
     "answer",
-    [reset, status(200, b"<html>Welcome</html>"), status(200, b""), said(200, [])],
+    [reset, status(200, b"<html>Welcome</html>"), status(200, b""), json_answer(200, [])],
     ids=["no answer", "HTML", "empty", "a list"],
 )
 async def test_a_paid_job_with_a_lost_answer_waits_for_its_callback_and_is_sent_once(
@@ -278,7 +278,7 @@ async def test_a_repeated_runware_task_that_is_known_already_counts_as_submitted
     async def answer(conversation: Conversation) -> None:
         uuid = conversation.received.json[0]["taskUUID"]
         known = {"code": "conflictTaskUUID", "message": "known", "taskUUID": uuid}
-        await said(400, {"errors": [known]})(conversation)
+        await json_answer(400, {"errors": [known]})(conversation)
 
     provider.script = [reset, answer]
     job = await service.submit("runware", "imageCaption", CAPTION)
@@ -320,7 +320,7 @@ async def test_a_lost_answer_fails_a_job_that_can_be_neither_repeated_nor_called
 async def test_a_free_operation_is_repeated_after_a_lost_answer(
     service: Service, provider: Receiver
 ) -> None:
-    provider.script = [reset, said(200, {"prompt": "Subject: a bell."})]
+    provider.script = [reset, json_answer(200, {"prompt": "Subject: a bell."})]
 
     job = await service.submit("useapi", "frames.describe", {"image_assetId": "a"})
     ended = await service.ended(job["id"])
@@ -337,7 +337,7 @@ async def test_jobs_of_one_request_are_sent_in_one_array_and_answered_separately
         refused = {"code": "invalidModel", "message": "no such model"}
         accepted = {"taskType": "imageCaption", "taskUUID": first["taskUUID"]}
         error = {**refused, "taskUUID": second["taskUUID"]}
-        await said(200, {"data": [accepted], "errors": [error]})(conversation)
+        await json_answer(200, {"data": [accepted], "errors": [error]})(conversation)
 
     provider.script = [answer]
     request = {"provider": "runware", "operation": "imageCaption", "input": CAPTION}
@@ -397,7 +397,7 @@ async def test_more_jobs_than_one_claim_takes_are_all_sent(
 ) -> None:
     given = {"image_url": "https://example.com/1.jpg"}
     request = {"provider": "runway_ai", "operation": "image-metadata", "input": given}
-    provider.otherwise = said(200, {"image_id": "i", "width": 1})
+    provider.otherwise = json_answer(200, {"image_id": "i", "width": 1})
     env = {**providers_at(provider.url), "RUNWAY_AI_MAX_JOBS": "300"}
     async with running_service(database_url, **env) as service:
         for _ in range(3):
@@ -415,7 +415,7 @@ async def test_more_jobs_than_one_claim_takes_are_all_sent(
 async def test_a_provider_that_never_answers_does_not_delay_others(
     service: Service, provider: Receiver
 ) -> None:
-    provider.script = [hang, said(200, {"image_url": "https://example.com/1.jpg"})]
+    provider.script = [hang, json_answer(200, {"image_url": "https://example.com/1.jpg"})]
     await submit(service)
     await provider.wait(1)
 
@@ -429,7 +429,7 @@ async def test_a_job_without_a_callback_expires_and_a_late_callback_replaces_tha
     service: Service, provider: Receiver
 ) -> None:
     provider.script = [accept]
-    provider.otherwise = said(404, {"error": "no such task", "code": 404})
+    provider.otherwise = json_answer(404, {"error": "no such task", "code": 404})
     job = await submit_job(service, deadline_seconds=1)
     expired = await service.ended(job["id"])
     await call_back_done(service, job["ref"])
@@ -443,9 +443,9 @@ async def test_a_job_without_a_callback_expires_and_a_late_callback_replaces_tha
 
 
 ACCOUNT_REJECTIONS = {
-    "401": said(401, {"error": "Unauthorized", "code": 401}),
-    "402": said(402, {"error": "expired", "code": 402}),
-    "412": said(412, {"error": "You do not have enough credits"}),
+    "401": json_answer(401, {"error": "Unauthorized", "code": 401}),
+    "402": json_answer(402, {"error": "expired", "code": 402}),
+    "412": json_answer(412, {"error": "You do not have enough credits"}),
 }
 
 
