@@ -188,7 +188,7 @@ async def _connect(url: str) -> Connection:
 
 
 async def _check_server(connection: Connection) -> None:
-    """StartError for servers that would fail later: too old, read-only, or not UTF-8."""
+    """Raise StartError for servers that would fail later: too old, read-only, or not UTF-8."""
     cursor = await connection.execute(
         "SELECT current_setting('server_encoding') AS encoding,"
         " current_setting('transaction_read_only') AS read_only"

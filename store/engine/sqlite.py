@@ -123,14 +123,14 @@ class SqliteDatabase:
             async with asyncio.timeout_at(deadline):
                 await self._lock.acquire()
         try:
-            self._refuse_broken()
-            await self._refuse_lost_files()
+            self._raise_if_broken()
+            await self._raise_if_files_lost()
             await self._limit_busy_wait(deadline - loop.time())
             yield
         finally:
             self._lock.release()
 
-    def _refuse_broken(self) -> None:
+    def _raise_if_broken(self) -> None:
         if self.broken.is_set():
             raise Unavailable("The store is broken after a disk error; restart the service.")
 
@@ -143,13 +143,13 @@ class SqliteDatabase:
 
     async def _commit(self, session: SqliteSession) -> None:
         await session.commit()
-        await self._refuse_lost_files()
+        await self._raise_if_files_lost()
         self._commits += 1
         if self._commits % CHECKPOINT_EVERY == 0:
             self._checkpoint = asyncio.create_task(self._run_checkpoint(), name="checkpoint")
 
-    async def _refuse_lost_files(self) -> None:
-        """Unavailable if a file was deleted, because writes to it would be lost.
+    async def _raise_if_files_lost(self) -> None:
+        """Raise Unavailable if a file was deleted, because writes to it would be lost.
 
         The first time, the log is copied into the database, which saves the acknowledged writes.
         """
@@ -159,7 +159,7 @@ class SqliteDatabase:
             try:
                 await self._writer.run(_FULL_CHECKPOINT)
             except sqlite3.Error as exc:
-                self._mark_broken(exc)
+                self._detect_disk_error(exc)
         self._files_problem = problem
         if problem is not None:
             raise Unavailable(problem)
@@ -172,19 +172,18 @@ class SqliteDatabase:
         except sqlite3.DataError as exc:
             raise Invalid([UNSTORABLE]) from exc
         except sqlite3.DatabaseError as exc:
-            self._mark_broken(exc)
+            self._detect_disk_error(exc)
             if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
             raise Unavailable(f"The store is not available: {exc}") from exc
 
-    def _mark_broken(self, exc: sqlite3.Error) -> None:
-        """Set `broken` after a disk error, whichever statement failed.
+    def _detect_disk_error(self, exc: sqlite3.Error) -> None:
+        """Set `broken` if *exc* is a disk error, whichever statement failed.
 
-        It is unknown what was written, even if the COMMIT was reported as failed.
+        After it, it is unknown what was written, even if the COMMIT was reported as failed.
         """
-        code = getattr(
-            exc, "sqlite_errorcode", sqlite3.SQLITE_OK
-        )  # errors of the driver itself have none
+        # Errors of the driver itself have no code.
+        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_OK)
         if code & 0xFF in _UNRECOVERABLE:
             self.broken.set()
 
@@ -194,7 +193,7 @@ class SqliteDatabase:
             try:
                 await self._writer.run(_CHECKPOINT)
             except sqlite3.Error as exc:
-                self._mark_broken(exc)
+                self._detect_disk_error(exc)
 
     @contextlib.asynccontextmanager
     async def reading(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
@@ -202,7 +201,7 @@ class SqliteDatabase:
             async with asyncio.timeout(WAIT_SECONDS):
                 reader = await self._readers.get()
         try:
-            self._refuse_broken()
+            self._raise_if_broken()
             with self._translate_errors():
                 yield SqliteSession(reader, self._queries)
         finally:
