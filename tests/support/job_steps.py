@@ -9,8 +9,6 @@ DONE: Final = {
     "status": "SUCCEEDED",
     "artifacts": [{"id": "a", "url": "https://example.com/1.png"}],
 }
-
-
 JOB_REQUEST: Final[Json] = {
     "provider": "useapi",
     "operation": "frames.create",

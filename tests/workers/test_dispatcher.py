@@ -36,21 +36,6 @@ async def wait_for_status(service: Service, *statuses: str) -> Json:
     return await service.get(f"/v1/deliveries/{delivery['id']}")
 
 
-async def test_a_webhook_is_signed_over_its_exact_bytes(
-    service: Service, receiver: Receiver
-) -> None:
-    subscription = await service.subscribe(receiver.url, headers={"x-mine": "yes"})
-
-    await an_ended_job(service)
-    (webhook,) = await receiver.wait()
-    logged = await service.http.get(f"/v1/events/{webhook.event['id']}")
-
-    webhook.verify(subscription["secret"])
-    assert logged.content == webhook.body
-    assert webhook.headers["x-mine"] == "yes"
-    assert webhook.headers["webhook-id"] == webhook.event["id"]
-
-
 class InFlight:
     """Counts concurrent requests; each is answered after *wait*."""
 
@@ -67,6 +52,21 @@ class InFlight:
 
 def all_bytes(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_a_webhook_is_signed_over_its_exact_bytes(
+    service: Service, receiver: Receiver
+) -> None:
+    subscription = await service.subscribe(receiver.url, headers={"x-mine": "yes"})
+
+    await an_ended_job(service)
+    (webhook,) = await receiver.wait()
+    logged = await service.http.get(f"/v1/events/{webhook.event['id']}")
+
+    webhook.verify(subscription["secret"])
+    assert logged.content == webhook.body
+    assert webhook.headers["x-mine"] == "yes"
+    assert webhook.headers["webhook-id"] == webhook.event["id"]
 
 
 async def test_header_values_are_sent_and_stored_encrypted(
