@@ -123,7 +123,7 @@ async def service(database_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture(scope="module")
 async def shared_service(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Service]:
-    """One service for all tests of a file that store nothing, or nothing that others notice."""
+    """One service for all tests of a module, which must not depend on stored data."""
     assert anyio_backend[0] == "asyncio"
     with sqlite_file() as url:
         async with running_service(url) as service:

@@ -250,7 +250,7 @@ async def test_while_the_database_is_away_all_is_told_and_then_made_good(
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
     assert [answer.status_code for answer in ready] == [503, 503]
-    assert "cannot be used" in ready[0].json()["store"]
+    assert "is not available" in ready[0].json()["store"]
     assert not any("loop.died" in log for log in logs)
 
 
