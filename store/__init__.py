@@ -1,4 +1,4 @@
-"""Belfry remembers here: one store over SQLite or PostgreSQL."""
+"""The store: Belfry's data in SQLite or PostgreSQL."""
 
 from service.domain.primitives.errors import StartError, Unavailable
 from service.transactions.store_protocols import Store
@@ -6,10 +6,10 @@ from store.engine.session import Database
 
 
 async def open_store(database_url: str, at: int) -> Store:
-    """Open the database and bring its schema up to date.
+    """Open the database and apply missing migrations.
 
-    SQLite has one process, so what an earlier one held is free again *at* once. StartError says
-    which setting is at fault.
+    On SQLite, leases of an earlier process end *at* once (microseconds), because only one process
+    can use the file. StartError names the setting that is wrong.
     """
     from store.sql_store import SqlStore
 
@@ -23,7 +23,7 @@ async def open_store(database_url: str, at: int) -> Store:
 
 
 async def _open(database_url: str) -> Database:
-    """Only the driver that is used is loaded."""
+    """Import only the driver that is used."""
     if database_url.startswith("sqlite:"):
         from store.engine.sqlite import open_sqlite
 

@@ -61,8 +61,8 @@ class Claim:
         return ClaimResult(await self._tasks(), more=more)
 
     async def _lease_due(self, due: Sequence[Row]) -> int:
-        ours = self._leases.take(row["subscription_id"] for row in due)
-        return len(await self._lease([row for row in due if row["subscription_id"] in ours]))
+        own = self._leases.take(row["subscription_id"] for row in due)
+        return len(await self._lease([row for row in due if row["subscription_id"] in own]))
 
     async def _lease_probes(self, probes: Sequence[Row]) -> None:
         """Lease one delivery per receiver; without a delivery the probe is tried again later."""
@@ -75,9 +75,9 @@ class Claim:
     async def _lease_backlogs(self, backlogs: Sequence[Row]) -> int:
         """Lease parked deliveries of receivers that can take them again; returns how many."""
         count, limit = 0, self._request.limit
-        ours = self._leases.take(row["id"] for row in backlogs)
+        own = self._leases.take(row["id"] for row in backlogs)
         for row in backlogs:
-            if row["id"] in ours:
+            if row["id"] in own:
                 leased = await self._lease_next(row["id"], limit)
                 count += len(leased)
                 if len(leased) < limit:
@@ -87,9 +87,9 @@ class Claim:
     async def _lease_rate_limited(self, subscriptions: Sequence[Row]) -> None:
         """Assign the slots of the next second; the rate holds whichever process sends."""
         at = self._request.at
-        ours = self._leases.take(row["id"] for row in subscriptions)
+        own = self._leases.take(row["id"] for row in subscriptions)
         for row in subscriptions:
-            if row["id"] not in ours:
+            if row["id"] not in own:
                 continue
             first, interval = max(row["next_send_at"], at), SECOND // row["rate"]
             count = max(1, (at + SECOND - first) // interval)

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import gc
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +23,7 @@ from tests.support.watchdog import LIMIT_SECONDS, LONG, WatchedLoop
 
 
 def pytest_configure() -> None:
-    """Log in plain lines: structlog's own tracebacks take longer than what they are about."""
+    """Log plain lines: structlog's own tracebacks are slow."""
     plain = structlog.processors.KeyValueRenderer(key_order=["event"])
     structlog.configure(
         processors=[
@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the collector from the tests' own modules: to walk them blocks the loop for 100 ms."""
+    """Exclude the test modules from garbage collection, which would block the loop for 100 ms."""
     gc.collect()
     gc.freeze()
 
@@ -48,18 +48,18 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test in which the loop was kept busy, or that is marked `busy_loop`, for too long."""
+    """Fail a test that blocked the event loop too long; the marker `busy_loop` sets the limit."""
     LONG.clear()
     yield
     marker = request.node.get_closest_marker("busy_loop")
     limit = marker.args[0] if marker else LIMIT_SECONDS
     long = [str(turn) for turn in LONG if turn.seconds > limit]
-    assert not long, "\n".join(["The event loop was kept busy:", *long])
+    assert not long, "\n".join(["The event loop was blocked:", *long])
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server, started when the first test asks for it."""
+    """The URL of a PostgreSQL server, started for the first test that needs it."""
     with postgres_server() as url:
         yield url
 
@@ -72,7 +72,7 @@ def sqlite_url() -> Iterator[str]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
-    """A disk under the SQLite file of a process, which can be made to fail."""
+    """The disk under the SQLite file of a process, which can be made to fail."""
     disk = Disk(tmp_path)
     disk.compile()
     return disk
@@ -86,7 +86,7 @@ def postgres_url(postgres: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A fresh database of each kind that Belfry runs on."""
+    """A new database of each kind that Belfry supports."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
@@ -112,11 +112,11 @@ async def service(database_url: str, clock: MovableClock) -> AsyncIterator[Servi
 
 @pytest.fixture(scope="module")
 async def shared_service(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Service]:
-    """One service for all tests of a file that only knock: they leave nothing behind."""
+    """One service for all tests of a module, which must not depend on stored data."""
     assert anyio_backend[0] == "asyncio"
     with sqlite_file() as url:
-        async with running_service(url) as one:
-            yield one
+        async with running_service(url) as service:
+            yield service
 
 
 @pytest.fixture

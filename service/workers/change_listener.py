@@ -10,7 +10,7 @@ from service.runtime.wakeups import WakeupEvent, Wakeups
 from service.transactions.store_protocols import ChangeTopic, Store
 
 POLL_SECONDS: Final = 1.0
-"""How often the log is looked at, because notifications may be lost."""
+"""How often the event log is read, because notifications may be lost."""
 
 
 class ChangeListener:

@@ -207,7 +207,7 @@ class Dispatcher:
                 settled = await self._attempt(task)
             except Exception:
                 log.exception("delivery.failed", delivery=task.delivery.id)
-                settled = False  # the end of its lease brings it back
+                settled = False  # it is claimed again when its lease ends
             self._inbox.done(queue, task, settled=settled)
             started = self._queues.start()
             self._start_workers()
@@ -239,12 +239,12 @@ class Dispatcher:
         at, subscription = self._clock(), task.subscription
         try:
             keys = [self._key(sealed) for sealed in signing_secrets(subscription, at)]
-            own = {name: self._open(sealed) for name, sealed in subscription.headers.items()}
+            custom = {name: self._open(sealed) for name, sealed in subscription.headers.items()}
         except ValueError as exc:
             return AttemptResult(at=at, duration_ms=0, error=str(exc))
         event_id, timestamp = task.delivery.event_id, at // SECOND
         headers = {
-            **own,
+            **custom,
             "content-type": "application/json",
             "webhook-id": event_id,
             "webhook-timestamp": str(timestamp),

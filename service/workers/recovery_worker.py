@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class RecoveryWorker:
-    """Steps are durable: after a crash a recovery continues where it was.
+    """Runs recoveries in durable steps: after a crash a recovery continues with its next step.
 
     *on_step* is called after each step, because deliveries have become pending.
     """
@@ -30,7 +30,7 @@ class RecoveryWorker:
         self._wakeup = WakeupEvent()
 
     def wake(self) -> None:
-        """Look soon: a recovery was created."""
+        """Process soon: a recovery was created."""
         self._wakeup.set()
 
     async def run(self) -> None:

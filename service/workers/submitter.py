@@ -38,9 +38,9 @@ from service.transactions.submit_outcome import SubmitResult, apply_answer, is_a
 from service.transactions.unit_of_work import Transactions
 
 IDLE_SECONDS: Final = 1.0
-"""The longest pause between two looks at the queues: wake-ups of other processes may be lost."""
+"""The longest pause between two claims: wake-ups of other processes may be lost."""
 LEASE_MARGIN: Final = 30 * SECOND
-_NOT_MADE: Final = failed(
+_NOT_BUILT: Final = failed(
     ErrorCode.PROVIDER_ERROR,
     "The request to the provider could not be built: an error of this service, see its log.",
     retryable=True,
@@ -145,7 +145,7 @@ class Submitter:
         return list(groups.values())
 
     async def _send(self, jobs: Sequence[Job]) -> None:
-        """Send one call with *jobs*; an error of our own fails them and is logged."""
+        """Send one call with *jobs*; an error of this service fails them and is logged."""
         channel, operation = self._channels[jobs[0].provider], self._operation(jobs[0])
         try:
             inputs = await self._store.jobs.inputs([job.id for job in jobs])
@@ -156,7 +156,7 @@ class Submitter:
             return
         except Exception:
             log.exception("submitter.failed")
-            await self._apply_answers(jobs, {job.ref: _NOT_MADE for job in jobs}, None)
+            await self._apply_answers(jobs, {job.ref: _NOT_BUILT for job in jobs}, None)
             return
         leased_until = min(job.due_at or 0 for job in jobs)
         if self._clock() + int(operation.answer_timeout_seconds * SECOND) > leased_until:
@@ -193,7 +193,7 @@ class Submitter:
     async def _read_answers(
         self, reply: Reply, tasks: Sequence[ProviderTask], provider: Provider
     ) -> Mapping[str, Answer]:
-        """Read *reply*; if an error of our own prevents that, the answer is inconclusive."""
+        """Read *reply*; if an error of this service prevents that, the answer is inconclusive."""
         try:
             return await in_thread_if_large(len(reply.body), provider.read_answer, reply, tasks)
         except Exception as exc:

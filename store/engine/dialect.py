@@ -54,14 +54,14 @@ class Query(NamedTuple):
 
     def given(self, names: frozenset[str]) -> str:
         """The statement with the optional lines of *names*."""
-        kept = []
+        lines = []
         for line in self.text.split("\n"):
             condition = _OPTIONAL.match(line)
             if condition is None:
-                kept.append(line)
+                lines.append(line)
             elif condition[1] in names:
-                kept.append(line[condition.end() :])
-        return "\n".join(kept)
+                lines.append(line[condition.end() :])
+        return "\n".join(lines)
 
 
 class Queries:

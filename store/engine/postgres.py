@@ -1,4 +1,4 @@
-"""PostgreSQL: any number of processes on one database, through a pool, in pipelines."""
+"""PostgreSQL: any number of processes share one database; pooled connections, pipelines."""
 
 import asyncio
 import contextlib
@@ -31,26 +31,27 @@ DIALECT: Final = Dialect(
     parameter=r"%(\1)s",
 )
 MIN_VERSION: Final = 120_000
-POOL: Final = 10
+MAX_CONNECTIONS: Final = 10
 WAIT_SECONDS: Final = 3.0
-"""How long a request may wait for a connection before it is told to come back."""
+"""How long a transaction may wait for a connection of the pool before Unavailable is raised."""
 CONNECT_SECONDS: Final = 5
 TRANSACTION_SECONDS: Final = 4.0
-"""The wait for a connection and the transaction together: a provider gives up at about five."""
+"""Limit for the wait for a connection and the transaction: providers give up after about 5 s."""
 LONG_TRANSACTION_SECONDS: Final = 10.0
-"""The same for one that touches any number of rows."""
-PAUSE_SECONDS: Final = 1.0
-_EVERYTHING: Final = " ".join(("-", *ChangeTopic))
+"""The same for a transaction that touches any number of rows."""
+RECONNECT_SECONDS: Final = 1.0
+_ALL_TOPICS: Final = " ".join(("-", *ChangeTopic))
+"""A message of an unknown process about every topic."""
 _DISCONNECTED: Final = (None, "57P01", "57P02", "57P03")
-"""No word at all, or: shut down by an administrator, after a crash, or not up yet."""
-_AWAY: Final = (
+"""SQLSTATEs of a lost connection: none, admin_shutdown, crash_shutdown, cannot_connect_now."""
+_UNAVAILABLE: Final = (
     psycopg.OperationalError,
     errors.ReadOnlySqlTransaction,
     PoolTimeout,
     PoolClosed,
     TooManyRequests,
 )
-_UNSTORABLE: Final = (psycopg.DataError, errors.ProgramLimitExceeded)
+_REJECTED_VALUE: Final = (psycopg.DataError, errors.ProgramLimitExceeded)
 _CONNECTION: Final[dict[str, Any]] = {
     "autocommit": True,
     "row_factory": dict_row,
@@ -64,7 +65,7 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 
 class PostgresSession:
-    """One transaction on one connection, in a pipeline: what is queued waits for nothing."""
+    """One transaction on one connection; queued statements are sent without waiting for results."""
 
     def __init__(self, connection: Connection, queries: Queries) -> None:
         self._connection, self._queries = connection, queries
@@ -89,7 +90,7 @@ class PostgresSession:
 
 
 class PostgresDatabase:
-    """A pool of connections, and one more that listens."""
+    """A pool of connections, and one connection for notifications."""
 
     shared = True
 
@@ -100,20 +101,21 @@ class PostgresDatabase:
         transaction_seconds: float = TRANSACTION_SECONDS,
     ) -> None:
         self._url, self._pool, self._transaction_seconds = url, pool, transaction_seconds
-        self.broken = asyncio.Event()  # never set: a server looks after its own disk
+        self.broken = asyncio.Event()  # never set: the server handles its own disk errors
         self._queries = Queries(DIALECT)
-        self._looking: asyncio.Task[None] | None = None
+        self._pool_check: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def writing(self, *, long: bool = False) -> AsyncIterator[PostgresSession]:
-        """One transaction; whatever leaves it early, even a cancel, rolls back."""
+        """One transaction; an exception or a cancellation rolls it back."""
         async with (
             self._connection(long=long) as connection,
             connection.pipeline(),
             connection.transaction(),
         ):
             yield PostgresSession(connection, self._queries)
-            await asyncio.sleep(0)  # a pipeline seldom waits: a cancel must not come after COMMIT
+            # Queued statements never wait: deliver a cancellation here, not after the COMMIT.
+            await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
     async def reading(self, *, long: bool = False) -> AsyncIterator[PostgresSession]:
@@ -122,31 +124,37 @@ class PostgresDatabase:
 
     @contextlib.asynccontextmanager
     async def _connection(self, *, long: bool) -> AsyncIterator[Connection]:
-        """Lend a connection; when one turns out to be dead, the others are looked at too."""
+        """A connection of the pool; if it turns out to be lost, the whole pool is checked.
+
+        Raises Unavailable, or Invalid for a value that cannot be stored.
+        """
         seconds = LONG_TRANSACTION_SECONDS if long else self._transaction_seconds
         try:
             async with asyncio.timeout(seconds), self._pool.connection() as connection:
                 yield connection
         except TimeoutError as exc:
-            raise Unavailable("The store cannot be used just now: it does not answer") from exc
-        except _UNSTORABLE as exc:
+            raise Unavailable("The store is not available: the database does not answer") from exc
+        except _REJECTED_VALUE as exc:
             raise Invalid([UNSTORABLE]) from exc
-        except _AWAY as exc:
+        except _UNAVAILABLE as exc:
             if isinstance(exc, psycopg.OperationalError) and exc.sqlstate in _DISCONNECTED:
-                self._looking = asyncio.create_task(self._pool.check())
-            raise Unavailable(f"The store cannot be used just now: {_words(exc)}") from exc
+                self._pool_check = asyncio.create_task(self._pool.check())
+            raise Unavailable(f"The store is not available: {_describe(exc)}") from exc
 
-    async def listen(self, heard: Callable[[str], None], /) -> None:
-        """Listen on a connection of its own; after each gap everything may have been said."""
+    async def listen(self, on_message: Callable[[str], None], /) -> None:
+        """Listen on a separate connection; after each reconnect all topics are reported.
+
+        Messages sent while the connection was down are lost.
+        """
         while True:
             try:
                 async with await _connect(self._url) as connection:
                     await connection.execute("LISTEN belfry")
-                    heard(_EVERYTHING)
-                    async for notice in connection.notifies():
-                        heard(notice.payload)
+                    on_message(_ALL_TOPICS)
+                    async for notification in connection.notifies():
+                        on_message(notification.payload)
             except psycopg.OperationalError:
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
 
     async def close(self) -> None:
         await self._pool.close(timeout=CONNECT_SECONDS)
@@ -155,21 +163,26 @@ class PostgresDatabase:
 async def open_postgres(
     database_url: str, transaction_seconds: float = TRANSACTION_SECONDS
 ) -> PostgresDatabase:
-    """Open the database of *database_url* and bring its schema up to date."""
+    """Connect to *database_url* and apply missing migrations.
+
+    StartError if it cannot be used; the message never contains the password.
+    """
     try:
         async with await _connect(database_url) as connection:
-            await _refuse_unfit(connection)
+            await _check_server(connection)
             await _migrate(connection)
     except psycopg.ProgrammingError as exc:
-        raise StartError(f"BELFRY_DATABASE_URL: {_refusal(exc)}") from exc
+        raise StartError(f"BELFRY_DATABASE_URL: {_explain(exc)}") from exc
     except psycopg.Error as exc:
-        raise StartError(f"BELFRY_DATABASE_URL: cannot use it ({_words(exc)})") from exc
+        raise StartError(
+            f"BELFRY_DATABASE_URL: the database cannot be used ({_describe(exc)})"
+        ) from exc
     pool = AsyncConnectionPool(
         database_url,
         connection_class=psycopg.AsyncConnection[dict[str, Any]],
         kwargs=_CONNECTION,
         min_size=2,
-        max_size=POOL,
+        max_size=MAX_CONNECTIONS,
         timeout=WAIT_SECONDS,
         open=False,
     )
@@ -181,28 +194,28 @@ async def _connect(url: str) -> Connection:
     return await psycopg.AsyncConnection.connect(url, **_CONNECTION)
 
 
-async def _refuse_unfit(connection: Connection) -> None:
-    """Refuse what would only fail later: an old, a read-only or a non-Unicode server."""
+async def _check_server(connection: Connection) -> None:
+    """Raise StartError for servers that would fail later: too old, read-only, or not UTF-8."""
     cursor = await connection.execute(
         "SELECT current_setting('server_encoding') AS encoding,"
         " current_setting('transaction_read_only') AS read_only"
     )
-    found = (await cursor.fetchall())[0]
+    (server,) = await cursor.fetchall()
     if connection.info.server_version < MIN_VERSION:
         raise StartError("BELFRY_DATABASE_URL: Belfry needs PostgreSQL 12 or later")
-    if found["encoding"] != "UTF8":
+    if server["encoding"] != "UTF8":
         raise StartError(
-            f"BELFRY_DATABASE_URL: the database's encoding is {found['encoding']}; "
-            "create one with ENCODING 'UTF8' TEMPLATE template0"
+            f"BELFRY_DATABASE_URL: the database's encoding is {server['encoding']}; "
+            "create a database with ENCODING 'UTF8' TEMPLATE template0"
         )
-    if found["read_only"] == "on":
+    if server["read_only"] == "on":
         raise StartError(
-            "BELFRY_DATABASE_URL: the server is read-only, perhaps a standby; name the primary"
+            "BELFRY_DATABASE_URL: the server is read-only, perhaps a standby; use the primary"
         )
 
 
 async def _migrate(connection: Connection) -> None:
-    """Bring the schema up to date in one transaction; other processes wait for it."""
+    """Apply missing migrations in one transaction, under a lock that other processes wait for."""
 
     async def execute(statement: str) -> list[dict[str, Any]]:
         cursor = await connection.execute(statement)
@@ -213,18 +226,18 @@ async def _migrate(connection: Connection) -> None:
         await migrate(execute, read_migrations(DIALECT))
 
 
-def _refusal(exc: psycopg.ProgrammingError) -> str:
-    """Name the cure; what cannot be read as a URL is not repeated, for the password in it."""
+def _explain(exc: psycopg.ProgrammingError) -> str:
+    """Say what to do; an unreadable URL is not repeated, because it may contain a password."""
     if isinstance(exc, errors.InsufficientPrivilege):
-        return f"its user may not create tables there ({_words(exc)})"
+        return f"the database user may not create tables ({_describe(exc)})"
     if exc.sqlstate is not None:
-        return f"cannot use it ({_words(exc)})"
+        return f"the database cannot be used ({_describe(exc)})"
     return (
-        "cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE and "
-        "percent-encode what is not a letter or a digit in the password"
+        "the URL cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE and "
+        "percent-encode all characters of the password except letters and digits"
     )
 
 
-def _words(exc: BaseException) -> str:
-    """The driver's first line: it names host, user and database, and never the password."""
+def _describe(exc: BaseException) -> str:
+    """The driver's first line: it contains host, user and database, but never the password."""
     return str(exc).strip().split("\n")[0]

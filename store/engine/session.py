@@ -1,4 +1,4 @@
-"""What the store asks of a database: sessions, each of them one transaction."""
+"""The interface of both databases: sessions, each of which is one transaction."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 Values = Mapping[str, object]
 """The parameters of a query; its optional lines count if their parameter is given."""
 UNSTORABLE: Final = FieldError("", "has a value that the database cannot store, probably too long")
-"""For errors that are caused by the input alone, so that trying again is useless."""
+"""For errors that are caused by the input alone, so that a retry is useless."""
 
 
 class Session(Protocol):

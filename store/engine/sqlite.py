@@ -1,7 +1,8 @@
-"""SQLite: one process, one writing connection that alone checkpoints, readers beside it.
+"""SQLite: one process with one writer connection, which also checkpoints, and several readers.
 
-Two connections that write and checkpoint at once can corrupt a WAL database before SQLite 3.51.3
-(sqlite.org/wal.html, "The WAL-Reset Bug"), hence the lock file and the read-only readers.
+Before SQLite 3.51.3, two connections that write and checkpoint at the same time can corrupt a WAL
+database (sqlite.org/wal.html, "The WAL-Reset Bug"). The lock file and read-only readers prevent
+this.
 """
 
 import asyncio
@@ -45,15 +46,16 @@ DIALECT: Final = Dialect(
 )
 READERS: Final = 2
 WAIT_SECONDS: Final = 3.0
-"""How long a transaction may wait for the writer and for another program's lock together."""
+"""Limit for the wait for the writer connection and for other programs' locks together."""
 CHECKPOINT_EVERY: Final = 64
-"""After so many transactions the log is copied into the file while nobody waits for it.
+"""Transactions between two checkpoints in the background.
 
-A full log does the same inside the COMMIT that fills it, and that callback waits several ms.
+Without them SQLite checkpoints inside the COMMIT that fills the log, and the caller of that COMMIT
+waits several milliseconds longer.
 """
 _CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(PASSIVE)", {})
 _FULL_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(FULL)", {})
-_BROKEN: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNRECOVERABLE: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -70,7 +72,7 @@ log = structlog.get_logger()
 
 
 class SqliteDatabase:
-    """The writer under its lock, and the readers."""
+    """One writer connection, used by one transaction at a time, and a pool of readers."""
 
     shared = False
 
@@ -79,10 +81,10 @@ class SqliteDatabase:
         writer: Connection,
         readers: Iterable[Connection],
         files: DatabaseFiles,
-        opened: contextlib.AsyncExitStack,
+        resources: contextlib.AsyncExitStack,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
-        self._writer, self._files, self._opened = writer, files, opened
+        self._writer, self._files, self._resources = writer, files, resources
         self._files_problem: str | None = None
         self.broken = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -97,44 +99,45 @@ class SqliteDatabase:
 
     @contextlib.asynccontextmanager
     async def writing(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
-        """One transaction of the writer; whatever leaves it early, even a cancel, rolls back."""
-        async with self._turn():
+        """One transaction of the writer; an exception or a cancellation rolls it back."""
+        async with self._exclusive_writer():
             session = SqliteSession(self._writer, self._queries, BEGIN)
             try:
-                with self._translated():
+                with self._translate_errors():
                     yield session
-                    await asyncio.sleep(0)  # what is kept never waited: a cancel must come before
+                    # Buffered statements never wait: deliver a cancellation before the COMMIT.
+                    await asyncio.sleep(0)
                     await self._commit(session)
             except BaseException:
-                with self._translated():
+                with self._translate_errors():
                     await asyncio.shield(self._writer.rollback())
                 raise
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for the writer; BEGIN may wait for another program's lock for what is left.
+    async def _exclusive_writer(self) -> AsyncIterator[None]:
+        """Wait for the writer; BEGIN may wait for another program's lock for the remaining time.
 
-        So each is told after *wait_seconds*, however many wait: their waits do not add up.
+        Thus every caller waits *wait_seconds* at most, however many are waiting.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
-        with _in_time():
+        with _timeout_as_unavailable():
             async with asyncio.timeout_at(deadline):
                 await self._lock.acquire()
         try:
-            self._refuse_broken()
-            await self._refuse_lost_files()
+            self._raise_if_broken()
+            await self._raise_if_files_lost()
             await self._limit_busy_wait(deadline - loop.time())
             yield
         finally:
             self._lock.release()
 
-    def _refuse_broken(self) -> None:
+    def _raise_if_broken(self) -> None:
         if self.broken.is_set():
-            raise Unavailable("The store is broken; the service must be started again.")
+            raise Unavailable("The store is broken after a disk error; restart the service.")
 
     async def _limit_busy_wait(self, seconds: float) -> None:
-        """Let BEGIN wait for *seconds*, in quarters, so that it seldom has to be set."""
+        """Let BEGIN wait for *seconds*, in steps of 0.25 s, so that the PRAGMA is rarely needed."""
         timeout = math.ceil(max(0, seconds) * 4) * 250
         if timeout != self._busy_timeout:
             self._busy_timeout = timeout
@@ -142,127 +145,138 @@ class SqliteDatabase:
 
     async def _commit(self, session: SqliteSession) -> None:
         await session.commit()
-        await self._refuse_lost_files()
+        await self._raise_if_files_lost()
         self._commits += 1
         if self._commits % CHECKPOINT_EVERY == 0:
-            self._checkpoint = asyncio.create_task(self._copy_the_log(), name="checkpoint")
+            self._checkpoint = asyncio.create_task(self._run_checkpoint(), name="checkpoint")
 
-    async def _refuse_lost_files(self) -> None:
-        """Acknowledge nothing that is written to a deleted file; save what is in the log."""
+    async def _raise_if_files_lost(self) -> None:
+        """Raise Unavailable if a file was deleted, because writes to it would be lost.
+
+        The first time, the log is copied into the database, which saves the acknowledged writes.
+        """
         problem = self._files.problem()
         if problem is not None and self._files_problem is None:
             log.critical("store.file_lost", problem=problem)
             try:
                 await self._writer.run(_FULL_CHECKPOINT)
             except sqlite3.Error as exc:
-                self._judge(exc)
+                self._detect_disk_error(exc)
         self._files_problem = problem
         if problem is not None:
             raise Unavailable(problem)
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the driver's word for disk full, locked and the like into ours."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Turn errors of the driver (disk full, locked, …) into Unavailable or Invalid."""
         try:
             yield
         except sqlite3.DataError as exc:
             raise Invalid([UNSTORABLE]) from exc
         except sqlite3.DatabaseError as exc:
-            self._judge(exc)
+            self._detect_disk_error(exc)
             if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
-            raise Unavailable(f"The store cannot be used just now: {exc}") from exc
+            raise Unavailable(f"The store is not available: {exc}") from exc
 
-    def _judge(self, exc: sqlite3.Error) -> None:
-        """After an error of the disk, at whatever statement, nothing may follow.
+    def _detect_disk_error(self, exc: sqlite3.Error) -> None:
+        """Set `broken` if *exc* is a disk error, whichever statement failed.
 
-        What was to be written may be there or not, also when the COMMIT was said to have failed.
+        After it, it is unknown what was written, even if the COMMIT was reported as failed.
         """
-        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_OK)  # the driver's own have none
-        if code & 0xFF in _BROKEN:
+        # Errors of the driver itself have no code.
+        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        if code & 0xFF in _UNRECOVERABLE:
             self.broken.set()
 
-    async def _copy_the_log(self) -> None:
-        """What cannot be copied now, because the disk is full, stays in the log."""
+    async def _run_checkpoint(self) -> None:
+        """Copy the log into the database; what cannot be copied (disk full) stays in the log."""
         async with self._lock:
             try:
                 await self._writer.run(_CHECKPOINT)
             except sqlite3.Error as exc:
-                self._judge(exc)
+                self._detect_disk_error(exc)
 
     @contextlib.asynccontextmanager
     async def reading(self, *, long: bool = False) -> AsyncIterator[SqliteSession]:  # noqa: ARG002 - only the wait has a limit
-        with _in_time():
+        with _timeout_as_unavailable():
             async with asyncio.timeout(self._wait_seconds):
                 reader = await self._readers.get()
         try:
-            self._refuse_broken()
-            with self._translated():
+            self._raise_if_broken()
+            with self._translate_errors():
                 yield SqliteSession(reader, self._queries)
         finally:
             self._readers.put_nowait(reader)
 
-    async def listen(self, _heard: Callable[[str], None], /) -> None:
-        """Nobody else is there to say anything."""
+    async def listen(self, _on_message: Callable[[str], None], /) -> None:
+        """Wait for ever: there is no other process."""
         await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Close the readers, then the writer, then let go of the file."""
+        """Close the readers, then the writer, then release the lock file."""
         if self._checkpoint:
             await self._checkpoint
-        await self._opened.aclose()
+        await self._resources.aclose()
 
 
 @contextlib.contextmanager
-def _in_time() -> Iterator[None]:
+def _timeout_as_unavailable() -> Iterator[None]:
     try:
         yield
     except TimeoutError as exc:
-        raise Unavailable("The store cannot be used just now: it is too busy") from exc
+        raise Unavailable("The store is not available: it is too busy") from exc
 
 
 async def open_sqlite(database_url: str, wait_seconds: float = WAIT_SECONDS) -> SqliteDatabase:
-    """Open or make the file of *database_url*, `sqlite:///` and a path."""
+    """Open or create the file of *database_url*, `sqlite:///` and a path.
+
+    StartError if another process has it open, or if it cannot be used.
+    """
     path = Path(database_url.removeprefix("sqlite:///"))
-    async with contextlib.AsyncExitStack() as opened:
+    async with contextlib.AsyncExitStack() as resources:
         lock_file = _lock(path)
-        opened.callback(os.close, lock_file)
+        resources.callback(os.close, lock_file)
         uri = f"file:{quote(str(path))}"
-        writer = await _connect(f"{uri}?mode=rwc", _WRITER, opened)
+        writer = await _connect(f"{uri}?mode=rwc", _WRITER, resources)
         try:
             await _migrate(writer)
         except sqlite3.Error as exc:
             raise StartError(f"BELFRY_DATABASE_URL: cannot prepare the database ({exc})") from exc
-        readers = [await _connect(f"{uri}?mode=ro", _READER, opened) for _ in range(READERS)]
-        return SqliteDatabase(writer, readers, DatabaseFiles(path), opened.pop_all(), wait_seconds)
+        readers = [await _connect(f"{uri}?mode=ro", _READER, resources) for _ in range(READERS)]
+        return SqliteDatabase(
+            writer, readers, DatabaseFiles(path), resources.pop_all(), wait_seconds
+        )
 
 
 def _lock(path: Path) -> int:
-    """Hold `PATH.lock` for as long as the process lives; a crash lets go of it."""
+    """Lock `PATH.lock` and return its descriptor; the end of the process releases the lock."""
     try:
         file = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise StartError(f"BELFRY_DATABASE_URL: cannot write beside {path} ({exc})") from exc
+        raise StartError(
+            f"BELFRY_DATABASE_URL: cannot write to the folder of {path} ({exc})"
+        ) from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         os.close(file)
         raise StartError(
-            f"BELFRY_DATABASE_URL: another process has {path} open; SQLite serves one process, "
-            "PostgreSQL any number"
+            f"BELFRY_DATABASE_URL: another process has {path} open; a SQLite store supports one "
+            "process, PostgreSQL any number"
         ) from exc
     return file
 
 
 async def _connect(
-    uri: str, pragmas: Sequence[str], opened: contextlib.AsyncExitStack
+    uri: str, pragmas: Sequence[str], resources: contextlib.AsyncExitStack
 ) -> Connection:
-    """Connect; what is not closed keeps its thread, and with it the process, alive."""
+    """Connect, and let *resources* close it: its thread would keep the process alive."""
     try:
         connect = partial(sqlite3.connect, uri, uri=True, isolation_level=None)
         connection = Connection(connect, iter_chunk_size=64)
         await connection
-        opened.push_async_callback(connection.close)
+        resources.push_async_callback(connection.close)
         connection.row_factory = sqlite3.Row
         for pragma in pragmas:
             await connection.execute_fetchall(pragma)
@@ -272,7 +286,7 @@ async def _connect(
 
 
 async def _migrate(writer: Connection) -> None:
-    """Bring the schema up to date in one transaction."""
+    """Apply missing migrations in one transaction."""
 
     async def execute(statement: str) -> Sequence[Row]:
         (rows,) = await writer.run(Statement(statement, {}))

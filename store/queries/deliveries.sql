@@ -22,7 +22,7 @@ WHERE status = 'pending' AND job_id = :job_id AND subscription_id = :subscriptio
   AND (lease_version = 0 OR due_at <= :at OR due_at IS NULL)
 
 -- supersede_leased --
--- The same for a delivery this process has leased and not sent.
+-- The same for a delivery that this process has leased but not sent.
 UPDATE deliveries SET status = 'superseded', settled_at = :at
 WHERE id = :id AND lease_version = :lease_version AND status = 'pending'
 
@@ -78,11 +78,11 @@ RETURNING subscription_id
 -- cancel_deliveries --
 -- Cancel the pending deliveries of a deleted subscription. Locked in the order in which attempts
 -- are written.
-WITH owed AS MATERIALIZED (
+WITH pending AS MATERIALIZED (
     SELECT id FROM deliveries WHERE subscription_id = :id AND status = 'pending'
     ORDER BY id
     {lock})
-UPDATE deliveries SET status = 'canceled', settled_at = :at WHERE id IN (SELECT id FROM owed)
+UPDATE deliveries SET status = 'canceled', settled_at = :at WHERE id IN (SELECT id FROM pending)
 
 -- next_delivery_due --
 -- When the dispatcher must look again without being woken. IS NOT NULL lets SQLite use the partial

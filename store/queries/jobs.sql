@@ -164,11 +164,11 @@ UPDATE jobs SET check_lease_until = NULL
 WHERE id = :id AND check_lease_until = :lease_until
 
 -- next_job_due --
--- When the submitter must look again without being woken.
+-- When the submitter must claim again, even if nothing wakes it.
 SELECT MIN(due_at) AS at FROM jobs WHERE status IN ('queued', 'submitting') AND due_at IS NOT NULL
 
 -- next_check --
--- When the reconciler must look again without being woken.
+-- When the reconciler must claim again, even if nothing wakes it.
 SELECT MIN(next_check_at) AS at FROM jobs
 WHERE next_check_at IS NOT NULL AND (check_lease_until IS NULL OR check_lease_until <= :at)
 

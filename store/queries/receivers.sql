@@ -18,7 +18,7 @@ SET failures = excluded.failures, failing_since = excluded.failing_since, probes
     last_error_at = excluded.last_error_at
 
 -- delete_receiver_health --
--- The receiver works again, or its subscription is gone.
+-- The receiver works again, or its subscription is deleted.
 DELETE FROM receiver_health WHERE subscription_id = :id
 
 -- due_probes --
@@ -30,7 +30,7 @@ ORDER BY h.probe_at LIMIT :limit
 {skip_locked}
 
 -- lease_probe --
--- No other process probes it meanwhile.
+-- No other process probes it during the lease.
 UPDATE receiver_health SET probe_at = :lease_until WHERE subscription_id = :id
 
 -- next_probe --
@@ -47,7 +47,7 @@ SELECT pg_advisory_xact_lock(7140004)
 SELECT subscription_id, owner FROM receiver_leases
 
 -- release_receiver_leases --
--- Receivers whose queue is empty here, and those of processes that are gone.
+-- Receivers whose queue is empty in this process, and those of stopped processes.
 DELETE FROM receiver_leases WHERE until <= :at OR (owner = :owner AND subscription_id {not_in:kept})
 
 -- lease_receiver --

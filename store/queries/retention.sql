@@ -1,8 +1,7 @@
 -- Deleting what is older than the retention period, in small batches.
 
 -- prunable_jobs --
--- The next old jobs; prunable if ended and without pending deliveries. Looks at :limit rows at
--- most.
+-- The next old jobs; prunable if ended and without pending deliveries. Reads at most :limit rows.
 SELECT j.id, CASE
     WHEN j.status NOT IN ('succeeded', 'failed', 'canceled', 'expired') THEN 0
     WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.status = 'pending') THEN 0

@@ -8,7 +8,7 @@ from store.rows import decode_callback
 
 class CallbackRepository(Repository):
     async def get(self, tenant: str, callback_id: str) -> Callback:
-        row = await self._one("callback", "callback", tenant=tenant, id=callback_id)
+        row = await self._fetch_one("callback", "callback", tenant=tenant, id=callback_id)
         return decode_callback(row)
 
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Callback]:

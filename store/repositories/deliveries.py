@@ -46,12 +46,12 @@ class DeliveryRepository(Repository):
             await session.queue_many("release_delivery", rows)
 
     async def next_due(self) -> int | None:
-        moments = [
-            await self._moment("next_delivery_due"),
-            await self._moment("next_probe"),
-            await self._moment("next_rate_slot"),
+        times = [
+            await self._fetch_time("next_delivery_due"),
+            await self._fetch_time("next_probe"),
+            await self._fetch_time("next_rate_slot"),
         ]
-        return min((moment for moment in moments if moment is not None), default=None)
+        return min((time for time in times if time is not None), default=None)
 
     async def get(
         self, tenant: str, delivery_id: str

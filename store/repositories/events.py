@@ -9,12 +9,13 @@ from store.rows import decode_event
 
 END_OF_LOG: Final = 2**62
 """After every `seq`."""
-MAX_LOOKED_AT: Final = 10_000
+MAX_EVENTS_READ: Final = 10_000
+"""Events that `tenants_after` reads at most."""
 
 
 class EventRepository(Repository):
     async def get(self, tenant: str, event_id: str) -> Event:
-        return decode_event(await self._one("event", "event", tenant=tenant, id=event_id))
+        return decode_event(await self._fetch_one("event", "event", tenant=tenant, id=event_id))
 
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Event]:
         cursor = END_OF_LOG if page.cursor is None else int(page.cursor)
@@ -46,5 +47,5 @@ class EventRepository(Repository):
 
     async def tenants_after(self, seq: int) -> dict[str, int]:
         async with self._database.reading() as session:
-            rows = await session.fetch("tenants_after", seq=seq, limit=MAX_LOOKED_AT)
+            rows = await session.fetch("tenants_after", seq=seq, limit=MAX_EVENTS_READ)
         return {row["tenant"]: row["seq"] for row in rows}

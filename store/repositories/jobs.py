@@ -39,11 +39,14 @@ class JobRepository(Repository):
         return [CheckLease(job=decode_job(row), lease_until=lease_until) for row in rows]
 
     async def next_due(self, at: int) -> int | None:
-        moments = [await self._moment("next_job_due"), await self._moment("next_hold_end", at=at)]
+        moments = [
+            await self._fetch_time("next_job_due"),
+            await self._fetch_time("next_hold_end", at=at),
+        ]
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def next_check(self, at: int) -> int | None:
-        return await self._moment("next_check", at=at)
+        return await self._fetch_time("next_check", at=at)
 
     async def paused_accounts(self) -> list[PausedAccount]:
         async with self._database.reading() as session:
@@ -55,7 +58,7 @@ class JobRepository(Repository):
             return [row["id"] for row in await session.fetch("ended_jobs", jobs=list(job_ids))]
 
     async def get(self, tenant: str, job_id: str) -> Job:
-        return decode_job(await self._one("job", "job", tenant=tenant, id=job_id))
+        return decode_job(await self._fetch_one("job", "job", tenant=tenant, id=job_id))
 
     async def get_many(self, tenant: str, job_ids: Sequence[str]) -> dict[str, Job]:
         async with self._database.reading() as session:

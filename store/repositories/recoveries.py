@@ -48,7 +48,7 @@ class RecoveryRepository(Repository):
 
     async def get(self, tenant: str, recovery_id: str) -> Recovery:
         return decode_recovery(
-            await self._one("recovery", "recovery", tenant=tenant, id=recovery_id)
+            await self._fetch_one("recovery", "recovery", tenant=tenant, id=recovery_id)
         )
 
     async def find(self, tenant: str, page: Page) -> list[Recovery]:

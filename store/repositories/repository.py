@@ -1,4 +1,4 @@
-"""What all repositories share: reading one row, a list, or a moment; waking other processes."""
+"""What all repositories share: reading one row, a list, or a time; waking other processes."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -32,11 +32,12 @@ class Repository:
         """Wake the other processes when this transaction is committed."""
         await notify(session, self._shared.origin, topics)
 
-    async def _one(self, query: str, noun: str, **values: object) -> Row:
+    async def _fetch_one(self, query: str, noun: str, **values: object) -> Row:
         async with self._database.reading() as session:
             return await fetch_one(session, query, noun, **values)
 
-    async def _moment(self, query: str, **values: object) -> int | None:
+    async def _fetch_time(self, query: str, **values: object) -> int | None:
+        """The column `at` of the only row, in microseconds."""
         async with self._database.reading() as session:
             rows = await session.fetch(query, **values)
         return None if rows[0]["at"] is None else int(rows[0]["at"])

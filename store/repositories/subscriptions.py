@@ -44,7 +44,9 @@ class SubscriptionRepository(Repository):
             await self._notify(session, {ChangeTopic.SUBSCRIPTIONS})
 
     async def get(self, tenant: str, subscription_id: str) -> Subscription:
-        row = await self._one("subscription", "subscription", tenant=tenant, id=subscription_id)
+        row = await self._fetch_one(
+            "subscription", "subscription", tenant=tenant, id=subscription_id
+        )
         return decode_subscription(row)
 
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Subscription]:

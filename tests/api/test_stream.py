@@ -24,7 +24,7 @@ from tests.support.service_harness import (
     eventually,
     running_service,
 )
-from tests.support.silent_readers import has_begun, never_read, write_log
+from tests.support.silent_readers import has_first_page, unread_stream, write_log
 from tests.support.transactions import change
 
 pytestmark = pytest.mark.anyio
@@ -559,8 +559,8 @@ async def test_the_stream_of_a_client_that_never_read_is_closed_when_it_disconne
 ) -> None:
     async with running_service(database_url, BELFRY_MAX_STREAMS="1") as service:
         await write_log(service.context.store, count=300, size=20_000)
-        with never_read(service.http.base_url.port or 0) as client:
-            await eventually(lambda: has_begun(client))
+        with unread_stream(service.http.base_url.port or 0) as client:
+            await eventually(lambda: has_first_page(client))
             refused = await request_stream(service)
 
         await eventually(lambda: can_open_stream(service))

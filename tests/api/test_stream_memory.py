@@ -9,7 +9,7 @@ import pytest
 from store import open_store
 from tests.support.factories import T0
 from tests.support.service_harness import ServiceProcess, a_process, eventually
-from tests.support.silent_readers import has_begun, never_read, write_log
+from tests.support.silent_readers import has_first_page, unread_stream, write_log
 
 pytestmark = pytest.mark.anyio
 
@@ -38,8 +38,8 @@ async def memory_of_unread_streams(service: ServiceProcess) -> int:
     """Open streams without reading, then close them; returns the highest memory use in bytes."""
     with ExitStack() as opened:
         for _ in range(CLIENTS):
-            client = opened.enter_context(never_read(service.port))
-            await eventually(partial(has_begun, client))
+            client = opened.enter_context(unread_stream(service.port))
+            await eventually(partial(has_first_page, client))
         while_open = service.resident_bytes
     await eventually(lambda: all_streams_closed(service))
     return max(while_open, service.resident_bytes)

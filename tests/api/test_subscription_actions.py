@@ -9,7 +9,13 @@ from service.domain.deliveries.circuit_breaker import FIRST_PROBE
 from service.domain.deliveries.retry_policy import INTERMEDIATE_TRIES, SCHEDULE
 from service.domain.primitives.timestamps import DAY, SECOND
 from service.workers.pruner import Pruner
-from tests.support.job_steps import DONE, a_busy_receiver, an_ended_job, attempted, submit_job
+from tests.support.job_steps import (
+    DONE,
+    an_ended_job,
+    submit_job,
+    subscribe_busy_receiver,
+    wait_for_attempts,
+)
 from tests.support.movable_clock import MovableClock
 from tests.support.receivers import Receiver, hang, held_until, receiving, status
 from tests.support.service_harness import Client, Json, Service, eventually
@@ -84,7 +90,7 @@ async def test_a_failing_receiver_is_held_and_gets_its_deliveries_when_it_recove
 async def test_a_subscription_that_is_updated_while_held_is_still_probed(
     service: Service, receiver: Receiver
 ) -> None:
-    created = await a_busy_receiver(service, receiver, seconds=2)
+    created = await subscribe_busy_receiver(service, receiver, seconds=2)
 
     await service.http.patch(f"/v1/subscriptions/{created['id']}", json={"description": "mine"})
     rotated = await perform(service, created, "rotate-secret")
@@ -104,7 +110,7 @@ async def test_a_subscription_with_a_new_url_is_tried_at_once(
         old.script = [status(503, retry_after="1000")]
         created = await service.subscribe(old.url)
         await an_ended_job(service)
-        await attempted(service, 1)
+        await wait_for_attempts(service, 1)
 
         await service.http.patch(f"/v1/subscriptions/{created['id']}", json={"url": receiver.url})
         await an_ended_job(service)
@@ -367,7 +373,7 @@ async def test_a_job_with_pending_deliveries_does_not_block_the_deletion_of_othe
 async def test_metrics_show_the_age_of_the_oldest_pending_delivery(
     service: Service, receiver: Receiver
 ) -> None:
-    created = await a_busy_receiver(service, receiver, seconds=1000)
+    created = await subscribe_busy_receiver(service, receiver, seconds=1000)
 
     held = (await service.http.get("/metrics")).text
     await perform(service, created, "pause")

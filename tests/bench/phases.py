@@ -21,7 +21,7 @@ from tests.bench.process import ROOT, Busy, Process
 from tests.bench.receiver import Provider, Receiver
 from tests.bench.service import Service, caption
 from tests.support.databases import fresh_database, own_server
-from tests.support.faulty_receivers import misbehaving
+from tests.support.faulty_receivers import run_faulty_receivers
 from tests.support.service_harness import free_port
 
 Kind = Literal["sqlite", "postgres"]
@@ -176,7 +176,7 @@ class BenchServers:
 
     async def latency_among_bad(self, rate: float, count: int) -> Sample:
         """The same beside receivers with every kind of fault."""
-        async with misbehaving(self._folder) as urls:
+        async with run_faulty_receivers(self._folder) as urls:
             return await self.latency(rate, count, tuple(urls.values()))
 
     async def latency(

@@ -1,10 +1,9 @@
-"""Another program holds a lock on the database: all are told in time, and then served again."""
+"""Another program locks the database: callers get 503 in time, and success after the lock."""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import httpx
 import psycopg
@@ -15,12 +14,12 @@ from store import open_store
 from store.engine.sqlite import READERS, SqliteDatabase, open_sqlite
 from store.sql_store import SqlStore
 from tests.support.factories import T0, a_subscription
+from tests.support.job_steps import JOB_REQUEST
 from tests.support.service_harness import Service, plain_client
 
 pytestmark = pytest.mark.anyio
-ORDER = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
-IN_TIME = 8.0
-"""Each is answered within four seconds; one after the other they would take a minute."""
+LIMIT_SECONDS = 8.0
+"""Each call takes at most four seconds; one after the other they would take a minute."""
 
 
 @pytest.fixture
@@ -30,49 +29,48 @@ async def database(sqlite_url: str) -> AsyncIterator[SqliteDatabase]:
     await database.close()
 
 
-@contextmanager
-def sqlite_locked(url: str) -> Iterator[None]:
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 @asynccontextmanager
-async def locked(url: str) -> AsyncIterator[None]:
+async def lock_database(url: str) -> AsyncIterator[None]:
     """Hold the lock that every write needs; on PostgreSQL reads of jobs need it too."""
     if url.startswith("sqlite:"):
-        with sqlite_locked(url):
+        path = url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
             yield
-        return
-    async with await psycopg.AsyncConnection.connect(url) as other:
-        await other.execute("LOCK TABLE jobs")
-        yield
+            other.execute("ROLLBACK")
+    else:
+        async with await psycopg.AsyncConnection.connect(url) as other_process:
+            await other_process.execute("LOCK TABLE jobs")
+            yield
 
 
-async def test_all_who_ask_a_locked_database_are_told_together_and_served_when_it_is_free(
+async def test_requests_get_503_while_the_database_is_locked_and_succeed_afterwards(
     service: Service, database_url: str
 ) -> None:
-    jobs = [await service.post("/v1/jobs", ORDER) for _ in range(10)]
-    done: dict[str, Any] = {"status": "RUNNING"}
+    jobs = [await service.post("/v1/jobs", JOB_REQUEST) for _ in range(10)]
+    running = {"status": "RUNNING"}
 
-    async with locked(database_url), asyncio.timeout(IN_TIME), plain_client() as provider:
+    async with (
+        lock_database(database_url),
+        asyncio.timeout(LIMIT_SECONDS),
+        plain_client() as provider,
+    ):
         urls = [service.callback_url("useapi", job["ref"]) for job in jobs]
-        answers = await asyncio.gather(
-            *(provider.post(url, json=done) for url in urls),
-            *(service.http.post("/v1/jobs", json=ORDER) for _ in range(10)),
+        responses = await asyncio.gather(
+            *(provider.post(url, json=running) for url in urls),
+            *(service.http.post("/v1/jobs", json=JOB_REQUEST) for _ in range(10)),
             *(service.http.get("/v1/jobs") for _ in range(5)),
         )
-    callbacks = [await service.call_back("useapi", job["ref"], done) for job in jobs]
-    await service.post("/v1/jobs", ORDER)
+    callbacks = [await service.call_back("useapi", job["ref"], running) for job in jobs]
+    await service.post("/v1/jobs", JOB_REQUEST)
 
-    assert [told_to_come_back(one) for one in answers[:20]] == [True] * 20
-    assert all(one.is_success or told_to_come_back(one) for one in answers[20:])
+    assert [is_unavailable(one) for one in responses[:20]] == [True] * 20
+    assert all(one.is_success or is_unavailable(one) for one in responses[20:])
     assert callbacks == [204] * 10
 
 
-def told_to_come_back(answer: httpx.Response) -> bool:
-    return answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
+def is_unavailable(response: httpx.Response) -> bool:
+    return response.status_code == 503 and int(response.headers["retry-after"]) >= 1
 
 
 async def test_waits_for_the_writer_and_for_a_lock_do_not_add_up(
@@ -80,37 +78,38 @@ async def test_waits_for_the_writer_and_for_a_lock_do_not_add_up(
 ) -> None:
     store = SqlStore(database)
 
-    async with locked(sqlite_url), asyncio.timeout(IN_TIME):
-        found = await asyncio.gather(
+    async with lock_database(sqlite_url), asyncio.timeout(LIMIT_SECONDS):
+        errors = await asyncio.gather(
             *(store.subscriptions.put(a_subscription()) for _ in range(50)), return_exceptions=True
         )
     await store.subscriptions.put(a_subscription())
 
-    assert {type(one) for one in found} == {Unavailable}
+    assert {type(error) for error in errors} == {Unavailable}
 
 
 @pytest.mark.parametrize("kind", ["writing", "reading"])
-async def test_whoever_waits_too_long_for_a_connection_is_told(kind: str, sqlite_url: str) -> None:
+async def test_waiting_too_long_for_a_connection_raises_unavailable(
+    kind: str, sqlite_url: str
+) -> None:
     database = await open_sqlite(sqlite_url, wait_seconds=0.1)
-    connect = getattr(database, kind)
+    open_session = getattr(database, kind)
 
-    async with asyncio.timeout(IN_TIME), AsyncExitStack() as taken:
+    async with asyncio.timeout(LIMIT_SECONDS), AsyncExitStack() as sessions:
         for _ in range({"writing": 1, "reading": READERS}[kind]):
-            await taken.enter_async_context(connect())
+            await sessions.enter_async_context(open_session())
         with pytest.raises(Unavailable, match="too busy"):
-            await taken.enter_async_context(connect())
-    async with connect() as session:
-        found = await session.fetch("subscriptions_version")
-    await database.close()
+            await sessions.enter_async_context(open_session())
+    async with open_session() as session:
+        rows = await session.fetch("subscriptions_version")
 
-    assert found
+    assert rows
 
 
-async def test_a_locked_database_is_told_at_the_start(sqlite_url: str) -> None:
+async def test_a_locked_database_is_a_start_error(sqlite_url: str) -> None:
     store = await open_store(sqlite_url, T0)
     await store.close()
 
-    async with locked(sqlite_url), asyncio.timeout(IN_TIME):
+    async with lock_database(sqlite_url), asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(StartError, match=r"BELFRY_DATABASE_URL: .*locked"):
             await open_store(sqlite_url, T0)
     await (await open_store(sqlite_url, T0)).close()

@@ -1,3 +1,5 @@
+"""The query files, the migrations, and both dialects."""
+
 import ast
 import re
 from collections.abc import Iterator
@@ -28,8 +30,8 @@ LITERAL = re.compile(r"'[^']*'")
 PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
-def words_of_the_store() -> Iterator[str]:
-    """Every string constant and keyword in the store: the names of its queries are among them."""
+def strings_and_keywords() -> Iterator[str]:
+    """All string constants and keyword names of the store; query names are used as both."""
     for path in STORE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -39,10 +41,10 @@ def words_of_the_store() -> Iterator[str]:
 
 
 def test_every_query_is_used() -> None:
-    assert set(QUERIES) - set(words_of_the_store()) == set()
+    assert set(QUERIES) - set(strings_and_keywords()) == set()
 
 
-def test_every_block_is_read_once_and_none_is_swallowed_by_another() -> None:
+def test_every_block_of_a_query_file_is_read_once() -> None:
     names = [
         name
         for file in FILES
@@ -54,10 +56,10 @@ def test_every_block_is_read_once_and_none_is_swallowed_by_another() -> None:
 
 
 def test_only_postgres_needs_locks_and_notifications() -> None:
-    ours, theirs = (Queries(dialect) for dialect in DIALECTS)
+    on_sqlite, on_postgres = (Queries(dialect) for dialect in DIALECTS)
 
-    assert {name for name in QUERIES if ours.is_noop(name)} == {*LOCKS, "notify"}
-    assert not any(theirs.is_noop(name) for name in QUERIES)
+    assert {name for name in QUERIES if on_sqlite.is_noop(name)} == {*LOCKS, "notify"}
+    assert not any(on_postgres.is_noop(name) for name in QUERIES)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -75,24 +77,24 @@ def test_a_query_names_the_columns_it_reads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_parameters_are_words_in_lower_case(name: str) -> None:
+def test_parameter_names_are_lower_case(name: str) -> None:
     parameters = PARAMETER.findall(LITERAL.sub("", QUERIES[name]))
 
     assert all(re.fullmatch("[a-z][a-z_]*", parameter) for parameter in parameters)
     assert "%" not in QUERIES[name]
 
 
-def test_an_optional_line_counts_only_if_its_parameter_is_given() -> None:
-    ours, theirs = (Queries(dialect) for dialect in DIALECTS)
-    given = {"tenant": "acme", "status": "failed"}
+def test_an_optional_line_is_left_out_unless_its_parameter_is_given() -> None:
+    on_sqlite, on_postgres = (Queries(dialect) for dialect in DIALECTS)
+    values = {"tenant": "acme", "status": "failed"}
 
-    assert "AND status = :status" in ours.text("list_jobs", given)
-    assert "AND status = %(status)s" in theirs.text("list_jobs", given)
-    assert "provider" not in ours.text("list_jobs", given)
-    assert "{" not in ours.text("list_jobs", {}) + theirs.text("list_jobs", given)
+    assert "AND status = :status" in on_sqlite.text("list_jobs", values)
+    assert "AND status = %(status)s" in on_postgres.text("list_jobs", values)
+    assert "provider" not in on_sqlite.text("list_jobs", values)
+    assert "{" not in on_sqlite.text("list_jobs", {}) + on_postgres.text("list_jobs", values)
 
 
-def test_optional_lines_keep_their_place() -> None:
+def test_optional_lines_keep_their_position() -> None:
     query = Query("A\n  {?b}AND b = :b\n  {?c}AND c = :c\nD", frozenset({"b", "c"}))
 
     assert query.given(frozenset()) == "A\nD"
@@ -116,7 +118,7 @@ def test_a_list_has_an_order_a_limit_and_a_cursor(name: str) -> None:
     assert ":cursor" in RAW[name]
 
 
-def test_a_dialect_puts_its_terms_and_macros_in_place() -> None:
+def test_a_dialect_replaces_terms_and_macros() -> None:
     dialect = Dialect(terms={"lock": "FOR UPDATE"}, macros={"in": r"= ANY(%(\1)s)"})
 
     assert dialect.translate("WHERE id {in:jobs} {lock}") == "WHERE id = ANY(%(jobs)s) FOR UPDATE"
@@ -129,7 +131,7 @@ def test_migrations_are_numbered_from_one_without_a_gap() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_migrations_are_read_as_statements_in_the_words_of_the_dialect(dialect: Dialect) -> None:
+def test_migrations_are_read_as_statements_of_the_dialect(dialect: Dialect) -> None:
     statements = [one for migration in read_migrations(dialect) for one in migration.statements]
 
     assert all(re.match("CREATE|INSERT|ALTER|DROP|UPDATE|DELETE", one) for one in statements)
@@ -137,7 +139,7 @@ def test_migrations_are_read_as_statements_in_the_words_of_the_dialect(dialect: 
 
 
 class Recorder:
-    """A database that records statements, and has *applied* some migrations."""
+    """A database that records statements and has *applied* these migrations."""
 
     def __init__(self, *applied: str) -> None:
         self.applied, self.statements = list(applied), list[str]()
@@ -147,7 +149,7 @@ class Recorder:
         return [{"name": name} for name in self.applied] if "SELECT" in statement else []
 
 
-SEVERAL = [Migration("0001_a.sql", ["A1", "A2"]), Migration("0002_b.sql", ["B1"])]
+MIGRATIONS = [Migration("0001_a.sql", ["A1", "A2"]), Migration("0002_b.sql", ["B1"])]
 
 
 @pytest.mark.anyio
@@ -159,22 +161,22 @@ SEVERAL = [Migration("0001_a.sql", ["A1", "A2"]), Migration("0002_b.sql", ["B1"]
         (("0001_a.sql", "0002_b.sql"), []),
     ],
 )
-async def test_only_missing_migrations_are_applied_in_order(
+async def test_missing_migrations_are_applied_in_order(
     applied: tuple[str, ...], expected: list[str]
 ) -> None:
     database = Recorder(*applied)
 
-    await migrate(database.execute, SEVERAL)
+    await migrate(database.execute, MIGRATIONS)
 
-    done = [re.sub(r"INSERT .*'(.*)'\)", r"\1", one) for one in database.statements[2:]]
-    assert done == expected
+    executed = [re.sub(r"INSERT .*'(.*)'\)", r"\1", one) for one in database.statements[2:]]
+    assert executed == expected
 
 
 @pytest.mark.anyio
-async def test_a_database_of_a_later_version_is_refused_unchanged() -> None:
+async def test_a_database_with_unknown_migrations_is_rejected_unchanged() -> None:
     database = Recorder("0001_a.sql", "0003_c.sql")
 
-    with pytest.raises(StartError, match=r"another version of Belfry.*0003_c.sql"):
-        await migrate(database.execute, SEVERAL)
+    with pytest.raises(StartError, match=r"newer than this Belfry \(0003_c.sql\)"):
+        await migrate(database.execute, MIGRATIONS)
 
     assert database.statements[2:] == []

@@ -1,4 +1,4 @@
-"""How the databases find things: by what is due or waits, never by all there is."""
+"""Query plans: frequent queries use indexes and never scan large tables."""
 
 import asyncio
 import re
@@ -7,22 +7,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from typing import Any
 
-import psycopg
 import pytest
 
 from service.domain.deliveries.delivery import LEASE, DeliveryTask
 from service.domain.primitives.timestamps import SECOND
-from service.transactions.change_set import ChangeSet
 from service.transactions.store_protocols import Store
 from store import open_store
+from store.engine import postgres, sqlite
 from store.engine.dialect import Queries
-from store.engine.postgres import DIALECT
-from store.engine.sqlite import DIALECT as SQLITE
+from tests.support.databases import connected
 from tests.support.factories import T0, a_delivery, a_subscription, an_event
-from tests.support.transactions import change
+from tests.support.transactions import change, write
 
-QUERIES, OURS = Queries(DIALECT), Queries(SQLITE)
-LOOPS = (
+POSTGRES_QUERIES, SQLITE_QUERIES = Queries(postgres.DIALECT), Queries(sqlite.DIALECT)
+FREQUENT = (
     "jobs_under_way",
     "accounts_waiting",
     "jobs_queued",
@@ -53,9 +51,11 @@ LOOPS = (
     "claim_recovery",
     "oldest_pending",
 )
-"""Queries that run again and again, however much the store holds."""
-LARGE = re.compile(r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX)")
-SCANNED = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoindex_\w+$")
+"""Queries that run repeatedly, and must be fast however large the store is."""
+TABLE_SCAN = re.compile(
+    r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX)"
+)
+KEY_INDEX_SCAN = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoindex_\w+$")
 VALUES: dict[str, object] = {
     "at": T0,
     "horizon": T0 + SECOND,
@@ -68,46 +68,48 @@ VALUES: dict[str, object] = {
 
 
 @pytest.fixture
-async def store(postgres_url: str) -> AsyncIterator[Store]:
+async def postgres_store(postgres_url: str) -> AsyncIterator[Store]:
     store = await open_store(postgres_url, T0)
     yield store
     await store.close()
 
 
-async def a_lot_is_owed(store: Store) -> None:
-    """Half of it is due later, and half parked."""
-    event, hooks = an_event(), [a_subscription() for _ in range(20)]
-    for hook in hooks:
-        await store.subscriptions.put(hook)
+async def add_many_deliveries(store: Store) -> None:
+    """Half of them are due later, and half are parked."""
+    event, subscriptions = an_event(), [a_subscription() for _ in range(20)]
+    for subscription in subscriptions:
+        await store.subscriptions.put(subscription)
     tasks = [
         DeliveryTask(
             a_delivery(
                 event_id=event.id,
-                subscription_id=hooks[n % 20].id,
+                subscription_id=subscriptions[n % 20].id,
                 job_id=f"job_{n % 500}",
                 sequence=n,
                 due_at=None if n % 2 else T0 + LEASE,
             ),
-            hooks[n % 20],
+            subscriptions[n % 20],
             event.payload,
         )
         for n in range(4000)
     ]
-    await change(store, [], lambda _: ChangeSet(events=[event], delivery_tasks=tasks))
+    await change(store, [], write(events=[event], delivery_tasks=tasks))
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("known", [False, True], ids=["new", "analyzed"])
+@pytest.mark.parametrize("analyzed", [False, True], ids=["new", "analyzed"])
 @pytest.mark.parametrize("query", ["due_deliveries", "park_deliveries", "next_delivery_due"])
-async def test_what_is_due_is_found_by_when_it_is_due(
-    query: str, store: Store, postgres_url: str, *, known: bool
+async def test_due_deliveries_are_found_by_the_index_on_due_at(
+    query: str, postgres_store: Store, postgres_url: str, *, analyzed: bool
 ) -> None:
-    await a_lot_is_owed(store)
+    await add_many_deliveries(postgres_store)
 
-    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
-        if known:
+    async with connected(postgres_url) as connection:
+        if analyzed:
             await connection.execute("ANALYZE")
-        cursor = await connection.execute(f"EXPLAIN {QUERIES.text(query, VALUES)}", VALUES)
+        cursor = await connection.execute(
+            f"EXPLAIN {POSTGRES_QUERIES.text(query, VALUES)}".encode(), VALUES
+        )
         plan = "\n".join(str(row[0]) for row in await cursor.fetchall())
 
     assert "on deliveries_due" in plan or "using deliveries_due on deliveries" in plan
@@ -117,36 +119,38 @@ async def test_what_is_due_is_found_by_when_it_is_due(
 
 
 @pytest.fixture
-def file(sqlite_url: str) -> Iterator[sqlite3.Connection]:
-    """A database of SQLite with the schema and nothing in it, so nothing is known of it either."""
-    asyncio.run(_made(sqlite_url))
+def empty_sqlite(sqlite_url: str) -> Iterator[sqlite3.Connection]:
+    """An empty SQLite database with the schema, and therefore without statistics."""
+    asyncio.run(_create(sqlite_url))
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
         yield connection
 
 
-async def _made(url: str) -> None:
+async def _create(url: str) -> None:
     await (await open_store(url, T0)).close()
 
 
-def plan_of(file: sqlite3.Connection, query: str, *filters: str) -> str:
-    sql = OURS.text(query, dict.fromkeys(filters))
+def sqlite_plan(database: sqlite3.Connection, query: str, *filters: str) -> str:
+    sql = SQLITE_QUERIES.text(query, dict.fromkeys(filters))
     values = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
-    return "\n".join(row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+    return "\n".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", values))
 
 
-@pytest.mark.parametrize("query", LOOPS)
-def test_no_loop_of_ours_walks_a_whole_table(query: str, file: sqlite3.Connection) -> None:
-    plan = plan_of(file, query)
+@pytest.mark.parametrize("query", FREQUENT)
+def test_no_frequent_query_scans_a_large_table(
+    query: str, empty_sqlite: sqlite3.Connection
+) -> None:
+    plan = sqlite_plan(empty_sqlite, query)
 
-    assert not LARGE.search(plan), plan
-    assert not SCANNED.search(plan), plan
+    assert not TABLE_SCAN.search(plan), plan
+    assert not KEY_INDEX_SCAN.search(plan), plan
 
 
 @pytest.mark.parametrize("query", ["next_delivery_due", "expire_delivery_leases"])
 def test_parked_deliveries_are_not_read_to_find_what_is_due(
-    query: str, file: sqlite3.Connection
+    query: str, database: sqlite3.Connection
 ) -> None:
-    assert "deliveries_due" in plan_of(file, query)
+    assert "deliveries_due" in sqlite_plan(database, query)
 
 
 @pytest.mark.parametrize(
@@ -157,19 +161,19 @@ def test_parked_deliveries_are_not_read_to_find_what_is_due(
     ],
     ids=["all", "of a job"],
 )
-def test_a_page_of_the_log_is_read_through_an_index(
-    filters: tuple[str, ...], index: str, file: sqlite3.Connection
+def test_a_page_of_the_log_is_read_by_an_index(
+    filters: tuple[str, ...], index: str, empty_sqlite: sqlite3.Connection
 ) -> None:
-    plan = plan_of(file, "event_page", *filters)
+    plan = sqlite_plan(empty_sqlite, "event_page", *filters)
 
     assert index in plan
     assert "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)" in plan
-    assert not LARGE.search(plan), plan
+    assert not TABLE_SCAN.search(plan), plan
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "filters"),
     [
         ("event_page", {"tenant": "acme", "seq": 500}),
         ("event_page", {"tenant": "acme", "seq": 500, "job": "job_1"}),
@@ -177,33 +181,33 @@ def test_a_page_of_the_log_is_read_through_an_index(
         ("tenants_after", {"seq": 7990}),
     ],
 )
-async def test_the_log_is_read_on_without_a_row_too_many(
-    query: str, wanted: dict[str, Any], store: Store, postgres_url: str
+async def test_a_page_of_the_log_reads_no_superfluous_rows(
+    query: str, filters: dict[str, Any], postgres_store: Store, postgres_url: str
 ) -> None:
-    log = [an_event(job_id=f"job_{n % 2}", payload=bytes(n % 999)) for n in range(8000)]
-    await change(store, [], lambda _: ChangeSet(events=log))
-    values = {"limit": 100, "max_bytes": 2000, **wanted}
+    events = [an_event(job_id=f"job_{n % 2}", payload=bytes(n % 999)) for n in range(8000)]
+    await change(postgres_store, [], write(events=events))
+    values = {"limit": 100, "max_bytes": 2000, **filters}
 
-    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+    async with connected(postgres_url) as connection:
         await connection.execute("ANALYZE")
-        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {QUERIES.text(query, values)}"
-        cursor = await connection.execute(explained, values)
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {POSTGRES_QUERIES.text(query, values)}"
+        cursor = await connection.execute(explained.encode(), values)
         plan = [node async for (found,) in cursor for node in nodes_of(found[0]["Plan"])]
 
-    read = [node for node in plan if node.get("Relation Name") == "events"]
+    reads = [node for node in plan if node.get("Relation Name") == "events"]
     rows = [
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        for node in read
+        for node in reads
     ]
-    assert read
+    assert reads
     assert all(count <= 200 for count in rows), plan
 
 
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give *plan*, and all the plans below it."""
+    """Yield *plan* and all plans below it."""
     yield plan
-    for below in plan.get("Plans", ()):
-        yield from nodes_of(below)
+    for child in plan.get("Plans", ()):
+        yield from nodes_of(child)
 
 
 @pytest.mark.parametrize(
@@ -221,13 +225,18 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         ("list_deliveries_of_subscription", (), "deliveries_finished (subscription_id=?"),
     ],
 )
-@pytest.mark.parametrize("narrowed", [False, True], ids=["alone", "with a status"])
-def test_a_list_is_read_through_the_index_that_leaves_the_fewest_rows(
-    query: str, filters: tuple[str, ...], index: str, file: sqlite3.Connection, *, narrowed: bool
+@pytest.mark.parametrize("with_status", [False, True], ids=["alone", "with a status"])
+def test_a_list_is_read_by_its_most_selective_index(
+    query: str,
+    filters: tuple[str, ...],
+    index: str,
+    empty_sqlite: sqlite3.Connection,
+    *,
+    with_status: bool,
 ) -> None:
-    also = "verdict" if "callbacks" in query else "status"
+    status = "verdict" if "callbacks" in query else "status"
 
-    plan = plan_of(file, query, *filters, *([also] if narrowed else []))
+    plan = sqlite_plan(empty_sqlite, query, *filters, *([status] if with_status else []))
 
     assert index in plan
     assert "of_tenant" not in plan

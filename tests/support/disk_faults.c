@@ -1,4 +1,4 @@
-/* Makes the disk fail under a program: load it with LD_PRELOAD.
+/* Makes disk calls of a program fail: load it with LD_PRELOAD.
  *
  * While the file named by DISK_FAULTS exists, each call that it lists fails on every file whose
  * path contains DISK_FAULTS_PATH. It holds an errno and the calls: `28 pwrite ftruncate`.
@@ -16,9 +16,9 @@
 /* The errno with which `call` must fail on `fd`, or 0. Leaves errno as it was. */
 static int fault(int fd, const char *call)
 {
-    const char *control = getenv("DISK_FAULTS"), *wanted = getenv("DISK_FAULTS_PATH");
+    const char *control = getenv("DISK_FAULTS"), *filter = getenv("DISK_FAULTS_PATH");
     char link[32], path[4096], faults[256] = " ";
-    int before = errno, file = control && wanted ? open(control, O_RDONLY | O_CLOEXEC) : -1;
+    int before = errno, file = control && filter ? open(control, O_RDONLY | O_CLOEXEC) : -1;
     int code = 0;
 
     if (file >= 0) {
@@ -30,11 +30,11 @@ static int fault(int fd, const char *call)
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         ssize_t end = readlink(link, path, sizeof path - 1);
         if (length > 0 && end > 0) {
-            char word[32];
+            char padded[32];
             path[end] = '\0';
             strcpy(faults + 1 + length - (faults[length] == '\n'), " ");
-            snprintf(word, sizeof word, " %s ", call);
-            if (strstr(path, wanted) && strstr(faults, word))
+            snprintf(padded, sizeof padded, " %s ", call);
+            if (strstr(path, filter) && strstr(faults, padded))
                 code = atoi(faults);
         }
     }

@@ -1,4 +1,4 @@
-"""A disk that fails when a test says so, under a real process: a shim compiled from C."""
+"""Makes disk calls of a real process fail, with a library that is compiled from C."""
 
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ SOURCE: Final = Path(__file__).with_suffix(".c")
 
 
 class Disk:
-    """The files of the database as one process sees them; *environment* is for that process."""
+    """The disk under the database files of a process that is started with *environment*."""
 
     def __init__(self, folder: Path) -> None:
         self._library, self._control = folder / "disk_faults.so", folder / "faults"
@@ -20,15 +20,15 @@ class Disk:
         }
 
     def compile(self) -> None:
-        command = ("cc", "-shared", "-fPIC", "-O2", "-o", str(self._library), str(SOURCE))
-        subprocess.run(command, check=True)  # noqa: S603 - our own source, our own folder
+        command = ["cc", "-shared", "-fPIC", "-O2", "-o", str(self._library), str(SOURCE)]
+        subprocess.run(command, check=True)  # noqa: S603 - our own source and folder
 
     def fail(self, errno: int, *calls: str) -> None:
-        """Let *calls* (`pwrite`, `pread`, `fsync`, `ftruncate`) fail from now on."""
+        """Make *calls* (`pwrite`, `pread`, `fsync`, `ftruncate`) fail with *errno* from now on."""
         written = self._control.with_suffix(".new")
-        written.write_text(" ".join((str(errno), *calls)))
+        written.write_text(" ".join([str(errno), *calls]))
         written.rename(self._control)
 
-    def work(self) -> None:
-        """Let every call succeed again."""
+    def repair(self) -> None:
+        """Make all calls succeed again."""
         self._control.unlink()

@@ -1,4 +1,4 @@
-"""Dispatchers without sockets and clocks, with the service's own queues, inbox and store."""
+"""Simulated dispatchers: the service's own queues, inbox and store, without sockets and clock."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -27,13 +27,13 @@ T = TypeVar("T")
 ALL = Page(limit=10_000)
 CLAIM_LIMIT = 6
 MAX_POSTS = 5
-"""So few that subscriptions wait for each other."""
+"""Low, so that subscriptions wait for each other."""
 MAX_QUEUED = 4
-"""So few that further deliveries are parked."""
+"""Low, so that further deliveries are parked."""
 
 
 class Post(msgspec.Struct, frozen=True):
-    """An attempt in flight since *at*."""
+    """An attempt in flight since *at*, in microseconds."""
 
     task: DeliveryTask
     at: int
@@ -56,11 +56,11 @@ class SimulatedProcess:
 
 
 class SimulatedCluster:
-    """Some processes on one database, and the time."""
+    """Several processes on one database, and their clock: *at*, in microseconds."""
 
     def __init__(self, database_url: str, processes: int) -> None:
         self._runner, self.at = asyncio.Runner(), 0
-        self._databases = [self.run(_opened(database_url)) for _ in range(processes)]
+        self._databases = [self.run(_open(database_url)) for _ in range(processes)]
         self._alone = processes == 1
         self.processes = [self._process(database) for database in self._databases]
 
@@ -80,12 +80,12 @@ class SimulatedCluster:
         return self.processes[0].store
 
     def begin(self) -> None:
-        """Start anew: nothing is pending, and all processes are new."""
+        """Start a new example: no subscriptions, no pending deliveries, all processes new."""
         self.at = max(T0, self.at + LEASE)
         for process in list(self.processes):
             self.kill(process)
-        for hook in self.run(self.store.subscriptions.find("acme", {}, ALL)):
-            self.delete(hook.id)
+        for subscription in self.run(self.store.subscriptions.find("acme", {}, ALL)):
+            self.delete(subscription.id)
 
     # Events
 
@@ -95,7 +95,7 @@ class SimulatedCluster:
         return process.created
 
     def report(self, ref: str, *reports: Report) -> Sequence[DeliveryTask]:
-        """Have one transaction apply *reports* to the job, each an event of its own."""
+        """Apply *reports* to the job in one transaction, one event for each."""
         process = self.processes[0]
 
         async def apply() -> None:
@@ -110,22 +110,22 @@ class SimulatedCluster:
 
     # Subscriptions and deliveries
 
-    def subscription(self, hook_id: str) -> Subscription:
-        return self.run(self.store.subscriptions.get("acme", hook_id))
+    def subscription(self, subscription_id: str) -> Subscription:
+        return self.run(self.store.subscriptions.get("acme", subscription_id))
 
-    def deliveries(self, hook_id: str, **filters: str) -> Sequence[Delivery]:
-        filters = {"subscription": hook_id, **filters}
+    def deliveries(self, subscription_id: str, **filters: str) -> Sequence[Delivery]:
+        filters = {"subscription": subscription_id, **filters}
         return self.run(self.store.deliveries.find("acme", filters, ALL))
 
-    def change(self, hook_id: str, change: Callable[[Subscription], Subscription]) -> None:
-        """The first process knows at once; the other one has not been notified yet."""
-        self.run(self.store.subscriptions.change("acme", hook_id, change))
-        self.processes[0].inbox.release_queued(hook_id)
+    def change(self, subscription_id: str, change: Callable[[Subscription], Subscription]) -> None:
+        """Change a subscription in the first process; the other one is not notified."""
+        self.run(self.store.subscriptions.change("acme", subscription_id, change))
+        self.processes[0].inbox.release_queued(subscription_id)
 
-    def delete(self, hook_id: str) -> None:
-        self.run(self.store.subscriptions.delete("acme", hook_id, self.at))
+    def delete(self, subscription_id: str) -> None:
+        self.run(self.store.subscriptions.delete("acme", subscription_id, self.at))
         for process in self.processes:
-            process.inbox.release_queued(hook_id)
+            process.inbox.release_queued(subscription_id)
 
     # Dispatching
 
@@ -137,13 +137,13 @@ class SimulatedCluster:
         return claimed.tasks
 
     def release(self) -> None:
-        """Return what is not sent, which a process does some time after it decided so."""
+        """Return released tasks to the store, which a real process does with a delay."""
         for process in self.processes:
             for task in process.inbox.take_released():
                 self.run(process.store.deliveries.release([task.delivery], self.at))
 
     def start(self, process: SimulatedProcess) -> Iterator[Post]:
-        """Start as many attempts as the queues allow, one after the other."""
+        """Start as many attempts as the queues allow."""
         while started := process.queues.start():
             queue, task = started
             send_at = process.inbox.send_time(task, self.at)
@@ -157,25 +157,25 @@ class SimulatedCluster:
     def settle(self, process: SimulatedProcess, post: Post, result: AttemptResult) -> None:
         task, process.created = post.task, []
         update = after_attempt(task.delivery, result, 0, probe=task.probe)
+        queue = process.queues.by_subscription[task.subscription.id]
 
         async def record() -> None:
             async with process.transactions.record_attempts([update]) as uow:
                 update_health(uow, [update])
 
-        queue = process.queues.by_subscription[task.subscription.id]
         self.run(record())
         process.posts.remove(post)
         settled = update.delivery.status is not DeliveryStatus.PENDING
         process.inbox.done(queue, task, settled=settled)
 
     def kill(self, process: SimulatedProcess) -> None:
-        """End a process without notice; another one starts in its place."""
+        """Kill a process; a new one starts in its place."""
         n = self.processes.index(process)
         self.processes[n] = self._process(self._databases[n])
         self.run(self.processes[n].store.expire_leases(self.at))
 
 
-async def _opened(database_url: str) -> Database:
+async def _open(database_url: str) -> Database:
     if database_url.startswith("sqlite:"):
         return await open_sqlite(database_url)
     return await open_postgres(database_url)

@@ -1,4 +1,4 @@
-"""Small makers of what tests are about; each takes the fields that a test cares for."""
+"""Factories for values with defaults; a test names only the fields that matter to it."""
 
 from typing import Any
 from uuid import UUID
@@ -16,11 +16,11 @@ from service.domain.subscriptions.subscription import Subscription
 from service.transactions.store_protocols import ClaimRequest, NewJob
 
 T0 = 1_767_268_800 * SECOND
-"""2026-01-01T12:00:00Z, when tests begin."""
+"""2026-01-01T12:00:00Z, the time at which tests begin, in microseconds."""
 
 
 class Clock:
-    """Stands still at *at* until it is told otherwise."""
+    """Returns *at*, in microseconds, which only changes when a test sets it."""
 
     def __init__(self, at: int = T0) -> None:
         self.at = at
@@ -28,13 +28,9 @@ class Clock:
     def __call__(self) -> int:
         return self.at
 
-    def pass_seconds(self, seconds: float) -> int:
-        self.at += int(seconds * SECOND)
-        return self.at
-
 
 class CountingIds:
-    """Counts up where the running service draws at random, so a test can be run again."""
+    """Numbers ids one after the other instead of randomly, so that test runs are repeatable."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -54,10 +50,10 @@ class CountingIds:
 
 
 NO_QUEUES = SendQueues(1, alone=False)
-"""The placement of a process that sends nothing itself."""
+"""The placement policy of a process that sends no deliveries itself."""
 
 IDS = CountingIds()
-"""Shared by the makers, so that no two things they make have one id or ref."""
+"""Shared by all factories, so that every id and ref is unique."""
 
 
 def a_ref(number: int) -> str:
@@ -65,7 +61,7 @@ def a_ref(number: int) -> str:
 
 
 def build_job(**changes: Any) -> Job:
-    made: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": IDS.new_id("job", T0),
         "tenant": "acme",
         "provider": "useapi",
@@ -75,7 +71,7 @@ def build_job(**changes: Any) -> Job:
         "created_at": T0,
         "deadline_seconds": 3600,
     }
-    return Job(**{**made, **changes})
+    return Job(**{**defaults, **changes})
 
 
 def a_new_job(**changes: Any) -> NewJob:
@@ -87,7 +83,7 @@ def a_report(**changes: Any) -> Report:
 
 
 def a_subscription(**changes: Any) -> Subscription:
-    made: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": IDS.new_id("sub", T0),
         "tenant": "acme",
         "url": "https://receiver.example/hook",
@@ -96,11 +92,11 @@ def a_subscription(**changes: Any) -> Subscription:
         "created_at": T0,
         "updated_at": T0,
     }
-    return Subscription(**{**made, **changes})
+    return Subscription(**{**defaults, **changes})
 
 
 def an_event(**changes: Any) -> Event:
-    made: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": IDS.new_id("evt", T0),
         "tenant": "acme",
         "type": "job.succeeded",
@@ -111,11 +107,11 @@ def an_event(**changes: Any) -> Event:
         "provider": "useapi",
         "operation": "frames.create",
     }
-    return Event(**{**made, **changes})
+    return Event(**{**defaults, **changes})
 
 
 def a_delivery(**changes: Any) -> Delivery:
-    made: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": IDS.new_id("dlv", T0),
         "tenant": "acme",
         "event_id": "evt_1",
@@ -127,7 +123,7 @@ def a_delivery(**changes: Any) -> Delivery:
         "created_at": T0,
         "due_at": T0,
     }
-    return Delivery(**{**made, **changes})
+    return Delivery(**{**defaults, **changes})
 
 
 def a_task(subscription: Subscription, *, earlier: int = 0, **changes: Any) -> DeliveryTask:
@@ -144,12 +140,12 @@ def a_result(status_code: int | None = 200, **changes: Any) -> AttemptResult:
 
 
 def an_update(delivery: Delivery, **changes: Any) -> DeliveryUpdate:
-    made: dict[str, Any] = {"delivery": delivery, "result": a_result()}
-    return DeliveryUpdate(**{**made, **changes})
+    defaults: dict[str, Any] = {"delivery": delivery, "result": a_result()}
+    return DeliveryUpdate(**{**defaults, **changes})
 
 
 def a_callback(job: Job, **changes: Any) -> Callback:
-    made: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": IDS.new_id("cb", T0),
         "tenant": job.tenant,
         "job_id": job.id,
@@ -160,11 +156,11 @@ def a_callback(job: Job, **changes: Any) -> Callback:
         "body": b'{"status":"RUNNING"}',
         "received_at": T0,
     }
-    return Callback(**{**made, **changes})
+    return Callback(**{**defaults, **changes})
 
 
 def a_key(**changes: Any) -> ApiKey:
-    made: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": IDS.new_id("key", T0),
         "hash": "hash of a key",
         "tenant": "acme",
@@ -172,4 +168,4 @@ def a_key(**changes: Any) -> ApiKey:
         "scopes": ("jobs:read",),
         "created_at": T0,
     }
-    return ApiKey(**{**made, **changes})
+    return ApiKey(**{**defaults, **changes})

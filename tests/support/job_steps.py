@@ -1,4 +1,4 @@
-"""Jobs of useapi taken as far as their end, for tests of what follows from it."""
+"""Steps with jobs of useapi: submit, end, and wait for attempts of the deliveries."""
 
 from typing import Final
 
@@ -9,33 +9,38 @@ DONE: Final = {
     "status": "SUCCEEDED",
     "artifacts": [{"id": "a", "url": "https://example.com/1.png"}],
 }
+JOB_REQUEST: Final[Json] = {
+    "provider": "useapi",
+    "operation": "frames.create",
+    "input": {"text_prompt": "x"},
+}
 
 
-async def submit_job(client: Client, **more: object) -> Json:
-    return await client.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
+async def submit_job(client: Client, **fields: object) -> Json:
+    return await client.post("/v1/jobs", {**JOB_REQUEST, **fields})
 
 
-async def an_ended_job(service: Service, **more: object) -> Json:
-    job = await submit_job(service, **more)
+async def an_ended_job(service: Service, **fields: object) -> Json:
+    job = await submit_job(service, **fields)
     assert await service.call_back("useapi", job["ref"], {"replyRef": job["ref"], **DONE}) == 204
     return job
 
 
-async def attempted(service: Service, times: int = 1) -> Json:
-    """Wait until so many attempts at the only delivery are on record, and show them."""
+async def wait_for_attempts(service: Service, count: int = 1) -> Json:
+    """Wait until *count* attempts of the only delivery are recorded; returns the delivery."""
 
     async def look() -> Json | None:
         (delivery,) = await service.deliveries()
-        shown = await service.get(f"/v1/deliveries/{delivery['id']}")
-        return shown if len(shown["attempts"]) >= times else None
+        delivery = await service.get(f"/v1/deliveries/{delivery['id']}")
+        return delivery if len(delivery["attempts"]) >= count else None
 
     return dict(await eventually(look))
 
 
-async def a_busy_receiver(service: Service, receiver: Receiver, *, seconds: int) -> Json:
-    """Subscribe *receiver*, which has just asked to be left alone for so long."""
+async def subscribe_busy_receiver(service: Service, receiver: Receiver, *, seconds: int) -> Json:
+    """Subscribe *receiver*, which has just answered 429 with a Retry-After of *seconds*."""
     receiver.script = [status(429, retry_after=str(seconds))]
-    made = await service.subscribe(receiver.url)
+    subscription = await service.subscribe(receiver.url)
     await an_ended_job(service)
-    await attempted(service)
-    return made
+    await wait_for_attempts(service)
+    return subscription

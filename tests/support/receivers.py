@@ -1,4 +1,4 @@
-"""Receivers of webhooks that answer as they are told, on raw sockets."""
+"""Webhook receivers on raw sockets, whose answers a test chooses."""
 
 import asyncio
 import gzip
@@ -30,12 +30,12 @@ class Received:
         return dict(self.json)
 
     def verify(self, secret: str) -> None:
-        """Let the official library judge the signature."""
+        """Verify the signature with the official library; raises if it is wrong."""
         Webhook(secret).verify(self.body, self.headers)
 
 
 class Conversation:
-    """What was asked, and what an answer may do with the connection."""
+    """A request, and the connection that an answer writes to."""
 
     def __init__(self, writer: asyncio.StreamWriter, received: Received) -> None:
         self.writer, self.received = writer, received
@@ -46,8 +46,8 @@ class Conversation:
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Answer:
-    """Answer with a status; underscores in header names become dashes."""
-    lines = [f"HTTP/1.1 {code} Told", f"content-length: {len(body)}"]
+    """Answer with a status code; underscores in header names become dashes."""
+    lines = [f"HTTP/1.1 {code} Status", f"content-length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     head = "\r\n".join(lines).encode() + b"\r\n\r\n"
 
@@ -57,8 +57,8 @@ def status(code: int, body: bytes = b"", **headers: str) -> Answer:
     return answer
 
 
-def said(code: int, body: Any, **headers: str) -> Answer:
-    """Answer with JSON, as a provider does."""
+def json_answer(code: int, body: Any, **headers: str) -> Answer:
+    """Answer with a JSON body, as a provider does."""
     return status(code, json.dumps(body).encode(), content_type="application/json", **headers)
 
 
@@ -68,7 +68,7 @@ async def hang(_: Conversation) -> None:
 
 
 async def drip(conversation: Conversation) -> None:
-    """Send a body byte by byte, without end."""
+    """Send a body byte by byte, and never finish."""
     await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
     while True:
         await conversation.send(b".")
@@ -76,14 +76,14 @@ async def drip(conversation: Conversation) -> None:
 
 
 async def processing(conversation: Conversation) -> None:
-    """Say 102 for ever."""
+    """Send `102 Processing` for ever."""
     while True:
         await conversation.send(b"HTTP/1.1 102 Processing\r\n\r\n")
         await asyncio.sleep(0.1)
 
 
 async def endless(conversation: Conversation) -> None:
-    """Send header after header."""
+    """Send headers for ever."""
     await conversation.send(b"HTTP/1.1 200 OK\r\n")
     while True:
         await conversation.send(b"x-more: and more\r\n")
@@ -95,19 +95,19 @@ async def reset(conversation: Conversation) -> None:
 
 
 @cache
-def _packed() -> bytes:
-    return gzip.compress(bytes(1_000_000)) * 100  # one member after the other
+def _compressed_zeros() -> bytes:
+    return gzip.compress(bytes(1_000_000)) * 100  # concatenated gzip members
 
 
 async def bomb(conversation: Conversation) -> None:
-    """A small answer that would be a hundred megabytes if it were unpacked."""
-    packed = _packed()
-    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n"
-    await conversation.send(head.encode() + packed)
+    """Send a small gzip body that is a hundred megabytes when it is decompressed."""
+    body = _compressed_zeros()
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(body)}\r\n\r\n"
+    await conversation.send(head.encode() + body)
 
 
 def held_until(gate: asyncio.Event, code: int = 200) -> Answer:
-    """Answer once *gate* is open."""
+    """Answer when *gate* is set."""
 
     async def answer(conversation: Conversation) -> None:
         await gate.wait()
@@ -117,29 +117,32 @@ def held_until(gate: asyncio.Event, code: int = 200) -> Answer:
 
 
 class Receiver:
-    """Keeps every request; answers with *script* one by one, then with *otherwise*."""
+    """Records every request; answers with each of *script* once, then with *otherwise*."""
 
     def __init__(self) -> None:
         self.path = f"/{uuid4()}"
-        """Of its own, because the port may have been another receiver's a moment ago."""
+        """Unique, because another receiver may have used the port shortly before."""
         self.url = ""
         self.received: list[Received] = []
         self.script: list[Answer] = []
         self.otherwise: Answer = status(200)
         self.greet: list[Callable[[], Awaitable[None]]] = []
-        """What is done, one by one, when somebody connects and has not been read yet."""
-        self._news = asyncio.Condition()
+        """Called once each, for a new connection before its request is read."""
+        self._arrived = asyncio.Condition()
 
     async def wait(self, count: int = 1, seconds: float = 20.0) -> list[Received]:
-        """Wait until *count* requests are in."""
-        async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(lambda: len(self.received) >= count)
+        """Wait until *count* requests have arrived; returns all requests so far."""
+        async with asyncio.timeout(seconds), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.received) >= count)
         return self.received
 
-    async def wait_for(self, wanted: Callable[[Received], bool], seconds: float = 20.0) -> Received:
-        async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(lambda: any(map(wanted, self.received)))
-        return next(filter(wanted, self.received))
+    async def wait_for(
+        self, matches: Callable[[Received], bool], seconds: float = 20.0
+    ) -> Received:
+        """Wait for the first request that *matches*."""
+        async with asyncio.timeout(seconds), self._arrived:
+            await self._arrived.wait_for(lambda: any(map(matches, self.received)))
+        return next(filter(matches, self.received))
 
     @property
     def types(self) -> list[str]:
@@ -154,9 +157,9 @@ class Receiver:
                 if not received.path.startswith(self.path):
                     await status(404)(Conversation(writer, received))
                     continue
-                async with self._news:
+                async with self._arrived:
                     self.received.append(received)
-                    self._news.notify_all()
+                    self._arrived.notify_all()
                 answer = self.script.pop(0) if self.script else self.otherwise
                 await answer(Conversation(writer, received))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -176,6 +179,7 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 @asynccontextmanager
 async def receiving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
+    """Run a receiver on a free port."""
     receiver, tasks = Receiver(), set[asyncio.Task[None]]()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""How tests run things: the service and the sandbox on real sockets, in this process or another."""
+"""Runs the service and the sandbox on real sockets, in this process or in another one."""
 
 import asyncio
 import os
@@ -31,13 +31,14 @@ ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
 PATIENCE_SECONDS = 20.0
 PACE = 0.02
-SYSTEM_PICKS_NONE_OF = range(10_000, 32_768)  # Linux picks from 32,768 on
+FREE_PORTS = range(10_000, 32_768)
+"""Linux assigns ephemeral ports from 32,768 upwards."""
 ENDS = ("succeeded", "failed", "canceled", "expired")
 Json = dict[str, Any]
 
 
 def plain_client(url: str = "", **headers: str) -> httpx.AsyncClient:
-    """Speak plain HTTP; to load certificates would take most of a test's time."""
+    """A client without TLS: loading certificates would take most of the time of a test."""
     no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx.AsyncClient(
         base_url=url, headers=headers, verify=no_certificates, timeout=PATIENCE_SECONDS
@@ -45,20 +46,20 @@ def plain_client(url: str = "", **headers: str) -> httpx.AsyncClient:
 
 
 def free_port() -> int:
-    """A port nobody listens at, outside the range from which the system picks ports itself.
+    """An unused port outside the ephemeral range.
 
-    Otherwise any client or server of a test that runs beside this one could be given it.
+    The system could assign an ephemeral port to a test that runs at the same time.
     """
     while True:
-        port = secrets.choice(SYSTEM_PICKS_NONE_OF)
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
+        port = secrets.choice(FREE_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
 
 
 def environ(database_url: str, port: int, **more: str) -> dict[str, str]:
-    """The settings of a service under test; its providers are where nobody listens."""
-    nowhere = f"http://127.0.0.1:{free_port()}"
+    """The settings of a service under test; its providers are unreachable."""
+    unreachable = f"http://127.0.0.1:{free_port()}"
     return {
         "BELFRY_DATABASE_URL": database_url,
         "BELFRY_PUBLIC_URL": f"http://127.0.0.1:{port}",
@@ -66,7 +67,7 @@ def environ(database_url: str, port: int, **more: str) -> dict[str, str]:
         "BELFRY_ADMIN_KEY": ADMIN_KEY,
         "BELFRY_ALLOW_TARGETS": "127.0.0.0/8",
         "PORT": str(port),
-        **providers_at(nowhere),
+        **providers_at(unreachable),
         **more,
     }
 
@@ -77,6 +78,7 @@ def coverage_environ() -> dict[str, str]:
 
 
 def providers_at(url: str) -> dict[str, str]:
+    """Settings with the accounts of all providers at *url*."""
     return {
         "USEAPI_TOKEN": "user:1-sandbox",
         "USEAPI_BASE_URL": f"{url}/v1/runwayml",
@@ -88,7 +90,7 @@ def providers_at(url: str) -> dict[str, str]:
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], seconds: float = PATIENCE_SECONDS) -> Any:
-    """Look again and again until what is looked for is there, and answer with it."""
+    """Call *look* until its result is true, and return the result; TimeoutError after *seconds*."""
     async with asyncio.timeout(seconds):
         while True:
             if found := await look():
@@ -97,7 +99,7 @@ async def eventually(look: Callable[[], Awaitable[Any]], seconds: float = PATIEN
 
 
 class Client:
-    """A user of the API."""
+    """An API client."""
 
     def __init__(self, url: str, key: str = ADMIN_KEY) -> None:
         self.url = url
@@ -114,8 +116,8 @@ class Client:
         return dict(response.json())
 
     async def submit(self, provider: str, operation: str, given: Json, **more: Any) -> Json:
-        order = {"provider": provider, "operation": operation, "input": given, **more}
-        return await self.post("/v1/jobs", order)
+        request = {"provider": provider, "operation": operation, "input": given, **more}
+        return await self.post("/v1/jobs", request)
 
     async def subscribe(self, url: str, *event_types: str, **more: Any) -> Json:
         return await self.post(
@@ -140,7 +142,7 @@ class Client:
         return dict(await eventually(look))
 
     async def unready(self) -> httpx.Response:
-        """What `/readyz` says once it says no: a good answer holds for two seconds."""
+        """Wait until `/readyz` fails; a success is cached for two seconds."""
 
         async def look() -> httpx.Response | None:
             answer = await self.http.get("/readyz")
@@ -154,24 +156,24 @@ class Client:
         return list((await self.get("/v1/deliveries", **query))["data"])
 
     async def another_key(self, *scopes: str, tenant: str = "default") -> str:
-        made = await self.post("/v1/keys", {"tenant": tenant, "scopes": list(scopes)})
-        return str(made["key"])
+        created = await self.post("/v1/keys", {"tenant": tenant, "scopes": list(scopes)})
+        return str(created["key"])
 
 
 class Service(Client):
-    """A service in this process, and its inside."""
+    """A service in this process, with access to its context and settings."""
 
     def __init__(self, url: str, context: AppContext, settings: Mapping[str, str]) -> None:
         super().__init__(url)
         self.context, self.settings = context, settings
 
     def callback_url(self, provider: str, ref: str) -> str:
-        """The URL a provider was handed for *ref*."""
+        """The callback URL that was sent to the provider for *ref*."""
         token = self.context.signer.sign(provider, ref, self.context.clock())
         return f"{self.url}/callbacks/{provider}/{ref}?t={token}"
 
     async def call_back(self, provider: str, ref: str, body: Any) -> int:
-        """Call back as a provider does: no key, JSON or raw bytes."""
+        """POST a callback as a provider does, without an API key; *body* is JSON or raw bytes."""
         url = self.callback_url(provider, ref)
         content = body if isinstance(body, bytes) else None
         sent = {"content": content} if content is not None else {"json": body}
@@ -187,7 +189,7 @@ async def running_service(
     /,
     **env: str,
 ) -> AsyncIterator[Service]:
-    """Run a service in this process; it stops as it does on SIGTERM."""
+    """Run a service in this process; it is stopped as on SIGTERM."""
     port = free_port()
     settings, wakeups = environ(database_url, port, **env), Wakeups()
     async with AsyncExitStack() as stack:
@@ -209,7 +211,7 @@ async def running_service(
 
 @asynccontextmanager
 async def serving(app: Starlette) -> AsyncIterator[str]:
-    """Serve any application on a free port."""
+    """Serve an application on a free port; yields its URL."""
     server = Server(app, Wakeups(), "127.0.0.1", 0)
     server.config.lifespan = "on"
     server.config.timeout_graceful_shutdown = 1
@@ -228,7 +230,7 @@ class SandboxedService(Service):
     sandbox: str = ""
 
     async def ledger(self) -> Json:
-        """What the providers were asked, and what they did."""
+        """The requests to the emulated providers and their effects."""
         async with plain_client() as client:
             return dict((await client.get(f"{self.sandbox}/ledger")).json())
 
@@ -252,7 +254,7 @@ async def sandboxed_service(
 
 
 class ServiceProcess(Client):
-    """The real command in a process of its own, which can be killed and started again."""
+    """The real command in a separate process, which can be killed and restarted."""
 
     def __init__(self, database_url: str, folder: Path, role: str = "all", **env: str) -> None:
         self.port, self.role = free_port(), role
@@ -267,12 +269,12 @@ class ServiceProcess(Client):
         self._env |= env
 
     def limit_open_files(self, soft: int, hard: int) -> None:
-        """Let the next start have no more; a limit below the one of the tests needs a shell."""
+        """Limit the open files of the next start; a shell sets the limit."""
         script = f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"'
         self._limit = ["sh", "-c", script, "sh"]
 
     async def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._limit,
@@ -305,20 +307,20 @@ class ServiceProcess(Client):
         return self._process.returncode is not None
 
     async def wait(self) -> int:
-        """Wait until it ends by itself; its exit status."""
+        """Wait until the process ends by itself; returns the exit status."""
         assert self._process is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._process.wait()
 
     @property
     def resident_bytes(self) -> int:
-        """The memory it has in use, as the kernel counts it."""
+        """The resident memory (VmRSS) of the process."""
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
     def allow_files(self, more: int | None) -> None:
-        """Let it open so many files beside those it has open; None: as many as it may."""
+        """Let the running process open *more* further files; None: up to the hard limit."""
         assert self._process is not None
         pid = self._process.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -328,7 +330,7 @@ class ServiceProcess(Client):
         )
 
     async def kill(self) -> None:
-        """Take it away without a word."""
+        """Kill the process, so that it cannot shut down in order."""
         await self._end(signal.SIGKILL)
 
     async def terminate(self) -> int:

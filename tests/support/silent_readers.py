@@ -1,4 +1,4 @@
-"""Clients that open a stream and never read it, and a log of large events for them."""
+"""Clients that open an event stream and never read it, and a log of large events for them."""
 
 import array
 import fcntl
@@ -18,13 +18,13 @@ RECEIVE_BUFFER = 16_384
 
 async def write_log(store: Store, count: int, size: int) -> None:
     """Write *count* events of *size* bytes for the tenant of the admin key."""
-    log = [an_event(tenant="default", payload=b"x" * size) for _ in range(count)]
-    await change(store, [], lambda _: ChangeSet(events=log))
+    events = [an_event(tenant="default", payload=b"x" * size) for _ in range(count)]
+    await change(store, [], lambda _: ChangeSet(events=events))
 
 
 @contextmanager
-def never_read(port: int) -> Iterator[socket.socket]:
-    """Ask for the whole log and read nothing of it."""
+def unread_stream(port: int) -> Iterator[socket.socket]:
+    """Request the whole log and read nothing."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         client.connect(("127.0.0.1", port))
@@ -35,8 +35,8 @@ def never_read(port: int) -> Iterator[socket.socket]:
         yield client
 
 
-async def has_begun(client: socket.socket) -> bool:
-    """Whether more has arrived than the head of the answer: then a page of the log was read."""
+async def has_first_page(client: socket.socket) -> bool:
+    """Whether a page of the log has arrived, that is more bytes than the response headers."""
     unread = array.array("i", [0])
     fcntl.ioctl(client, termios.FIONREAD, unread)
     return unread[0] > 2000

@@ -1,4 +1,4 @@
-"""Transactions of the store with changes that a test has made up."""
+"""Transactions of the store with change sets that a test provides."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,12 +12,13 @@ from service.transactions.unit_of_work import PlacementPolicy, UnitOfWork
 from tests.support.factories import IDS, NO_QUEUES
 
 Decide = Callable[[Snapshot], ChangeSet]
+"""Returns the changes that a transaction writes after it has read the snapshot."""
 
 
 async def change(
     store: Store, refs: Sequence[str], decide: Decide, *, accounts: bool = False
 ) -> ChangeSet:
-    """Write what *decide* makes of the snapshot."""
+    """Run one transaction that writes the changes of *decide*."""
     async with store.transaction(refs, accounts=accounts) as opened:
         _copy(decide(opened.snapshot), opened.changes)
     return opened.changes
@@ -26,7 +27,7 @@ async def change(
 async def add_jobs(
     store: Store, new: Sequence[NewJob], key: Idempotency | None, decide: Decide
 ) -> tuple[Sequence[Job], ChangeSet | None]:
-    """Insert *new* as *decide* changes them; no change set if *key* was used before."""
+    """Insert *new* with the changes of *decide*; no change set if *key* was used before."""
     async with store.insert_jobs(new, key) as opened:
         if opened.replayed:
             return opened.jobs, None
@@ -34,27 +35,39 @@ async def add_jobs(
     return [opened.changes.jobs.get(job.id, job) for job in opened.jobs], opened.changes
 
 
-def nothing(_: Snapshot) -> ChangeSet:
+def no_changes(_: Snapshot) -> ChangeSet:
     return ChangeSet()
 
 
-def writing(**changes: Any) -> Decide:
+def write(**changes: Any) -> Decide:
+    """Write *changes*, whatever the snapshot contains."""
     return lambda _: ChangeSet(**changes)
 
 
-def becoming(**changes: Any) -> Decide:
-    """Change every job of the snapshot alike."""
-    return lambda found: ChangeSet(
-        jobs={job.id: replace(job, **changes) for job in found.jobs.values()}
+def update_jobs(**fields: Any) -> Decide:
+    """Set *fields* of every job of the snapshot."""
+    return lambda snapshot: ChangeSet(
+        jobs={job.id: replace(job, **fields) for job in snapshot.jobs.values()}
     )
 
 
+class SnapshotRecorder:
+    """Changes nothing and keeps a copy of every snapshot."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def __call__(self, snapshot: Snapshot) -> ChangeSet:
+        self.snapshots.append(replace(snapshot, permanent=dict(snapshot.permanent)))
+        return ChangeSet()
+
+
 def unit_of_work(snapshot: Snapshot, at: int, placement: PlacementPolicy = NO_QUEUES) -> UnitOfWork:
-    """A unit of work of no store."""
+    """A unit of work without a store."""
     opened = OpenTransaction(snapshot=snapshot, changes=ChangeSet())
     return UnitOfWork(opened, at, IDS.new_id, placement)
 
 
-def _copy(made: ChangeSet, changes: ChangeSet) -> None:
+def _copy(source: ChangeSet, target: ChangeSet) -> None:
     for field in ChangeSet.__struct_fields__:
-        setattr(changes, field, getattr(made, field))
+        setattr(target, field, getattr(source, field))

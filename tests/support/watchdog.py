@@ -1,4 +1,4 @@
-"""An event loop that notes when it was kept busy: what blocks it blocks every request."""
+"""An event loop that records turns that block it, because they delay every request."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ SHOWN: Final = 5
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One turn of a loop: the CPU time of its thread in seconds, and what it ran, longest first."""
+    """One turn of a loop: CPU time of its thread in seconds, and its callbacks, longest first."""
 
     seconds: float
     ran: list[tuple[float, str]]
@@ -30,16 +30,16 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 LONG: Final[list[Turn]] = []
-"""The turns over the limit since the list was emptied."""
+"""The turns over the limit since a test cleared the list."""
 
 
 class _Watch:
-    """What of a loop's time counts: that of running services, but for what tests add to it."""
+    """Which time counts: that of running services, without their start and full collections."""
 
     def __init__(self) -> None:
         self.services, self.starting, self.excused = 0, 0, False
         self.collecting = 0.0
-        """CPU time of full garbage collections: they walk what all tests before have left."""
+        """CPU time of full garbage collections, which scan the objects of all earlier tests."""
 
     def collected(self, phase: str, info: dict[str, int]) -> None:
         in_loop = threading.current_thread() is threading.main_thread()
@@ -54,7 +54,7 @@ gc.callbacks.append(_watch.collected)
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Note long turns meanwhile."""
+    """Record long turns inside the block."""
     _watch.services += 1
     try:
         yield
@@ -64,7 +64,7 @@ def watched() -> Iterator[None]:
 
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """Note none meanwhile: to start a service takes long, with its imports and certificates."""
+    """Record no turns inside the block: starting a service is slow (imports, certificates)."""
     _watch.starting += 1
     _watch.excused = True
     try:
@@ -74,7 +74,7 @@ def unwatched() -> Iterator[None]:
 
 
 class _Ready(deque[asyncio.Handle]):
-    """The loop's queue of callbacks; it is asked for each just before it runs."""
+    """The loop's queue of callbacks; records when each is taken, just before it runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _Ready(deque[asyncio.Handle]):
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):
-    """Measures each turn by the CPU time of its thread, which other processes do not lengthen."""
+    """Measures turns by the CPU time of its thread, which does not depend on other processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         self._ready.taken.clear()
         _watch.collecting, _watch.excused = 0.0, _watch.starting > 0 or not _watch.services
         start = time.thread_time()
-        super()._run_once()  # type: ignore[misc]  # the stubs leave out what is private
+        super()._run_once()  # type: ignore[misc]  # private, so not in the stubs
         end = time.thread_time()
         took = end - start - _watch.collecting
         if took > LIMIT_SECONDS and not _watch.excused:
@@ -113,7 +113,7 @@ def _longest(taken: list[tuple[float, asyncio.Handle]], end: float) -> list[tupl
 
 
 def _name(handle: asyncio.Handle) -> str:
-    """Name the task behind a callback, and the coroutines in which it waits now."""
+    """The name of the task behind a callback, and the coroutines in which it is suspended."""
     task = getattr(getattr(handle, "_callback", None), "__self__", None)
     if not isinstance(task, asyncio.Task):
         return repr(handle)

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Server, own_server
-from tests.support.receivers import Conversation, Receiver, receiving, said, status
+from tests.support.receivers import Conversation, Receiver, json_answer, receiving, status
 from tests.support.service_harness import (
     ADMIN_KEY,
     Json,
@@ -56,7 +56,7 @@ class Cluster:
         task = conversation.received.json
         self.tasks.append(task)
         answer = {"taskId": f"user:1-runwayml:me@example.com-task:{uuid4()}", "status": "PENDING"}
-        await said(200, {**answer, "replyRef": task["replyRef"]})(conversation)
+        await json_answer(200, {**answer, "replyRef": task["replyRef"]})(conversation)
 
     async def submit(self, name: str) -> None:
         """Submit until it is acknowledged, always with the same idempotency key."""

@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.security.callback_signer import CallbackSigner
 from service.sandbox import create_sandbox
-from tests.support.receivers import Conversation, Receiver, hang, held_until, said, status
+from tests.support.receivers import Conversation, Receiver, hang, held_until, json_answer, status
 from tests.support.service_harness import (
     PACE,
     SIGNING_KEY,
@@ -166,7 +166,7 @@ async def test_a_submit_interrupted_at_any_point_creates_at_most_one_task_and_th
     env = providers_at(receiver.url.removesuffix(receiver.path))
     receiver.path = ""
     receiver.script = [kill_at_point] if point != "connected" else []
-    receiver.otherwise = said(404, {"error": "no such task", "code": 404})
+    receiver.otherwise = json_answer(404, {"error": "no such task", "code": 404})
     async with a_process(sqlite_url, tmp_path, **env) as service:
         if point == "connected":
             receiver.greet = [service.kill]

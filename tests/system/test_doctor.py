@@ -12,7 +12,7 @@ import pytest
 from service.domain.jobs.results import ErrorCode
 from service.providers import providers_with_callbacks, registry
 from service.providers.protocol import Provider, Reply
-from tests.support.receivers import Receiver, hang, receiving, said, status
+from tests.support.receivers import Receiver, hang, json_answer, receiving, status
 from tests.support.service_harness import (
     SIGNING_KEY,
     a_process,
@@ -151,7 +151,7 @@ async def test_the_service_reports_its_own_problems(
     not_running: dict[str, str], receiver: Receiver
 ) -> None:
     state = {"ready": False, "store": "The disk is full.", "loops": "dead: courier"}
-    receiver.otherwise = said(503, state)
+    receiver.otherwise = json_answer(503, state)
 
     (line,) = await diagnostics(not_running | {"BELFRY_URL": receiver.url}, "service")
 
@@ -280,7 +280,7 @@ async def test_a_private_public_url_is_a_warning_with_a_remote_provider(sqlite_u
 async def test_a_clock_offset_to_a_provider_is_a_warning(
     not_running: dict[str, str], receiver: Receiver, ahead: int, direction: str
 ) -> None:
-    receiver.otherwise = said(200, {}, date=formatdate(time() + ahead, usegmt=True))
+    receiver.otherwise = json_answer(200, {}, date=formatdate(time() + ahead, usegmt=True))
     useapi = {"USEAPI_TOKEN": "user:1-x", "USEAPI_BASE_URL": receiver.url}
 
     (line,) = await diagnostics(not_running | useapi, "clock")
@@ -316,7 +316,7 @@ async def test_a_providers_message_is_printed_without_credential_and_control_cha
     not_running: dict[str, str],
 ) -> None:
     async with receiving() as receiver:
-        receiver.otherwise = said(400, {"error": "\x1b[2J[red]no hush-hush here"})
+        receiver.otherwise = json_answer(400, {"error": "\x1b[2J[red]no hush-hush here"})
         useapi = {"USEAPI_TOKEN": "hush-hush", "USEAPI_BASE_URL": receiver.url}
         (line,) = await diagnostics(not_running | useapi, "useapi")
 

@@ -8,7 +8,7 @@ from statistics import median, quantiles
 import pytest
 
 from service.domain.security.callback_signer import CallbackSigner
-from tests.support.faulty_receivers import misbehaving
+from tests.support.faulty_receivers import run_faulty_receivers
 from tests.support.job_steps import DONE
 from tests.support.receivers import Conversation, Receiver, status
 from tests.support.service_harness import (
@@ -29,11 +29,11 @@ ROUNDS = 5
 MAX_ROUNDS = 16
 """Other load on the machine disturbs some rounds; faulty receivers would disturb all of them."""
 HELD = {
-    "listens to nobody": "ConnectionRefusedError",
-    "resets": "ServerDisconnectedError",
+    "is not listening": "ConnectionRefusedError",
+    "resets the connection": "ServerDisconnectedError",
     "redirects": "answered 302",
-    "fails": "answered 500",
-    "is busy": "answered 429",
+    "answers 500": "answered 500",
+    "answers 429": "answered 429",
     "has a bad certificate": "TLS: CERTIFICATE_VERIFY_FAILED",
 }
 """The receivers held at the end, with their error; the others fail slowly or not at all."""
@@ -87,7 +87,7 @@ async def test_faulty_receivers_do_not_delay_a_working_receiver(
     arrivals = ArrivalTimes(receiver)
     async with (
         a_process(database_url, tmp_path, USEAPI_MAX_JOBS="1") as service,
-        misbehaving(tmp_path) as faulty,
+        run_faulty_receivers(tmp_path) as faulty,
     ):
         await service.subscribe(receiver.url)
         alone = median([await p99(service, arrivals) for _ in range(ROUNDS)])

@@ -1,4 +1,4 @@
-"""Callbacks over HTTP: every verdict, its answer, and what is kept."""
+"""Callbacks over HTTP: every verdict, its response, and what is stored."""
 
 import asyncio
 import socket
@@ -15,22 +15,24 @@ import pytest
 from service.domain.primitives.errors import Invalid
 from service.workers.callback_intake import IntakeResult
 from store.sql_store import SqlStore
-from tests.support.job_steps import DONE
+from tests.support.job_steps import DONE, JOB_REQUEST, submit_job
 from tests.support.receivers import Receiver
 from tests.support.service_harness import Json, Service, eventually, plain_client, running_service
 
 pytestmark = pytest.mark.anyio
 
-Change = Callable[[str], str]
+ChangeUrl = Callable[[str], str]
 
 
-async def a_ref(service: Service, **more: str) -> str:
-    job = await service.submit("useapi", "frames.create", {"text_prompt": "x"}, **more)
-    return str(job["ref"])
+async def submit_ref(service: Service) -> str:
+    """Submit a job and return its ref."""
+    return str((await submit_job(service))["ref"])
 
 
 async def verdicts(service: Service) -> list[str]:
-    return [one["verdict"] for one in (await service.get("/v1/callbacks"))["data"]][::-1]
+    """The verdicts of all callbacks, oldest first."""
+    callbacks = (await service.get("/v1/callbacks"))["data"]
+    return [callback["verdict"] for callback in callbacks][::-1]
 
 
 async def job_of(service: Service, ref: str) -> Json:
@@ -38,75 +40,75 @@ async def job_of(service: Service, ref: str) -> Json:
     return dict(job)
 
 
-async def test_a_callback_moves_its_job(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_a_callback_updates_its_job(service: Service) -> None:
+    ref = await submit_ref(service)
 
     running = {"replyRef": ref, "status": "RUNNING", "progressRatio": "0.5"}
     answers = [await service.call_back("useapi", ref, running)]
-    moved = await job_of(service, ref)
+    updated = await job_of(service, ref)
     answers.append(await service.call_back("useapi", ref, {"replyRef": ref, **DONE}))
     ended = await job_of(service, ref)
 
     assert answers == [204, 204]
-    assert (moved["status"], moved["progress"]["ratio"]) == ("running", 0.5)
+    assert (updated["status"], updated["progress"]["ratio"]) == ("running", 0.5)
     assert (ended["status"], ended["progress"]["ratio"]) == ("succeeded", 1.0)
     assert await verdicts(service) == ["accepted", "accepted"]
 
 
-async def test_the_same_bytes_again_are_counted_and_change_nothing(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_repeated_bytes_are_counted_and_change_nothing(service: Service) -> None:
+    ref = await submit_ref(service)
 
     answers = [await service.call_back("useapi", ref, DONE) for _ in range(4)]
-    (kept,) = (await service.get("/v1/callbacks"))["data"]
-    events = (await service.get(f"/v1/jobs/{kept['job']}/events"))["data"]
+    (stored,) = (await service.get("/v1/callbacks"))["data"]
+    events = (await service.get(f"/v1/jobs/{stored['job']}/events"))["data"]
 
     assert answers == [204] * 4
-    assert (kept["verdict"], kept["repeats"]) == ("accepted", 3)
+    assert (stored["verdict"], stored["repeats"]) == ("accepted", 3)
     assert [event["type"] for event in events].count("job.succeeded") == 1
 
 
-async def test_a_stale_callback_after_the_end_is_late(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_a_callback_after_the_end_of_its_job_is_late(service: Service) -> None:
+    ref = await submit_ref(service)
     await service.call_back("useapi", ref, DONE)
 
     answer = await service.call_back("useapi", ref, {"status": "RUNNING", "progressRatio": 0.1})
-    other_end = await service.call_back("useapi", ref, {"status": "FAILED", "error": "no"})
+    other_result = await service.call_back("useapi", ref, {"status": "FAILED", "error": "no"})
 
-    assert (answer, other_end) == (204, 204)
+    assert (answer, other_result) == (204, 204)
     assert (await job_of(service, ref))["status"] == "succeeded"
     assert await verdicts(service) == ["accepted", "late", "late"]
 
 
-async def test_a_body_that_names_another_job_moves_neither(service: Service) -> None:
-    mine, other = await a_ref(service), await a_ref(service)
+async def test_a_body_with_the_ref_of_another_job_changes_neither_job(service: Service) -> None:
+    called, named = await submit_ref(service), await submit_ref(service)
 
-    answer = await service.call_back("useapi", mine, {"replyRef": other, **DONE})
+    answer = await service.call_back("useapi", called, {"replyRef": named, **DONE})
 
     assert answer == 204
     assert await verdicts(service) == ["mismatched"]
-    for ref in (mine, other):
+    for ref in (called, named):
         assert (await job_of(service, ref))["status"] != "succeeded"
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"[]", b"{}", b"<html>", b'"x"', b"\xff\xfe", b"[" * 100_000]
 )
-async def test_what_cannot_be_read_is_answered_400_and_kept(body: bytes, service: Service) -> None:
-    ref = await a_ref(service)
+async def test_an_unreadable_body_gets_400_and_is_stored(body: bytes, service: Service) -> None:
+    ref = await submit_ref(service)
 
     answer = await service.call_back("useapi", ref, body)
-    (kept,) = (await service.get("/v1/callbacks", verdict="unreadable"))["data"]
+    (stored,) = (await service.get("/v1/callbacks", verdict="unreadable"))["data"]
 
     assert answer == 400
-    assert kept["ref"] == ref
+    assert stored["ref"] == ref
 
 
-FORGERIES: dict[str, Change] = {
+FORGERIES: dict[str, ChangeUrl] = {
     "no signature": lambda url: url.split("?")[0],
     "a longer signature": lambda url: url + "x",
     "another time": lambda url: url.replace("?t=", "?t=A"),
     "another provider": lambda url: url.replace("/useapi/", "/runware/"),
-    "no provider": lambda url: url.replace("/useapi/", "/nobody/"),
+    "an unknown provider": lambda url: url.replace("/useapi/", "/unknown/"),
     "a longer path": lambda url: url.replace("/useapi/", f"/useapi/{uuid4()}/"),
     "a second signature": lambda url: f"{url}&t=x",
     "the signature twice": lambda url: f"{url}&{url.split('?')[1]}",
@@ -116,8 +118,8 @@ FORGERIES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-async def test_what_is_forged_is_not_there(name: str, service: Service) -> None:
-    ref = await a_ref(service)
+async def test_a_forged_url_gets_404(name: str, service: Service) -> None:
+    ref = await submit_ref(service)
     url = FORGERIES[name](service.callback_url("useapi", ref))
 
     async with httpx.AsyncClient() as client:
@@ -128,8 +130,8 @@ async def test_what_is_forged_is_not_there(name: str, service: Service) -> None:
     assert (await job_of(service, ref))["status"] != "succeeded"
 
 
-async def test_only_post_is_there_and_a_trailing_slash_is_forgiven(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_only_post_is_allowed_and_a_trailing_slash_is_ignored(service: Service) -> None:
+    ref = await submit_ref(service)
     url = service.callback_url("useapi", ref)
 
     async with httpx.AsyncClient() as client:
@@ -140,20 +142,20 @@ async def test_only_post_is_there_and_a_trailing_slash_is_forgiven(service: Serv
     assert posted.status_code == 204
 
 
-async def test_too_large_and_compressed_bodies_are_refused(service: Service) -> None:
-    url = service.callback_url("useapi", await a_ref(service))
+async def test_too_large_and_compressed_bodies_are_rejected(service: Service) -> None:
+    url = service.callback_url("useapi", await submit_ref(service))
 
     async with httpx.AsyncClient() as client:
         large = await client.post(url, content=b" " * (8 * 1024 * 1024 + 1))
-        packed = await client.post(url, content=b"x", headers={"content-encoding": "gzip"})
+        compressed = await client.post(url, content=b"x", headers={"content-encoding": "gzip"})
 
-    assert (large.status_code, packed.status_code) == (413, 415)
+    assert (large.status_code, compressed.status_code) == (413, 415)
     assert await verdicts(service) == []
 
 
-async def test_a_body_that_does_not_come_is_given_up(shared_service: Service) -> None:
-    service = shared_service  # it takes ten seconds, and no database has a part in it
-    url = service.callback_url("useapi", await a_ref(service))
+async def test_an_incomplete_body_times_out(shared_service: Service) -> None:
+    service = shared_service  # it takes ten seconds, and the database does not matter
+    url = service.callback_url("useapi", await submit_ref(service))
     host, port = url.removeprefix("http://").split("/")[0].split(":")
     path = url.split(f"{host}:{port}")[1]
 
@@ -165,14 +167,13 @@ async def test_a_body_that_does_not_come_is_given_up(shared_service: Service) ->
     assert b" 408 " in answer
 
 
-@pytest.mark.busy_loop(1.0, "two hundred clients of the test live in the same loop")
-async def test_two_hundred_callbacks_at_once_each_end_one_job(
+@pytest.mark.busy_loop(1.0, "the test runs two hundred clients in the same loop")
+async def test_each_of_two_hundred_concurrent_callbacks_ends_one_job(
     service: Service, receiver: Receiver
 ) -> None:
-    orders = [
-        {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
-    ] * 100
-    jobs = [job for _ in range(2) for job in (await service.post("/v1/jobs", orders))["data"]]
+    jobs: list[Json] = []
+    for _ in range(2):
+        jobs += (await service.post("/v1/jobs", [JOB_REQUEST] * 100))["data"]
     await service.subscribe(receiver.url)
 
     answers = await asyncio.gather(
@@ -182,20 +183,22 @@ async def test_two_hundred_callbacks_at_once_each_end_one_job(
         ),
         *(service.call_back("useapi", job["ref"], b"garbage") for job in jobs[:20]),
     )
-    told = await receiver.wait(200)
+    webhooks = await receiver.wait(200)
 
     assert answers == [204] * 200 + [400] * 20
-    assert sorted(one.event["data"]["id"] for one in told) == sorted(job["id"] for job in jobs)
+    assert sorted(one.event["data"]["id"] for one in webhooks) == sorted(job["id"] for job in jobs)
 
 
-async def test_the_raw_callback_is_shown_without_our_signature(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_a_stored_callback_is_shown_without_the_signature_of_its_url(
+    service: Service,
+) -> None:
+    ref = await submit_ref(service)
     url = service.callback_url("useapi", ref)
     await service.call_back("useapi", ref, {"replyRef": ref, "replyUrl": url, **DONE})
 
-    (kept,) = (await service.get("/v1/callbacks"))["data"]
-    shown = await service.get(f"/v1/callbacks/{kept['id']}")
-    raw = await service.get(f"/v1/jobs/{kept['job']}", expand="raw")
+    (stored,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{stored['id']}")
+    raw = await service.get(f"/v1/jobs/{stored['job']}", expand="raw")
 
     signature = url.split("?t=")[1]
     assert "SUCCEEDED" in shown["body"]
@@ -203,31 +206,33 @@ async def test_the_raw_callback_is_shown_without_our_signature(service: Service)
     assert signature not in shown["body"] + str(raw)
 
 
-async def test_a_store_that_cannot_be_written_is_told_and_nothing_is_lost(sqlite_url: str) -> None:
+async def test_a_callback_gets_503_while_the_store_is_locked_and_is_accepted_later(
+    sqlite_url: str,
+) -> None:
     async with running_service(sqlite_url) as service:
-        ref = await a_ref(service)
+        ref = await submit_ref(service)
         url = service.callback_url("useapi", ref)
 
         with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0)) as other:
-            await eventually(lambda: is_locked_by(other))
+            await eventually(lambda: has_locked(other))
             async with plain_client() as client:
                 start = time.monotonic()
                 forged = await client.post(f"{url}x", json=DONE)
                 forged_took = time.monotonic() - start
                 refused = await client.post(url, json=DONE)
             other.rollback()
-        again = await service.call_back("useapi", ref, DONE)
+        repeated = await service.call_back("useapi", ref, DONE)
 
-        assert (forged.status_code, forged_took < 1) == (404, True), "the store was not asked"
+        assert (forged.status_code, forged_took < 1) == (404, True), "without a query"
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert int(refused.headers["retry-after"]) >= 1
-        assert again == 204
+        assert repeated == 204
         assert (await job_of(service, ref))["status"] == "succeeded"
         assert await verdicts(service) == ["accepted"]
 
 
-async def is_locked_by(other: sqlite3.Connection) -> bool:
-    """Take the store away from the service; it may be writing just now."""
+async def has_locked(other: sqlite3.Connection) -> bool:
+    """Lock the database for *other*; False while the service is writing."""
     try:
         other.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError:
@@ -235,16 +240,16 @@ async def is_locked_by(other: sqlite3.Connection) -> bool:
     return True
 
 
-async def test_a_callback_for_a_job_nobody_knows_is_late(service: Service) -> None:
+async def test_a_callback_for_an_unknown_job_gets_204_and_is_not_stored(service: Service) -> None:
     answer = await service.call_back("useapi", str(uuid4()), DONE)
 
     assert answer == 204
     assert await verdicts(service) == []
 
 
-async def test_callbacks_in_any_order_end_in_the_same_state(service: Service) -> None:
-    ref = await a_ref(service)
-    told: list[Json] = [
+async def test_callbacks_out_of_order_never_reduce_the_progress_of_a_job(service: Service) -> None:
+    ref = await submit_ref(service)
+    bodies: list[Json] = [
         {"status": "RUNNING", "progressRatio": 0.75},
         {"status": "THROTTLED"},
         {"status": "RUNNING", "progressRatio": "0.25"},
@@ -252,7 +257,7 @@ async def test_callbacks_in_any_order_end_in_the_same_state(service: Service) ->
         {"status": "MOONWALKING"},
     ]
 
-    answers = [await service.call_back("useapi", ref, {"replyRef": ref, **one}) for one in told]
+    answers = [await service.call_back("useapi", ref, {"replyRef": ref, **body}) for body in bodies]
     job = await job_of(service, ref)
     events = (await service.get(f"/v1/jobs/{job['id']}/events"))["data"]
 
@@ -261,30 +266,30 @@ async def test_callbacks_in_any_order_end_in_the_same_state(service: Service) ->
     assert [event["type"] for event in events] == ["job.running", "job.queued"]
 
 
-async def test_a_body_of_several_megabytes_is_taken_and_shown(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_a_body_of_several_megabytes_is_stored_and_shown(service: Service) -> None:
+    ref = await submit_ref(service)
     body = {"replyRef": ref, **DONE, "padding": "x" * 7_000_000}
 
     answer = await service.call_back("useapi", ref, body)
-    (kept,) = (await service.get("/v1/callbacks"))["data"]
-    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+    (stored,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{stored['id']}")
 
     assert answer == 204
     assert len(shown["body"]) > 7_000_000
 
 
-async def test_of_what_cannot_be_read_only_the_beginning_is_kept(service: Service) -> None:
-    ref = await a_ref(service)
+async def test_only_the_first_64_kib_of_an_unreadable_body_are_stored(service: Service) -> None:
+    ref = await submit_ref(service)
 
     answer = await service.call_back("useapi", ref, b"<" * 1_000_000)
-    (kept,) = (await service.get("/v1/callbacks"))["data"]
-    shown = await service.get(f"/v1/callbacks/{kept['id']}")
+    (stored,) = (await service.get("/v1/callbacks"))["data"]
+    shown = await service.get(f"/v1/callbacks/{stored['id']}")
 
     assert answer == 400
     assert len(shown["body"]) == 64 * 1024
 
 
-async def test_every_result_of_a_job_with_several_counts_once_in_any_order(
+async def test_each_of_several_results_counts_once_in_any_order(
     service: Service,
 ) -> None:
     given = {"positivePrompt": "x", "model": "runware:101@1", "numberResults": 3}
@@ -308,29 +313,31 @@ async def test_every_result_of_a_job_with_several_counts_once_in_any_order(
     assert len(after["output"]["artifacts"]) == 3
 
 
-async def test_a_callback_that_cannot_be_stored_harms_no_other(sqlite_url: str) -> None:
+async def test_a_callback_that_cannot_be_stored_does_not_affect_others_of_its_group(
+    sqlite_url: str,
+) -> None:
     async with running_service(sqlite_url) as service:
-        refs = [await a_ref(service) for _ in range(5)]
+        refs = [await submit_ref(service) for _ in range(5)]
         await limit_values(service, 50_000)
         bodies = [b'{"status": "RUNNING"}'] * 4 + [
             b'{"status": "RUNNING", "x": "%s"}' % (b"x" * 60_000)
         ]
 
         intake = service.context.intake
-        found = await asyncio.gather(
-            *(intake.receive("useapi", *each) for each in zip(refs, bodies, strict=True)),
+        results = await asyncio.gather(
+            *(intake.receive("useapi", ref, body) for ref, body in zip(refs, bodies, strict=True)),
             return_exceptions=True,
         )
         answer = await service.call_back("useapi", refs[4], bodies[4])
 
-    assert [type(one) for one in found] == [*[IntakeResult] * 4, Invalid]
+    assert [type(result) for result in results] == [*[IntakeResult] * 4, Invalid]
     assert answer == 422
 
 
 async def limit_values(service: Service, length: int) -> None:
-    """Lower what SQLite takes for a value from a gigabyte to *length* bytes."""
+    """Lower SQLite's limit for a value from a gigabyte to *length* bytes."""
     store = service.context.store
     assert isinstance(store, SqlStore)
     writer = store._database._writer  # type: ignore[attr-defined] # noqa: SLF001 - no setting
     limit = partial(writer._conn.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, length)  # noqa: SLF001
-    await writer._execute(limit)  # noqa: SLF001 - it has to run in the connection's thread
+    await writer._execute(limit)  # noqa: SLF001 - must run in the thread of the connection

@@ -1,4 +1,4 @@
-"""What takes days, in seconds: the store, the lanes and the judgements are real, time is not."""
+"""Deliveries over days: real store, queues and retry rules, simulated time and network."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,9 +15,8 @@ from service.domain.subscriptions.subscription import Subscription, signing_secr
 from tests.support.dispatch_simulation import Post, SimulatedCluster
 from tests.support.factories import a_new_job, a_report, a_subscription
 
-DONE = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
+SUCCEEDED = a_report(status=Status.SUCCEEDED, output=Output(text="made"))
 HOUR = 3600 * SECOND
-HALF = DISABLE_AFTER // 2
 ROTATED = {"secret": "new", "previous_secret": "old"}
 
 
@@ -29,107 +28,107 @@ def cluster(database_url: str) -> Iterator[SimulatedCluster]:
     cluster.close()
 
 
-def subscribed(cluster: SimulatedCluster, *events: str) -> Subscription:
-    hook = a_subscription(event_types=events)
-    cluster.run(cluster.store.subscriptions.put(hook))
-    return hook
+def put_subscription(cluster: SimulatedCluster, *event_types: str) -> Subscription:
+    subscription = a_subscription(event_types=event_types)
+    cluster.run(cluster.store.subscriptions.put(subscription))
+    return subscription
 
 
-def ended(cluster: SimulatedCluster) -> str:
+def end_a_job(cluster: SimulatedCluster) -> str:
+    """Add a job that succeeds; returns its id."""
     new = a_new_job()
     cluster.add(new)
-    cluster.report(new.job.ref, DONE)
+    cluster.report(new.job.ref, SUCCEEDED)
     return new.job.id
 
 
-def worked(cluster: SimulatedCluster, bad: Callable[[Delivery], bool]) -> list[Post]:
-    """Send all that may be sent now; what is *bad* fails."""
+def send_due(cluster: SimulatedCluster, fails: Callable[[Delivery], bool]) -> list[Post]:
+    """Send all deliveries that may be sent now, and return the attempts."""
     (process,) = cluster.processes
     cluster.claim(process)
-    begun: list[Post] = []
+    attempts: list[Post] = []
     while posts := list(cluster.start(process)):
         for post in posts:
-            code = 500 if bad(post.task.delivery) else 200
+            code = 500 if fails(post.task.delivery) else 200
             cluster.settle(
                 process, post, AttemptResult(at=post.at, duration_ms=0, status_code=code)
             )
-        begun += posts
-    return begun
+        attempts += posts
+    return attempts
 
 
-def test_a_delivery_that_always_fails_is_tried_for_three_days_and_then_dead(
+def never(_: Delivery) -> bool:
+    return False
+
+
+def test_a_failing_delivery_is_tried_for_three_days_and_is_then_dead(
     cluster: SimulatedCluster,
 ) -> None:
-    hook = subscribed(cluster, "job.succeeded")
-    job, tried, began = ended(cluster), list[int](), cluster.at
+    subscription = put_subscription(cluster, "job.succeeded")
+    job, attempted_after, began = end_a_job(cluster), list[int](), cluster.at
 
     for pause in SCHEDULE:
         cluster.at += pause * SECOND
         if pause:
             cluster.at -= 1
-            assert worked(cluster, lambda d: d.job_id == job) == [], "never before its time"
+            assert send_due(cluster, lambda d: d.job_id == job) == [], "not before it is due"
             cluster.at += 1
-        tried += [post.at - began for post in worked(cluster, lambda d: d.job_id == job)]
-        ended(cluster)
-        worked(cluster, never)  # it is taken, so the receiver is well and not held
+        attempted_after += [
+            post.at - began for post in send_due(cluster, lambda d: d.job_id == job)
+        ]
+        end_a_job(cluster)
+        send_due(cluster, never)  # a success, so that the receiver is not held
 
-    (delivery,) = cluster.deliveries(hook.id, job=job)
+    (delivery,) = cluster.deliveries(subscription.id, job=job)
     assert delivery.status is DeliveryStatus.DEAD
     assert delivery.tries == len(SCHEDULE)
-    assert tried == [sum(SCHEDULE[: n + 1]) * SECOND for n in range(len(SCHEDULE))]
-    assert tried[-1] > 3 * 24 * HOUR
+    assert attempted_after == [sum(SCHEDULE[: n + 1]) * SECOND for n in range(len(SCHEDULE))]
+    assert attempted_after[-1] > 3 * 24 * HOUR
 
 
-def test_five_days_of_failure_are_told_half_way_and_end_in_a_disabled_subscription(
+def test_five_days_of_failure_disable_a_subscription_after_a_warning(
     cluster: SimulatedCluster,
 ) -> None:
-    hook, watcher = subscribed(cluster, "job.succeeded"), subscribed(cluster, "subscription.*")
-    waiting, began = ended(cluster), cluster.at
+    failing = put_subscription(cluster, "job.succeeded")
+    watcher = put_subscription(cluster, "subscription.*")
+    waiting, began = end_a_job(cluster), cluster.at
 
-    while cluster.subscription(hook.id).enabled:
-        worked(cluster, lambda d: d.subscription_id == hook.id)
+    while cluster.subscription(failing.id).enabled:
+        send_due(cluster, lambda d: d.subscription_id == failing.id)
         cluster.at += HOUR
         assert cluster.at < began + 2 * DISABLE_AFTER
-    worked(cluster, never)
-    ended(cluster)
-    told = {one.type: one for one in cluster.deliveries(watcher.id)}
-    owed = cluster.deliveries(hook.id)
+    send_due(cluster, never)
+    end_a_job(cluster)
+    notices = {one.type: one for one in cluster.deliveries(watcher.id)}
+    pending = cluster.deliveries(failing.id)
 
-    assert told.keys() == {"subscription.failing", "subscription.disabled"}
-    assert {one.status for one in told.values()} == {DeliveryStatus.DELIVERED}
-    assert (
-        DISABLE_AFTER // 2
-        <= told["subscription.failing"].created_at - began
-        <= DISABLE_AFTER // 2 + 2 * HOUR
-    )
-    assert (
-        DISABLE_AFTER
-        <= told["subscription.disabled"].created_at - began
-        <= DISABLE_AFTER + 2 * HOUR
-    )
-    assert {one.job_id for one in owed} == {waiting}, "what comes later is kept, but not owed"
-    assert {one.status for one in owed} == {DeliveryStatus.PENDING}
-    assert worked(cluster, never) == []
+    assert notices.keys() == {"subscription.failing", "subscription.disabled"}
+    assert {one.status for one in notices.values()} == {DeliveryStatus.DELIVERED}
+    warned_after = notices["subscription.failing"].created_at - began
+    disabled_after = notices["subscription.disabled"].created_at - began
+    assert DISABLE_AFTER // 2 <= warned_after <= DISABLE_AFTER // 2 + 2 * HOUR
+    assert DISABLE_AFTER <= disabled_after <= DISABLE_AFTER + 2 * HOUR
+    assert {one.job_id for one in pending} == {waiting}, "later events have no delivery"
+    assert {one.status for one in pending} == {DeliveryStatus.PENDING}
+    assert send_due(cluster, never) == []
 
 
-def test_after_a_day_only_the_new_secret_signs(cluster: SimulatedCluster) -> None:
-    hook = subscribed(cluster, "job.succeeded")
+def test_the_previous_secret_signs_until_a_day_after_the_rotation(
+    cluster: SimulatedCluster,
+) -> None:
+    subscription = put_subscription(cluster, "job.succeeded")
     until = cluster.at + 24 * HOUR
-    cluster.change(hook.id, lambda h: replace(h, **ROTATED, previous_until=until))
+    cluster.change(subscription.id, lambda s: replace(s, **ROTATED, previous_until=until))
 
-    ended(cluster)
-    (first,) = worked(cluster, never)
+    end_a_job(cluster)
+    (first,) = send_due(cluster, never)
     cluster.at = until - 1
-    ended(cluster)
-    (last,) = worked(cluster, never)
+    end_a_job(cluster)
+    (last,) = send_due(cluster, never)
     cluster.at = until
-    ended(cluster)
-    (after,) = worked(cluster, never)
+    end_a_job(cluster)
+    (after,) = send_due(cluster, never)
 
     both = [signing_secrets(one.task.subscription, one.at) for one in (first, last)]
     assert both == [["new", "old"]] * 2
     assert signing_secrets(after.task.subscription, after.at) == ["new"]
-
-
-def never(_: Delivery) -> bool:
-    return False

@@ -1,4 +1,4 @@
-"""The hand-over of deliveries from transactions and claims to the dispatcher."""
+"""The dispatch inbox: which tasks are queued or released, and when a claim follows."""
 
 import pytest
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ def an_inbox(max_queued: int = 10) -> DispatchInbox:
 
 
 @pytest.mark.parametrize("changed", ["the subscription", "any"])
-def test_a_task_that_was_claimed_before_its_subscription_changed_is_released(changed: str) -> None:
+def test_a_task_whose_subscription_changed_during_the_claim_is_released(changed: str) -> None:
     inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
     inbox.claim_request(T0)
 
@@ -53,14 +53,14 @@ def test_the_change_of_another_subscription_releases_nothing() -> None:
     inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
     inbox.claim_request(T0)
 
-    inbox.release_queued("sub_of_somebody_else")
+    inbox.release_queued("sub_other")
     inbox.put_claimed([task])
 
     assert inbox.take_released() == []
     assert inbox.queues.start() is not None
 
 
-def test_a_full_queue_that_has_room_again_at_the_commit_is_claimed_for_at_once() -> None:
+def test_an_overflow_starts_a_claim_at_once_if_the_queue_has_room_again() -> None:
     inbox, task = an_inbox(max_queued=1), a_task(a_subscription(), due_at=T0 + LEASE)
     inbox.put([task])
     started = inbox.queues.start()
@@ -72,7 +72,7 @@ def test_a_full_queue_that_has_room_again_at_the_commit_is_claimed_for_at_once()
     assert inbox.claim_wakeup.is_set
 
 
-def test_a_full_queue_is_claimed_for_when_it_has_room_again() -> None:
+def test_an_overflow_starts_a_claim_when_the_queue_has_room_again() -> None:
     inbox, task = an_inbox(max_queued=1), a_task(a_subscription(), due_at=T0 + LEASE)
     inbox.put([task])
     started = inbox.queues.start()

@@ -1,4 +1,4 @@
-"""Jobs on their way out: what a provider may answer, and what becomes of the job."""
+"""The submitter: requests to providers, their answers, slots, holds, and lost answers."""
 
 import asyncio
 import ssl
@@ -26,9 +26,9 @@ from service.transactions.unit_of_work import Transactions
 from service.workers.submitter import Submitter, SubmitWakeup
 from store import open_store
 from tests.support.factories import NO_QUEUES, a_new_job
-from tests.support.job_steps import DONE
+from tests.support.job_steps import DONE, submit_job
 from tests.support.movable_clock import MovableClock
-from tests.support.receivers import Answer, Conversation, Receiver, hang, reset, said, status
+from tests.support.receivers import Answer, Conversation, Receiver, hang, json_answer, reset, status
 from tests.support.service_harness import (
     Json,
     Service,
@@ -42,7 +42,7 @@ from tests.support.service_harness import (
 pytestmark = pytest.mark.anyio
 
 CAPTION = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
-RUNNING_ELSEWHERE = {
+ACCOUNT_BUSY = {
     "error": "Account me@example.com is busy executing 1 tasks",
     "runningTasks": {"me@example.com": [{"taskId": "other", "replyRef": str(uuid4())}]},
     "code": 429,
@@ -51,7 +51,7 @@ RUNNING_ELSEWHERE = {
 
 @pytest.fixture
 async def provider(receiver: Receiver) -> Receiver:
-    """All three providers on one port; they answer as they are told and never call back."""
+    """A fake of all three providers on one port, which never calls back."""
     receiver.otherwise = accept
     return receiver
 
@@ -66,26 +66,26 @@ async def service(
 
 
 async def accept(conversation: Conversation) -> None:
-    """Take whatever is sent, as each of the providers says it."""
-    sent = conversation.received.json
-    if isinstance(sent, list):
-        named = [{"taskType": one["taskType"], "taskUUID": one["taskUUID"]} for one in sent]
-        await said(200, {"data": named})(conversation)
+    """Accept every task, with the response format of its provider."""
+    request = conversation.received.json
+    if isinstance(request, list):
+        tasks = [{"taskType": one["taskType"], "taskUUID": one["taskUUID"]} for one in request]
+        await json_answer(200, {"data": tasks})(conversation)
     else:
         task = {"taskId": f"user:1-runwayml:me@example.com-task:{uuid4()}", "status": "PENDING"}
-        await said(200, {**task, "artifacts": [], "error": None})(conversation)
+        await json_answer(200, {**task, "artifacts": [], "error": None})(conversation)
 
 
 async def submit(service: Service, **given: object) -> Json:
     return await service.submit("useapi", "frames.create", {"text_prompt": "x", **given})
 
 
-async def end(service: Service, ref: str) -> None:
+async def call_back_done(service: Service, ref: str) -> None:
     assert await service.call_back("useapi", ref, {"replyRef": ref, **DONE}) == 204
 
 
-async def put_back(service: Service, job_id: str) -> Json:
-    """Wait until the job was sent and is in the queue again."""
+async def wait_until_requeued(service: Service, job_id: str) -> Json:
+    """Wait until the job was sent and is queued again."""
 
     async def look() -> Json | None:
         job = await service.job(job_id)
@@ -94,7 +94,7 @@ async def put_back(service: Service, job_id: str) -> Json:
     return dict(await eventually(look))
 
 
-async def test_a_job_is_sent_with_its_credential_its_ref_and_our_signed_address(
+async def test_a_job_is_sent_with_the_api_token_its_ref_and_a_signed_callback_url(
     service: Service, provider: Receiver
 ) -> None:
     job = await submit(service, style="vivid", replyRef="mine")
@@ -109,31 +109,31 @@ async def test_a_job_is_sent_with_its_credential_its_ref_and_our_signed_address(
     assert len(body["replyUrl"]) <= 1024
 
 
-async def test_a_job_is_on_disk_before_it_is_sent(service: Service, provider: Receiver) -> None:
-    seen: list[Json] = []
+async def test_a_job_is_stored_before_it_is_sent(service: Service, provider: Receiver) -> None:
+    stored: list[Json] = []
 
     async def answer(conversation: Conversation) -> None:
-        seen.extend((await service.get("/v1/jobs"))["data"])
+        stored.extend((await service.get("/v1/jobs"))["data"])
         await accept(conversation)
 
     provider.script = [answer]
     job = await submit(service)
     await service.reached(job["id"], "submitted")
 
-    assert [(one["id"], one["status"]) for one in seen] == [(job["id"], "submitting")]
+    assert [(one["id"], one["status"]) for one in stored] == [(job["id"], "submitting")]
 
 
-async def test_a_callback_that_overtakes_the_answer_is_not_taken_back(
+async def test_an_answer_after_the_callback_does_not_reset_the_job(
     service: Service, provider: Receiver
 ) -> None:
     async def answer(conversation: Conversation) -> None:
-        await end(service, conversation.received.json["replyRef"])
+        await call_back_done(service, conversation.received.json["replyRef"])
         await accept(conversation)
 
     provider.script = [answer]
     job = await submit(service)
     ended = await service.ended(job["id"])
-    raw = await eventually(lambda: raw_answer(service, job["id"]))
+    raw = await eventually(lambda: read_raw(service, job["id"]))
     events = (await service.get(f"/v1/jobs/{job['id']}/events"))["data"]
 
     assert ended["status"] == "succeeded"
@@ -142,28 +142,28 @@ async def test_a_callback_that_overtakes_the_answer_is_not_taken_back(
     assert [one["type"] for one in events] == ["job.succeeded", "job.queued"]
 
 
-async def raw_answer(service: Service, job_id: str) -> Json | None:
+async def read_raw(service: Service, job_id: str) -> Json | None:
     raw = (await service.get(f"/v1/jobs/{job_id}", expand="raw"))["raw"]
     return dict(raw) if raw else None
 
 
-REFUSALS: dict[str, tuple[Answer, str, bool]] = {
-    "400": (said(400, {"error": "no such style", "code": 400}), "invalid_input", False),
-    "403": (said(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
-    "404": (said(404, {"error": "not found", "code": 404}), "invalid_input", False),
-    "422": (said(422, {"error": "moderated", "code": 422}), "moderated", False),
-    "500": (said(500, {"error": "oops", "code": 500}), "provider_error", True),
+REJECTIONS: dict[str, tuple[Answer, str, bool]] = {
+    "400": (json_answer(400, {"error": "no such style", "code": 400}), "invalid_input", False),
+    "403": (json_answer(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
+    "404": (json_answer(404, {"error": "not found", "code": 404}), "invalid_input", False),
+    "422": (json_answer(422, {"error": "moderated", "code": 422}), "moderated", False),
+    "500": (json_answer(500, {"error": "oops", "code": 500}), "provider_error", True),
     "502": (status(502, b"<html>Bad Gateway</html>"), "provider_error", True),
-    "596": (said(596, {"error": "session broken", "code": 596}), "provider_error", False),
-    "a 200 that says 422": (said(200, {"error": "no", "code": 422}), "moderated", False),
+    "596": (json_answer(596, {"error": "session broken", "code": 596}), "provider_error", False),
+    "a 200 that says 422": (json_answer(200, {"error": "no", "code": 422}), "moderated", False),
 }
 
 
-@pytest.mark.parametrize("name", REFUSALS)
-async def test_a_refusal_ends_the_job_and_says_why(
+@pytest.mark.parametrize("name", REJECTIONS)
+async def test_a_rejection_fails_the_job_with_its_error(
     name: str, service: Service, provider: Receiver
 ) -> None:
-    answer, code, retryable = REFUSALS[name]
+    answer, code, retryable = REJECTIONS[name]
     provider.script = [answer]
 
     job = await submit(service)
@@ -177,15 +177,15 @@ async def test_a_refusal_ends_the_job_and_says_why(
 @pytest.mark.parametrize(
     "answer",
     [
-        said(429, RUNNING_ELSEWHERE, retry_after="1"),
-        said(429, {"error": "You have too many tasks running or pending."}, retry_after="1"),
-        said(503, {"error": "down", "code": 503}, retry_after="1"),
+        json_answer(429, ACCOUNT_BUSY, retry_after="1"),
+        json_answer(429, {"error": "You have too many tasks running or pending."}, retry_after="1"),
+        json_answer(503, {"error": "down", "code": 503}, retry_after="1"),
         status(504, b"<html>", retry_after="1"),
         status(408, b"", retry_after="1"),
     ],
     ids=["429 by useapi", "429 by Runway", "503", "504", "408"],
 )
-async def test_a_busy_provider_is_asked_again_when_it_said_so(
+async def test_a_job_is_sent_again_after_the_retry_after_of_a_busy_provider(
     answer: Answer, service: Service, provider: Receiver
 ) -> None:
     provider.script = [answer]
@@ -194,72 +194,72 @@ async def test_a_busy_provider_is_asked_again_when_it_said_so(
     job = await submit(service)
     first, second = await provider.wait(2)
     took = time.monotonic() - start
-    taken = await service.reached(job["id"], "submitted")
+    submitted = await service.reached(job["id"], "submitted")
 
     assert first.body == second.body
     assert 1 <= took < 4
-    assert taken["error"] is None
+    assert submitted["error"] is None
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        said(429, RUNNING_ELSEWHERE),
-        said(429, {"error": "You have too many tasks running or pending."}),
-        said(503, {"error": "down", "code": 503}),
+        json_answer(429, ACCOUNT_BUSY),
+        json_answer(429, {"error": "You have too many tasks running or pending."}),
+        json_answer(503, {"error": "down", "code": 503}),
     ],
     ids=["429 by useapi", "429 by Runway", "503"],
 )
-async def test_a_busy_provider_is_asked_again_as_soon_as_one_of_its_jobs_has_ended(
+async def test_a_job_is_sent_again_when_a_job_of_a_busy_provider_has_ended(
     answer: Answer, service: Service, provider: Receiver
 ) -> None:
     first = await submit(service)
     await service.reached(first["id"], "submitted")
     provider.script = [answer]
     second = await submit(service)
-    await put_back(service, second["id"])
+    await wait_until_requeued(service, second["id"])
 
     start = time.monotonic()
-    await end(service, first["ref"])
+    await call_back_done(service, first["ref"])
     await service.reached(second["id"], "submitted")
 
     assert time.monotonic() - start < 4
     assert len(provider.received) == 3
 
 
-async def test_a_provider_that_cannot_be_reached_loses_no_job(database_url: str) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    async with running_service(database_url, **providers_at(nobody)) as service:
+async def test_a_job_stays_queued_if_its_provider_is_unreachable(database_url: str) -> None:
+    unreachable = f"http://127.0.0.1:{free_port()}"
+    async with running_service(database_url, **providers_at(unreachable)) as service:
         job = await submit(service)
 
-        waiting = await put_back(service, job["id"])
+        waiting = await wait_until_requeued(service, job["id"])
 
     assert (waiting["error"], waiting["submitted_at"]) == (None, None)
 
 
-async def test_a_task_the_account_is_busy_with_was_accepted_and_is_not_sent_again(
+async def test_a_task_that_a_429_lists_as_running_is_not_sent_again(
     service: Service, provider: Receiver
 ) -> None:
     async def answer(conversation: Conversation) -> None:
         running = {"taskId": "user:1-runwayml:me@example.com-task:x"}
         running["replyRef"] = conversation.received.json["replyRef"]
-        told = {**RUNNING_ELSEWHERE, "runningTasks": {"me@example.com": [running]}}
-        await said(429, told)(conversation)
+        body = {**ACCOUNT_BUSY, "runningTasks": {"me@example.com": [running]}}
+        await json_answer(429, body)(conversation)
 
     provider.script = [answer]
     job = await submit(service)
-    taken = await service.reached(job["id"], "submitted")
+    submitted = await service.reached(job["id"], "submitted")
 
-    assert taken["provider_task_id"].endswith("task:x")
+    assert submitted["provider_task_id"].endswith("task:x")
     assert len(provider.received) == 1
 
 
 @pytest.mark.parametrize(
     "answer",
-    [reset, status(200, b"<html>Welcome</html>"), status(200, b""), said(200, [])],
+    [reset, status(200, b"<html>Welcome</html>"), status(200, b""), json_answer(200, [])],
     ids=["no answer", "HTML", "empty", "a list"],
 )
-async def test_a_paid_job_whose_answer_was_lost_waits_for_its_callback_and_is_sent_once(
+async def test_a_paid_job_with_a_lost_answer_waits_for_its_callback_and_is_sent_once(
     answer: Answer, service: Service, provider: Receiver
 ) -> None:
     provider.script = [answer]
@@ -269,7 +269,7 @@ async def test_a_paid_job_whose_answer_was_lost_waits_for_its_callback_and_is_se
     other = await submit(service)
     await service.reached(other["id"], "submitted")
 
-    await end(service, job["ref"])
+    await call_back_done(service, job["ref"])
     ended = await service.ended(job["id"])
 
     assert ended["status"] == "succeeded"
@@ -277,40 +277,40 @@ async def test_a_paid_job_whose_answer_was_lost_waits_for_its_callback_and_is_se
     assert refs == [job["ref"], other["ref"]]
 
 
-async def test_runware_is_sent_the_same_uuid_again_and_says_that_it_has_it(
+async def test_a_repeated_runware_task_that_is_known_already_counts_as_submitted(
     service: Service, provider: Receiver
 ) -> None:
     async def answer(conversation: Conversation) -> None:
         uuid = conversation.received.json[0]["taskUUID"]
         known = {"code": "conflictTaskUUID", "message": "known", "taskUUID": uuid}
-        await said(400, {"errors": [known]})(conversation)
+        await json_answer(400, {"errors": [known]})(conversation)
 
     provider.script = [reset, answer]
     job = await service.submit("runware", "imageCaption", CAPTION)
-    taken = await service.reached(job["id"], "submitted")
+    submitted = await service.reached(job["id"], "submitted")
 
-    assert taken["error"] is None
+    assert submitted["error"] is None
     assert [sent.json[0]["taskUUID"] for sent in provider.received] == [job["ref"]] * 2
 
 
-async def test_a_request_whose_answer_was_lost_is_not_repeated_in_the_same_instant(
+async def test_a_request_with_a_lost_answer_is_repeated_after_a_pause(
     service: Service, provider: Receiver
 ) -> None:
-    arrived: list[float] = []
+    times: list[float] = []
 
     async def answer(conversation: Conversation) -> None:
-        arrived.append(time.monotonic())
+        times.append(time.monotonic())
         await reset(conversation)
 
     provider.script = [answer, answer]
     job = await service.submit("runware", "imageCaption", CAPTION)
     await service.reached(job["id"], "submitted")
 
-    first, second = arrived
+    first, second = times
     assert second - first >= 0.5
 
 
-async def test_what_can_be_neither_repeated_nor_called_back_fails_as_unknown(
+async def test_a_lost_answer_fails_a_job_that_can_be_neither_repeated_nor_called_back(
     service: Service, provider: Receiver
 ) -> None:
     provider.script = [reset]
@@ -322,10 +322,10 @@ async def test_what_can_be_neither_repeated_nor_called_back_fails_as_unknown(
     assert len(provider.received) == 1
 
 
-async def test_what_costs_nothing_is_repeated_when_its_answer_was_lost(
+async def test_a_free_operation_is_repeated_after_a_lost_answer(
     service: Service, provider: Receiver
 ) -> None:
-    provider.script = [reset, said(200, {"prompt": "Subject: a bell."})]
+    provider.script = [reset, json_answer(200, {"prompt": "Subject: a bell."})]
 
     job = await service.submit("useapi", "frames.describe", {"image_assetId": "a"})
     ended = await service.ended(job["id"])
@@ -334,37 +334,37 @@ async def test_what_costs_nothing_is_repeated_when_its_answer_was_lost(
     assert len(provider.received) == 2
 
 
-async def test_jobs_of_one_request_travel_in_one_array_and_are_answered_one_by_one(
+async def test_jobs_of_one_request_are_sent_in_one_array_and_answered_separately(
     service: Service, provider: Receiver
 ) -> None:
     async def answer(conversation: Conversation) -> None:
         first, second, _ = conversation.received.json
         refused = {"code": "invalidModel", "message": "no such model"}
-        named = {"taskType": "imageCaption", "taskUUID": first["taskUUID"]}
+        accepted = {"taskType": "imageCaption", "taskUUID": first["taskUUID"]}
         error = {**refused, "taskUUID": second["taskUUID"]}
-        await said(200, {"data": [named], "errors": [error]})(conversation)
+        await json_answer(200, {"data": [accepted], "errors": [error]})(conversation)
 
     provider.script = [answer]
-    order = {"provider": "runware", "operation": "imageCaption", "input": CAPTION}
-    jobs: Sequence[Json] = (await service.post("/v1/jobs", [order] * 3))["data"]
-    taken = await service.reached(jobs[0]["id"], "submitted")
+    request = {"provider": "runware", "operation": "imageCaption", "input": CAPTION}
+    jobs: Sequence[Json] = (await service.post("/v1/jobs", [request] * 3))["data"]
+    submitted = await service.reached(jobs[0]["id"], "submitted")
     refused = await service.ended(jobs[1]["id"])
-    unnamed = await service.reached(jobs[2]["id"], "submitted")
+    unanswered = await service.reached(jobs[2]["id"], "submitted")
 
-    assert {job["status"] for job in (taken, unnamed)} == {"submitted"}
+    assert {job["status"] for job in (submitted, unanswered)} == {"submitted"}
     assert (refused["status"], refused["error"]["code"]) == ("failed", "invalid_input")
-    together, again = (sent.json for sent in provider.received)
-    assert [one["taskUUID"] for one in together] == [job["ref"] for job in jobs]
-    assert [one["taskUUID"] for one in again] == [jobs[2]["ref"]]
+    first_request, second_request = (sent.json for sent in provider.received)
+    assert [one["taskUUID"] for one in first_request] == [job["ref"] for job in jobs]
+    assert [one["taskUUID"] for one in second_request] == [jobs[2]["ref"]]
 
 
-@pytest.mark.parametrize("account", ["the setting", "the input"])
-async def test_no_more_jobs_are_under_way_than_an_account_has_slots_and_a_free_one_is_used_at_once(
-    account: str, database_url: str, provider: Receiver
+@pytest.mark.parametrize("limit_in", ["the setting", "the input"])
+async def test_jobs_wait_for_a_free_slot_of_their_account(
+    limit_in: str, database_url: str, provider: Receiver
 ) -> None:
     env = providers_at(provider.url)
-    env |= {"USEAPI_MAX_JOBS": "2"} if account == "the setting" else {}
-    given = {"maxJobs": 2} if account == "the input" else {}
+    env |= {"USEAPI_MAX_JOBS": "2"} if limit_in == "the setting" else {}
+    given = {"maxJobs": 2} if limit_in == "the input" else {}
     async with running_service(database_url, **env) as service:
         jobs = [await submit(service, **given) for _ in range(5)]
         for job in jobs[:2]:
@@ -372,7 +372,7 @@ async def test_no_more_jobs_are_under_way_than_an_account_has_slots_and_a_free_o
         waiting = [(await service.job(job["id"]))["status"] for job in jobs[2:]]
 
         start = time.monotonic()
-        await end(service, jobs[0]["ref"])
+        await call_back_done(service, jobs[0]["ref"])
         await service.reached(jobs[2]["id"], "submitted")
         took = time.monotonic() - start
         later = [(await service.job(job["id"]))["status"] for job in jobs[3:]]
@@ -384,16 +384,16 @@ async def test_no_more_jobs_are_under_way_than_an_account_has_slots_and_a_free_o
     assert (set(two), third) == ({job["ref"] for job in jobs[:2]}, jobs[2]["ref"])
 
 
-async def test_accounts_that_are_named_do_not_wait_for_each_other(
+async def test_jobs_of_different_accounts_do_not_wait_for_each_other(
     service: Service, provider: Receiver
 ) -> None:
-    full = [await submit(service, email="one@example.com", maxJobs=1) for _ in range(2)]
+    jobs = [await submit(service, email="one@example.com", maxJobs=1) for _ in range(2)]
     other = await submit(service, email="two@example.com", maxJobs=1)
 
-    await service.reached(full[0]["id"], "submitted")
+    await service.reached(jobs[0]["id"], "submitted")
     await service.reached(other["id"], "submitted")
 
-    assert (await service.job(full[1]["id"]))["status"] == "queued"
+    assert (await service.job(jobs[1]["id"]))["status"] == "queued"
     assert len(provider.received) == 2
 
 
@@ -401,12 +401,12 @@ async def test_more_jobs_than_one_claim_takes_are_all_sent(
     database_url: str, provider: Receiver
 ) -> None:
     given = {"image_url": "https://example.com/1.jpg"}
-    order = {"provider": "runway_ai", "operation": "image-metadata", "input": given}
-    provider.otherwise = said(200, {"image_id": "i", "width": 1})
+    request = {"provider": "runway_ai", "operation": "image-metadata", "input": given}
+    provider.otherwise = json_answer(200, {"image_id": "i", "width": 1})
     env = {**providers_at(provider.url), "RUNWAY_AI_MAX_JOBS": "300"}
     async with running_service(database_url, **env) as service:
         for _ in range(3):
-            await service.post("/v1/jobs", [order] * 80)
+            await service.post("/v1/jobs", [request] * 80)
 
         async def all_have_ended() -> bool:
             left = [await service.get("/v1/jobs", status=s) for s in ("queued", "submitting")]
@@ -417,10 +417,10 @@ async def test_more_jobs_than_one_claim_takes_are_all_sent(
     assert len(provider.received) == 240
 
 
-async def test_a_provider_that_hangs_holds_up_nobody_else(
+async def test_a_provider_that_never_answers_does_not_delay_others(
     service: Service, provider: Receiver
 ) -> None:
-    provider.script = [hang, said(200, {"image_url": "https://example.com/1.jpg"})]
+    provider.script = [hang, json_answer(200, {"image_url": "https://example.com/1.jpg"})]
     await submit(service)
     await provider.wait(1)
 
@@ -430,22 +430,14 @@ async def test_a_provider_that_hangs_holds_up_nobody_else(
     assert ended["status"] == "succeeded"
 
 
-async def test_a_job_nobody_hears_of_expires_and_the_providers_later_word_replaces_that(
+async def test_a_job_without_a_callback_expires_and_a_late_callback_replaces_that(
     service: Service, provider: Receiver
 ) -> None:
     provider.script = [accept]
-    provider.otherwise = said(404, {"error": "no such task", "code": 404})
-    job = await service.post(
-        "/v1/jobs",
-        {
-            "provider": "useapi",
-            "operation": "frames.create",
-            "input": {"text_prompt": "x"},
-            "deadline_seconds": 1,
-        },
-    )
+    provider.otherwise = json_answer(404, {"error": "no such task", "code": 404})
+    job = await submit_job(service, deadline_seconds=1)
     expired = await service.ended(job["id"])
-    await end(service, job["ref"])
+    await call_back_done(service, job["ref"])
     ended = await service.job(job["id"])
     newest = (await service.get(f"/v1/jobs/{job['id']}/events"))["data"][0]
 
@@ -455,69 +447,69 @@ async def test_a_job_nobody_hears_of_expires_and_the_providers_later_word_replac
     assert (newest["type"], newest["after_expiry"]) == ("job.succeeded", True)
 
 
-REFUSED = {
-    "401": said(401, {"error": "Unauthorized", "code": 401}),
-    "402": said(402, {"error": "expired", "code": 402}),
-    "412": said(412, {"error": "You do not have enough credits"}),
+ACCOUNT_REJECTIONS = {
+    "401": json_answer(401, {"error": "Unauthorized", "code": 401}),
+    "402": json_answer(402, {"error": "expired", "code": 402}),
+    "412": json_answer(412, {"error": "You do not have enough credits"}),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-async def test_a_refusal_of_the_account_pauses_it_once_and_burns_no_job(
+@pytest.mark.parametrize("name", ACCOUNT_REJECTIONS)
+async def test_a_rejected_account_is_paused_once_and_no_job_fails(
     name: str, service: Service, provider: Receiver, clock: MovableClock
 ) -> None:
-    provider.script = [REFUSED[name]]
+    provider.script = [ACCOUNT_REJECTIONS[name]]
 
     first = await submit(service)
-    await put_back(service, first["id"])
-    told = await service.http.get("/readyz")
+    await wait_until_requeued(service, first["id"])
+    paused = await service.http.get("/readyz")
     jobs = [first, await submit(service), await submit(service)]
     clock.advance(FIRST_PAUSE)
     sent = [await service.reached(job["id"], "submitted") for job in jobs]
 
-    assert told.json()["accounts"].keys() == {"useapi"}
+    assert paused.json()["accounts"].keys() == {"useapi"}
     assert {job["status"] for job in sent} == {"submitted"}
-    assert len(provider.received) == 4, "one job was refused, and tried again"
+    assert len(provider.received) == 4, "the first job is sent twice"
     assert (await service.http.get("/readyz")).json()["accounts"] == {}
     events = (await service.get("/v1/events"))["data"]
-    about = [event["type"] for event in events if event["type"].startswith("provider.")]
-    assert about == ["provider.resumed", "provider.paused"]
+    types = [event["type"] for event in events if event["type"].startswith("provider.")]
+    assert types == ["provider.resumed", "provider.paused"]
 
 
 @pytest.mark.parametrize("answer", [hang, reset])
-async def test_no_answer_in_time_is_doubt(answer: Answer, provider: Receiver) -> None:
+async def test_no_answer_in_time_is_inconclusive(answer: Answer, provider: Receiver) -> None:
     provider.otherwise = answer
     client = ProviderClient(account_at(provider.url), ssl.create_default_context())
 
-    came = await client.send(Call(method="POST", path="/x", body=b"{}"), 0.3)
+    reply = await client.send(Call(method="POST", path="/x", body=b"{}"), 0.3)
     await client.close()
 
-    assert isinstance(came, Inconclusive)
+    assert isinstance(reply, Inconclusive)
 
 
-async def test_what_never_left_is_no_doubt() -> None:
+async def test_a_refused_connection_means_that_nothing_was_sent() -> None:
     account = account_at(f"http://127.0.0.1:{free_port()}")
     client = ProviderClient(account, ssl.create_default_context())
 
-    came = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
+    reply = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
     await client.close()
 
-    assert isinstance(came, RetryLater)
+    assert isinstance(reply, RetryLater)
 
 
 @pytest.mark.parametrize(
     "url", ["http://255.255.255.255", "http://[100::1]", "http://127.0.0.1:99999", "ftp://x", "\n"]
 )
-async def test_a_request_that_has_no_way_to_go_was_not_sent(url: str) -> None:
+async def test_an_unusable_address_means_that_nothing_was_sent(url: str) -> None:
     client = ProviderClient(account_at(url), ssl.create_default_context())
 
-    came = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
+    reply = await client.send(Call(method="POST", path="/x", body=b"{}"), 5)
     await client.close()
 
-    assert isinstance(came, RetryLater)
+    assert isinstance(reply, RetryLater)
 
 
-async def test_a_request_that_waits_for_a_connection_in_vain_was_not_sent(
+async def test_a_timeout_while_waiting_for_a_connection_means_that_nothing_was_sent(
     provider: Receiver,
 ) -> None:
     provider.otherwise = hang
@@ -526,28 +518,28 @@ async def test_a_request_that_waits_for_a_connection_in_vain_was_not_sent(
 
     others = [asyncio.create_task(client.send(call, 60)) for _ in range(10)]
     await provider.wait(10)
-    came = await client.send(call, 0.1)
+    reply = await client.send(call, 0.1)
     for other in others:
         other.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await client.close()
 
-    assert isinstance(came, RetryLater)
+    assert isinstance(reply, RetryLater)
     assert len(provider.received) == 10
 
 
-async def test_without_a_file_left_nothing_is_sent_and_the_job_waits(
+async def test_a_job_waits_while_the_process_cannot_open_files(
     sqlite_url: str, tmp_path: Path, provider: Receiver
 ) -> None:
     async with a_process(sqlite_url, tmp_path, **providers_at(provider.url)) as process:
         process.allow_files(0)
-        job = await process.submit("useapi", "frames.create", {"text_prompt": "x"})
+        job = await submit_job(process)
 
-        async def is_back() -> bool:
+        async def is_requeued() -> bool:
             shown = await process.job(job["id"])
             return bool(shown["status"] == "queued" and shown["version"] >= 3)
 
-        await eventually(is_back)
+        await eventually(is_requeued)
         sent_before = len(provider.received)
         process.allow_files(None)
         await process.reached(job["id"], "submitted")
@@ -555,15 +547,15 @@ async def test_without_a_file_left_nothing_is_sent_and_the_job_waits(
     assert (sent_before, len(provider.received)) == (0, 1)
 
 
-class Unmade(UseApi):
-    """Has a fault where it makes requests."""
+class BrokenSubmit(UseApi):
+    """A provider with a bug in `submit`."""
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         raise LookupError(tasks[0].ref)
 
 
-class Unread(UseApi):
-    """Has a fault where it reads answers."""
+class BrokenReadAnswer(UseApi):
+    """A provider with a bug in `read_answer`."""
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, ProviderAnswer]:
         raise LookupError(reply.status, tasks[0].ref)
@@ -571,18 +563,18 @@ class Unread(UseApi):
 
 @asynccontextmanager
 async def submitting(
-    url: str, provider: Provider, at: str
+    database_url: str, provider: Provider, provider_url: str
 ) -> AsyncIterator[tuple[Store, Transactions]]:
-    """Run a submitter that reaches *provider* *at* a URL, on a store of its own."""
-    store = await open_store(url, now())
-    client = ProviderClient(account_at(at), ssl.create_default_context())
-    line = ProviderChannel(
+    """Run a submitter with its own store, for *provider* at *provider_url*."""
+    store = await open_store(database_url, now())
+    client = ProviderClient(account_at(provider_url), ssl.create_default_context())
+    channel = ProviderChannel(
         provider=provider, client=client, max_jobs=1, callback_base="http://127.0.0.1"
     )
     wakeup = SubmitWakeup()
     transactions = Transactions(store, now, SystemIdSource().new_id, NO_QUEUES, (wakeup.on_commit,))
     signer = CallbackSigner(["k" * 32])
-    submitter = Submitter(store, transactions, wakeup, {"useapi": line}, signer)
+    submitter = Submitter(store, transactions, wakeup, {"useapi": channel}, signer)
     running = asyncio.create_task(submitter.run())
     try:
         yield store, transactions
@@ -593,24 +585,26 @@ async def submitting(
         await store.close()
 
 
-async def left_queue(store: Store, job: Job) -> Job:
+async def wait_until_answered(store: Store, job: Job) -> Job:
+    """Wait until the job was sent and its answer, or the lack of one, is stored."""
+
     async def look() -> Job | None:
-        seen = await store.jobs.get(job.tenant, job.id)
-        moving = seen.status is Status.QUEUED or (
-            seen.status is Status.SUBMITTING and seen.reconcile_reason is None
+        stored = await store.jobs.get(job.tenant, job.id)
+        unanswered = stored.status is Status.QUEUED or (
+            stored.status is Status.SUBMITTING and stored.reconcile_reason is None
         )
-        return None if moving else seen
+        return None if unanswered else stored
 
     return cast("Job", await eventually(look))
 
 
-async def test_a_request_that_a_fault_of_ours_keeps_from_being_made_fails_its_job(
+async def test_a_bug_while_building_the_request_fails_the_job(
     database_url: str, provider: Receiver
 ) -> None:
-    async with submitting(database_url, Unmade(), provider.url) as (store, transactions):
+    async with submitting(database_url, BrokenSubmit(), provider.url) as (store, transactions):
         new = a_new_job(created_at=now())
         await transactions.add_jobs([new], None)
-        job = await left_queue(store, new.job)
+        job = await wait_until_answered(store, new.job)
 
     assert job.status is Status.FAILED
     assert job.error is not None
@@ -619,34 +613,34 @@ async def test_a_request_that_a_fault_of_ours_keeps_from_being_made_fails_its_jo
     assert not provider.received
 
 
-async def test_an_answer_that_a_fault_of_ours_keeps_from_being_read_is_doubt(
+async def test_a_bug_while_reading_the_answer_makes_it_inconclusive(
     database_url: str, provider: Receiver
 ) -> None:
-    async with submitting(database_url, Unread(), provider.url) as (store, transactions):
+    async with submitting(database_url, BrokenReadAnswer(), provider.url) as (store, transactions):
         new = a_new_job(created_at=now())
         await transactions.add_jobs([new], None)
-        job = await left_queue(store, new.job)
+        job = await wait_until_answered(store, new.job)
 
     assert (job.status, job.reconcile_reason) == (Status.SUBMITTING, ReconcileReason.ANSWER_LOST)
     assert len(provider.received) == 1
 
 
-async def test_a_provider_that_dribbles_is_given_up_in_time(provider: Receiver) -> None:
-    async def dribble(conversation: Conversation) -> None:
+async def test_a_provider_that_sends_single_bytes_is_aborted_in_time(provider: Receiver) -> None:
+    async def drip(conversation: Conversation) -> None:
         await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
         while True:
             await conversation.send(b" ")
             await asyncio.sleep(0.05)
 
-    provider.otherwise = dribble
+    provider.otherwise = drip
     client = ProviderClient(account_at(provider.url), ssl.create_default_context())
 
     async with asyncio.timeout(5):
-        came = await client.send(Call(method="GET", path="/x"), 0.5)
+        reply = await client.send(Call(method="GET", path="/x"), 0.5)
     await client.close()
 
-    assert isinstance(came, Inconclusive)
+    assert isinstance(reply, Inconclusive)
 
 
 def account_at(url: str) -> ProviderAccount:
-    return ProviderAccount(base_url=url, token="t", max_jobs=1)  # noqa: S106 - nobody's
+    return ProviderAccount(base_url=url, token="t", max_jobs=1)  # noqa: S106 - not a real token

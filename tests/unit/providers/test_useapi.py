@@ -332,9 +332,9 @@ def test_an_answer_without_a_description_fails_the_job(body: bytes, code: ErrorC
         ("answer_throttled", "THROTTLED"),
     ],
 )
-def test_an_accepted_task_is_submitted(name: str, said: str) -> None:
+def test_an_accepted_task_is_submitted(name: str, json_answer: str) -> None:
     assert answer(200, payload(name)) == Report(
-        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED, provider_status=said
+        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED, provider_status=json_answer
     )
 
 
@@ -419,10 +419,10 @@ def test_a_nested_error_message_is_found() -> None:
 
 @pytest.mark.parametrize("name", ["error_401", "error_404", "error_596", "busy_account"])
 def test_accounts_and_credentials_are_masked_in_messages(name: str) -> None:
-    said = str(refusal(400, payload(name)))
+    json_answer = str(refusal(400, payload(name)))
 
-    assert "mail.com" not in said
-    assert "user:1234" not in said
+    assert "mail.com" not in json_answer
+    assert "user:1234" not in json_answer
 
 
 def test_the_message_about_a_refused_credential_is_replaced() -> None:
@@ -505,11 +505,11 @@ def test_the_retry_delay_of_the_provider_is_read(
     ],
 )
 def test_each_status_of_the_provider_is_mapped(
-    name: str, status: Status | None, said: str | None
+    name: str, status: Status | None, json_answer: str | None
 ) -> None:
     report = callback(name)
 
-    assert (report.status, report.provider_status) == (status, said)
+    assert (report.status, report.provider_status) == (status, json_answer)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from service.runtime.clients.webhook_client import WebhookClient
 from service.runtime.clock import now
-from tests.support.certificates import context_of, tls_server
+from tests.support.certificates import server_context, write_certificate
 from tests.support.receivers import Receiver, receiving
 
 pytestmark = pytest.mark.anyio
@@ -24,14 +24,17 @@ async def posting() -> AsyncIterator[WebhookClient]:
 async def trusted(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     """A receiver whose certificate the client trusts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    async with receiving(context_of(file)) as receiver:
+    async with receiving(server_context(file)) as receiver:
         yield receiver
 
 
 async def test_an_attempt_has_the_times_of_tcp_tls_and_the_first_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with trusted(tls_server(tmp_path), monkeypatch) as receiver, posting() as webhook_client:
+    async with (
+        trusted(write_certificate(tmp_path), monkeypatch) as receiver,
+        posting() as webhook_client,
+    ):
         first = await webhook_client.post(receiver.url, b"{}", {})
         second = await webhook_client.post(receiver.url, b"{}", {})
 
@@ -68,10 +71,10 @@ async def test_a_dns_lookup_has_a_time(receiver: Receiver) -> None:
 async def test_an_invalid_certificate_is_a_described_failure_and_nothing_is_sent(
     made: dict[str, object], trust: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tls_server(tmp_path, **made)  # type: ignore[arg-type]
+    file = write_certificate(tmp_path, **made)  # type: ignore[arg-type]
     if trust:
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    async with receiving(context_of(file)) as receiver, posting() as webhook_client:
+    async with receiving(server_context(file)) as receiver, posting() as webhook_client:
         result = await webhook_client.post(receiver.url, b"{}", {})
 
     assert result.error is not None

@@ -1,0 +1,356 @@
+"""Jobs: insertion, account queues, checks and lists."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from service.domain.deliveries.delivery import LEASE
+from service.domain.jobs.job import QUEUE_LIMIT, Job, ReconcileReason, Status
+from service.domain.jobs.results import Artifact, Output
+from service.domain.primitives.errors import Invalid
+from service.domain.primitives.timestamps import SECOND
+from service.transactions.change_set import AccountHold, ChangeSet, Snapshot
+from service.transactions.slots import AccountQueue, Admission
+from service.transactions.store_protocols import Idempotency, NewJob, Page, Store
+from tests.support.factories import T0, a_new_job, a_subscription, an_event, build_job
+from tests.support.store_steps import ALL, LATER, insert_job, insert_jobs
+from tests.support.transactions import add_jobs, change, no_changes, update_jobs, write
+
+pytestmark = pytest.mark.anyio
+UNKNOWN = "job_none"
+KEY = Idempotency(name="k1", digest="d1")
+
+
+async def claim_checks(store: Store, at: int, limit: int = 9) -> list[Job]:
+    """Lease the checks that are due, until LATER + LEASE."""
+    return [lease.job for lease in await store.jobs.claim_checks(at, LATER + LEASE, limit)]
+
+
+def admission(*jobs: Job) -> Admission:
+    return Admission(jobs=jobs, waiting=True, paused=frozenset())
+
+
+async def account_queues(store: Store, at: int = T0) -> dict[str, AccountQueue]:
+    """The queues that a claim sees, by account; no job is admitted."""
+    queues: list[AccountQueue] = []
+
+    def admit_none(found: Sequence[AccountQueue]) -> Admission:
+        queues.extend(found)
+        return admission()
+
+    await store.jobs.claim(at, admit_none)
+    return {queue.account: queue for queue in queues}
+
+
+async def test_a_job_is_inserted_with_its_input_and_its_first_event(store: Store) -> None:
+    new, event = a_new_job(tags=("sea",), metadata={"n": [1]}), an_event()
+
+    def decide(snapshot: Snapshot) -> ChangeSet:
+        (job,) = snapshot.jobs.values()
+        return ChangeSet(jobs={job.id: replace(job, sequence=1)}, events=[event])
+
+    jobs, changes = await add_jobs(store, [new], None, decide)
+
+    assert changes is not None
+    assert jobs == [replace(new.job, sequence=1)]
+    assert await store.jobs.get("acme", new.job.id) == jobs[0]
+    assert await store.jobs.inputs([new.job.id]) == {new.job.id: new.input}
+    assert (await store.events.get("acme", event.id)).payload == event.payload
+
+
+async def test_every_field_of_a_job_is_read_as_it_was_written(store: Store) -> None:
+    output = Output(artifacts=(Artifact(kind="image", bytes=2**40),), data=[{"n": 1.5}, "x"])
+    job = build_job(
+        expected_parts=2,
+        received_parts=("1",),
+        output=output,
+        tags=("a", "b"),
+        progress=0.5,
+        cost_usd=0.1,
+    )
+
+    await insert_jobs(store, NewJob(job=job, input=b"{}"))
+
+    assert await store.jobs.get("acme", job.id) == job
+
+
+async def test_an_idempotency_key_creates_its_jobs_once(store: Store) -> None:
+    first, _ = await add_jobs(store, [a_new_job(), a_new_job()], KEY, no_changes)
+
+    repeated, changes = await add_jobs(store, [a_new_job(), a_new_job()], KEY, no_changes)
+
+    assert (repeated, changes) == (first, None)
+    assert len(await store.jobs.find("acme", {}, ALL)) == 2
+
+
+async def test_an_idempotency_key_with_another_body_is_rejected(store: Store) -> None:
+    await add_jobs(store, [a_new_job()], KEY, no_changes)
+
+    with pytest.raises(Invalid) as raised:
+        await add_jobs(store, [a_new_job()], replace(KEY, digest="d2"), no_changes)
+
+    assert raised.value.reason == "idempotency_reused"
+    assert len(await store.jobs.find("acme", {}, ALL)) == 1
+
+
+async def test_two_tenants_may_use_the_same_idempotency_key(store: Store) -> None:
+    await add_jobs(store, [a_new_job()], KEY, no_changes)
+
+    _, changes = await add_jobs(store, [a_new_job(tenant="other")], KEY, no_changes)
+
+    assert changes is not None
+
+
+async def test_concurrent_requests_with_one_idempotency_key_create_one_job(store: Store) -> None:
+    requests = [add_jobs(store, [a_new_job()], KEY, no_changes) for _ in range(5)]
+
+    results = await asyncio.gather(*requests)
+
+    assert len({jobs[0].id for jobs, _ in results}) == 1
+    assert [changes is None for _, changes in results].count(False) == 1
+
+
+async def test_a_repeated_request_returns_the_current_state_of_its_jobs(store: Store) -> None:
+    (job,), _ = await add_jobs(store, [a_new_job()], KEY, no_changes)
+    await change(store, [job.ref], update_jobs(status=Status.RUNNING))
+
+    (repeated,), _ = await add_jobs(store, [a_new_job()], KEY, no_changes)
+
+    assert repeated.status is Status.RUNNING
+
+
+async def test_two_tenants_may_use_the_same_task_uuid(store: Store) -> None:
+    await insert_jobs(store, replace(a_new_job(), task_uuid="u1"))
+
+    (other,) = await insert_jobs(store, replace(a_new_job(tenant="other"), task_uuid="u1"))
+
+    assert await store.jobs.find("other", {"ref": "U1"}, ALL) == [other]
+
+
+async def test_a_used_task_uuid_is_rejected_and_nothing_is_stored(store: Store) -> None:
+    (job,) = await insert_jobs(store, replace(a_new_job(), task_uuid="u1"))
+    duplicate = replace(a_new_job(), task_uuid="u1")
+
+    with pytest.raises(Invalid) as raised:
+        await add_jobs(store, [a_new_job(), duplicate], KEY, no_changes)
+
+    assert [error.path for error in raised.value.errors] == ["[1].input.taskUUID"]
+    assert await store.jobs.find("acme", {}, ALL) == [job]
+    _, changes = await add_jobs(store, [a_new_job()], KEY, no_changes)
+    assert changes is not None
+
+
+async def test_jobs_with_one_reply_url_share_one_subscription(store: Store) -> None:
+    replies = [a_subscription(kind="per_job", event_types=()) for _ in range(3)]
+    new = [replace(a_new_job(), reply_subscription=reply) for reply in replies]
+
+    jobs = [*await insert_jobs(store, *new[:2]), *await insert_jobs(store, new[2])]
+
+    assert {job.reply_subscription_id for job in jobs} == {replies[0].id}
+    assert await store.subscriptions.find("acme", {"kind": "per_job"}, ALL) == [replies[0]]
+
+
+# Account queues
+
+
+async def test_each_account_has_a_queue_of_its_jobs_oldest_first(store: Store) -> None:
+    first, second = [await insert_job(store) for _ in range(2)]
+    named_account = await insert_job(store, account="useapi:ann@example.com")
+    await insert_job(store, status=Status.RUNNING)
+    await insert_job(store, status=Status.SUCCEEDED)
+
+    queues = await account_queues(store)
+
+    assert queues == {
+        "useapi": AccountQueue(account="useapi", used=1, slots=None, jobs=[first, second]),
+        named_account.account: AccountQueue(
+            account=named_account.account, used=0, slots=None, jobs=[named_account]
+        ),
+    }
+
+
+async def test_an_admitted_job_is_written_and_leaves_the_queue(store: Store) -> None:
+    first, second = [await insert_job(store) for _ in range(2)]
+    admitted = replace(first, status=Status.SUBMITTING, due_at=LATER)
+
+    claimed = await store.jobs.claim(T0, lambda _: admission(admitted))
+
+    assert claimed.jobs == (admitted,)
+    assert await store.jobs.get("acme", first.id) == admitted
+    queue = (await account_queues(store))["useapi"]
+    assert (queue.used, queue.jobs) == (1, [second])
+
+
+async def test_a_job_that_is_due_later_is_not_in_the_queue(store: Store) -> None:
+    job = await insert_job(store, due_at=LATER)
+
+    before, after = await account_queues(store), await account_queues(store, LATER)
+
+    assert before["useapi"].jobs == []
+    assert after["useapi"].jobs == [job]
+    assert await store.jobs.next_due(T0) == LATER
+
+
+@pytest.mark.parametrize(("strict", "slots"), [(True, 0), (False, 2)])
+async def test_a_held_account_has_no_slots_if_strict_or_else_those_in_use(
+    store: Store, *, strict: bool, slots: int
+) -> None:
+    await insert_job(store)
+    for status in (Status.RUNNING, Status.SUBMITTED, Status.SUCCEEDED):
+        await insert_job(store, status=status)
+
+    await change(store, [], write(holds={"useapi": AccountHold(until=LATER, strict=strict)}))
+
+    assert (await account_queues(store))["useapi"].slots == slots
+    assert (await account_queues(store, LATER))["useapi"].slots is None
+    assert await store.jobs.next_due(T0) == LATER
+    assert await store.jobs.next_due(LATER) is None
+
+
+async def test_the_latest_hold_of_an_account_replaces_the_earlier_one(store: Store) -> None:
+    await insert_job(store)
+    await change(store, [], write(holds={"useapi": AccountHold(until=LATER + SECOND, strict=True)}))
+
+    await change(store, [], write(holds={"useapi": AccountHold(until=LATER, strict=True)}))
+
+    assert await store.jobs.next_due(T0) == LATER
+
+
+async def test_a_queued_job_is_checked_after_a_week(store: Store) -> None:
+    job = await insert_job(store)
+
+    assert await store.jobs.next_check(LATER) == job.created_at + QUEUE_LIMIT
+    assert await store.jobs.next_due(T0) is None
+
+
+# Leases and checks
+
+
+async def test_an_unanswered_job_is_claimed_once_per_lease(store: Store) -> None:
+    job = await insert_job(store, status=Status.SUBMITTING, due_at=LATER)
+    await insert_job(store, status=Status.SUBMITTING, due_at=None)
+
+    before = await store.jobs.claim_unanswered(LATER - 1, LATER)
+    claimed = await store.jobs.claim_unanswered(LATER, LATER + LEASE)
+    during_lease = await store.jobs.claim_unanswered(LATER, LATER + LEASE)
+
+    assert (before, during_lease) == ([], [])
+    assert claimed == [replace(job, due_at=LATER + LEASE)]
+    assert await store.jobs.next_due(T0) == LATER + LEASE
+
+
+async def test_a_job_is_claimed_for_a_check_once_when_the_check_is_due(store: Store) -> None:
+    under_way = (Status.SUBMITTING, Status.SUBMITTED, Status.RUNNING)
+    jobs = [
+        await insert_job(store, status=status, deadline_at=LATER - n)
+        for n, status in enumerate(under_way)
+    ]
+    await insert_job(store, status=Status.SUCCEEDED, deadline_at=T0)
+    contradicted = await insert_job(
+        store,
+        status=Status.SUCCEEDED,
+        reconcile_reason=ReconcileReason.SECOND_END,
+        reconcile_at=LATER + 1,
+    )
+    await insert_job(store, status=Status.SUBMITTED, deadline_at=LATER + LEASE)
+
+    assert await store.jobs.next_check(LATER) == LATER - 2
+    assert await claim_checks(store, LATER - 2) == jobs[2:]
+    assert await claim_checks(store, LATER, 1) == jobs[1:2]
+    assert await claim_checks(store, LATER + 1) == [jobs[0], contradicted]
+    assert await store.jobs.next_check(LATER) == LATER + LEASE
+
+
+async def test_the_lease_of_a_check_survives_an_update_of_the_job(store: Store) -> None:
+    job = await insert_job(store, status=Status.SUBMITTED, deadline_at=LATER)
+    (lease,) = await store.jobs.claim_checks(LATER, LATER + LEASE, 9)
+
+    running = replace(job, status=Status.RUNNING)
+    await change(store, [job.ref], write(jobs={job.id: running}))
+    during = await store.jobs.claim_checks(LATER + 1, LATER + LEASE, 9)
+    next_check = await store.jobs.next_check(LATER + 1)
+    after = await claim_checks(store, LATER + LEASE)
+
+    assert lease.job == job
+    assert (during, next_check) == ([], None)
+    assert [one.id for one in after] == [job.id]
+
+
+async def test_a_finished_check_ends_its_lease(store: Store) -> None:
+    job = await insert_job(store, status=Status.SUBMITTED, deadline_at=LATER)
+    (lease,) = await store.jobs.claim_checks(LATER, LATER + LEASE, 9)
+
+    await change(store, [job.ref], write(finished_checks=[lease]))
+
+    assert await claim_checks(store, LATER + 1) == [job]
+
+
+async def test_a_finished_check_does_not_end_the_lease_of_a_later_claim(store: Store) -> None:
+    job = await insert_job(store, status=Status.SUBMITTED, deadline_at=LATER)
+    (first,) = await store.jobs.claim_checks(LATER, LATER + LEASE, 9)
+    await store.jobs.claim_checks(LATER + LEASE, LATER + 2 * LEASE, 9)
+
+    await change(store, [job.ref], write(finished_checks=[first]))
+
+    assert await claim_checks(store, LATER + LEASE + 1) == []
+
+
+# Lists
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"status": "running"},
+        {"provider": "runware"},
+        {"operation": "imageCaption"},
+        {"tag": "sea"},
+        {"ref": "the client's"},
+        {"ref": "the provider's"},
+        {"ref": "1dd4d0bd-4b8a-4b9f-a2ad-9a3d2d9a0a01"},
+        {"status": "running", "provider": "runware", "tag": "sky"},
+        {"status": "running", "provider": "runware", "tag": "sky", "ref": "the client's"},
+    ],
+)
+async def test_jobs_are_found_by_each_filter(store: Store, filters: dict[str, str]) -> None:
+    job = await insert_job(
+        store,
+        provider="runware",
+        operation="imageCaption",
+        status=Status.RUNNING,
+        tags=("sea", "sky"),
+        ref="1dd4d0bd-4b8a-4b9f-a2ad-9a3d2d9a0a01",
+        reply_ref="the client's",
+        provider_task_id="the provider's",
+    )
+    await insert_job(store, tags=("land",), reply_ref="x", provider_task_id="y")
+
+    assert await store.jobs.find("acme", filters, ALL) == [job]
+
+
+async def test_all_filters_must_match(store: Store) -> None:
+    await insert_job(store, tags=("sea",))
+
+    assert await store.jobs.find("acme", {"tag": "sea", "status": "running"}, ALL) == []
+
+
+async def test_jobs_are_listed_page_by_page_newest_first(store: Store) -> None:
+    jobs = [await insert_job(store) for _ in range(5)]
+
+    first = await store.jobs.find("acme", {}, Page(limit=2))
+    second = await store.jobs.find("acme", {}, Page(limit=2, cursor=first[-1].id))
+    third = await store.jobs.find("acme", {}, Page(limit=2, cursor=second[-1].id))
+
+    assert first + second + third == jobs[::-1]
+    assert len(third) == 1
+
+
+async def test_inputs_of_unknown_jobs_are_left_out(store: Store) -> None:
+    one, two = [await insert_job(store) for _ in range(2)]
+
+    found = await store.jobs.inputs([one.id, two.id, UNKNOWN])
+
+    assert found.keys() == {one.id, two.id}
+    assert await store.jobs.inputs([]) == {}
