@@ -64,8 +64,8 @@ async def running(
 
     *clock* is the time of everything that is stored, due or signed.
 
-    Build order: store and clients, what commits wake (inboxes and wake-ups), transactions with
-    their commit hooks, and last the workers, which use all of these.
+    Build order: store and clients; the objects that a commit wakes; transactions with their commit
+    hooks; and last the workers, which use all of these.
     """
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_url, clock())
@@ -90,7 +90,9 @@ async def running(
             _wake_streams(wakeups),
             _count_events,
         )
-        transactions = Transactions(store, clock, ids.new_id, inbox.queues, on_commit)
+        transactions = Transactions(
+            store, clock, ids.new_id, placement=inbox.queues, on_commit=on_commit
+        )
 
         dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
         context = AppContext(

@@ -17,12 +17,12 @@ from store.repositories.events import EventRepository
 from store.repositories.job_insertion import (
     claim_key,
     claim_task_uuids,
-    insert_jobs,
     with_reply_subscription,
+    write_new_jobs,
 )
 from store.repositories.jobs import JobRepository
 from store.repositories.recoveries import RecoveryRepository
-from store.repositories.repository import Shared, notify
+from store.repositories.repository import StoreParts, notify
 from store.repositories.retention import RetentionRepository
 from store.repositories.subscriptions import SubscriptionRepository
 from store.transaction import (
@@ -40,22 +40,22 @@ class SqlStore:
     """Implements `service.transactions.store_protocols.Store`."""
 
     def __init__(self, database: Database) -> None:
-        self._database, self._shared = database, Shared(database)
-        self.jobs = JobRepository(self._shared)
-        self.callbacks = CallbackRepository(self._shared)
-        self.events = EventRepository(self._shared)
-        self.subscriptions = SubscriptionRepository(self._shared)
-        self.deliveries = DeliveryRepository(self._shared)
-        self.recoveries = RecoveryRepository(self._shared)
-        self.retention = RetentionRepository(self._shared)
-        self.api_keys = ApiKeyRepository(self._shared)
+        self._database, self._parts = database, StoreParts(database)
+        self.jobs = JobRepository(self._parts)
+        self.callbacks = CallbackRepository(self._parts)
+        self.events = EventRepository(self._parts)
+        self.subscriptions = SubscriptionRepository(self._parts)
+        self.deliveries = DeliveryRepository(self._parts)
+        self.recoveries = RecoveryRepository(self._parts)
+        self.retention = RetentionRepository(self._parts)
+        self.api_keys = ApiKeyRepository(self._parts)
 
     @asynccontextmanager
     async def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
     ) -> AsyncIterator[OpenTransaction]:
         async with self._database.writing() as session:
-            snapshot = await read_jobs(session, self._shared.subscriptions, refs)
+            snapshot = await read_jobs(session, self._parts.subscription_cache, refs)
             if accounts:
                 await session.queue("lock_accounts")
                 paused = await session.fetch("accounts_paused")
@@ -64,7 +64,7 @@ class SqlStore:
             opened = OpenTransaction(snapshot=snapshot, changes=ChangeSet())
             yield opened
             await write_changes(session, opened.changes)
-            await notify(session, self._shared.origin, topics_of(opened.changes))
+            await notify(session, self._parts.origin, topics_of(opened.changes))
 
     @asynccontextmanager
     async def insert_jobs(
@@ -82,24 +82,24 @@ class SqlStore:
             version = (await session.fetch("subscriptions_version"))[0]["version"]
             snapshot = Snapshot(
                 jobs={job.ref: job for job in jobs},
-                permanent=await self._shared.subscriptions.at(session, version),
+                permanent=await self._parts.subscription_cache.at(session, version),
                 per_job=await read_reply_subscriptions(session, jobs),
             )
             yield JobInsertion(snapshot=snapshot, changes=changes, jobs=jobs)
-            await insert_jobs(session, [changes.jobs.get(job.id, job) for job in jobs], new)
+            await write_new_jobs(session, [changes.jobs.get(job.id, job) for job in jobs], new)
             await write_events(session, changes)
-            await notify(session, self._shared.origin, topics_of(changes))
+            await notify(session, self._parts.origin, topics_of(changes))
 
     @asynccontextmanager
     async def record_attempts(
         self, updates: Sequence[DeliveryUpdate]
     ) -> AsyncIterator[OpenTransaction]:
         async with self._database.writing() as session:
-            snapshot = await read_receivers(session, self._shared.subscriptions, updates)
+            snapshot = await read_receivers(session, self._parts.subscription_cache, updates)
             opened = OpenTransaction(snapshot=snapshot, changes=ChangeSet())
             yield opened
             await write_attempts(session, updates, opened.changes)
-            await notify(session, self._shared.origin, topics_of(opened.changes))
+            await notify(session, self._parts.origin, topics_of(opened.changes))
 
     async def check(self) -> None:
         async with self._database.writing() as session:
@@ -110,7 +110,7 @@ class SqlStore:
 
     async def expire_leases(self, at: int) -> None:
         """End the leases of an earlier process, if no other process can use the database."""
-        if self._database.shared:
+        if self._database.multi_process:
             return
         async with self._database.writing() as session:
             await session.queue("expire_delivery_leases", at=at)
@@ -122,17 +122,17 @@ class SqlStore:
 
         def on_message(message: str) -> None:
             origin, *topics = message.split()
-            if origin != self._shared.origin:
+            if origin != self._parts.origin:
                 on_change(frozenset(map(ChangeTopic, topics)))
 
         await self._database.listen(on_message)
 
     async def close(self) -> None:
         """Release the receivers of this process, so that others need not wait, and close."""
-        if self._database.shared:
+        if self._database.multi_process:
             with suppress(Unavailable):
                 async with self._database.writing() as session:
                     await session.queue(
-                        "release_receiver_leases", owner=self._shared.origin, at=0, kept=[]
+                        "release_receiver_leases", owner=self._parts.origin, at=0, kept=[]
                     )
         await self._database.close()

@@ -163,7 +163,7 @@ def topics_of(changes: ChangeSet) -> set[ChangeTopic]:
     topics = set()
     if changes.events:
         topics.add(ChangeTopic.EVENTS)
-    if any(task.is_queued for task in changes.delivery_tasks):
+    if any(task.needs_claim for task in changes.delivery_tasks):
         topics.add(ChangeTopic.DELIVERIES)
     if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
         topics.add(ChangeTopic.JOBS)

@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,8 +10,11 @@ import pytest
 import structlog
 
 from service.runtime.open_streams import HEARTBEAT_SECONDS
+from service.transactions.store_protocols import Store
+from store import open_store
 from tests.support.databases import fresh_database, postgres_server, sqlite_file
 from tests.support.disk_faults import Disk
+from tests.support.factories import T0
 from tests.support.movable_clock import MovableClock
 from tests.support.receivers import Receiver, receiving
 from tests.support.service_harness import (
@@ -88,6 +92,21 @@ def postgres_url(postgres: str) -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest) -> str:
     """A new database of each kind that Belfry supports."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    store = await open_store(database_url, T0)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def stores(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
+    """The stores of two processes on one database."""
+    first, second = await open_store(postgres_url, T0), await open_store(postgres_url, T0)
+    yield first, second
+    await asyncio.gather(first.close(), second.close())
 
 
 @pytest.fixture

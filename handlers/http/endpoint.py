@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from http import HTTPStatus
+from types import UnionType
 from typing import (
     Any,
     Final,
@@ -106,7 +107,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         response_type = get_type_hints(self.handler)["return"]
         if get_origin(response_type) is Reply:
             (response_type,) = get_args(response_type)
-        if get_origin(response_type) is Union:
+        if get_origin(response_type) in (Union, UnionType):
             return get_args(response_type)
         return None if response_type in (type(None), StreamingResponse) else response_type
 

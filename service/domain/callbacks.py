@@ -11,7 +11,7 @@ from service.domain.jobs.results import ErrorCode
 from service.domain.jobs.state_machine import apply_reports
 
 MAX_RECONCILES: Final = 5
-"""Lookups that the callbacks of one job may cause: a faulty provider must not make us poll it."""
+"""Resolved reasons of one job after which its callbacks cause no more lookups."""
 UNREADABLE_BYTES_KEPT: Final = 64 * 1024
 """Bytes that are stored of a callback that cannot be read."""
 
@@ -91,9 +91,10 @@ def assess(
 ) -> Assessment:
     """Classify a callback for submission *ref* and compute the transitions of *job*.
 
-    *reports* is None if the body could not be read. A callback for an earlier submission of the job
-    is late. A callback that contradicts the job changes nothing and has the job looked up, if
-    *can_look_up* allows it and the job has had fewer than `MAX_RECONCILES` lookups.
+    *reports* is None if the body could not be read. A readable callback for an earlier submission
+    of the job is late. If a callback contradicts the job and a lookup is allowed, nothing changes
+    and the job is looked up; without a lookup it is applied as it is. A lookup is allowed by
+    *can_look_up* and for a job with fewer than `MAX_RECONCILES` resolved reasons.
     """
     if reports is None:
         lookup = not job.ended and _may_look_up(job, ref, can_look_up)

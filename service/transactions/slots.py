@@ -8,7 +8,8 @@ from service.domain.jobs.job import Job
 
 
 class AccountQueue(msgspec.Struct, frozen=True, kw_only=True):
-    """The next queued jobs of one account, oldest first, and its *used* slots.
+    """The next queued jobs of one account, oldest first, and its *used* slots, which the query
+    `jobs_under_way` counts.
 
     *slots* is how many slots a busy provider leaves us; None if it is not busy. While the account
     is *paused*, one job at a time is tried. *sending* is the number of jobs whose response is

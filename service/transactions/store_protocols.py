@@ -62,7 +62,9 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A dispatcher's request for up to *limit* tasks, leased until *lease_until*.
+    """A dispatcher's request for tasks, leased until *lease_until*.
+
+    *limit* is for the due ones, and for the parked ones of each subscription.
 
     *queued_for* are the subscriptions it has tasks for, *full* those whose queue is full.
     *next_sends*: rate-limited subscriptions that must not be sent to before that time.

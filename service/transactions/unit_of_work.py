@@ -45,7 +45,7 @@ class PlacementPolicy(Protocol):
         """
 
     def waiting_progress(self, subscription_id: str, job_id: str) -> list[Delivery]:
-        """The job's progress deliveries that are queued in this process and not sent yet."""
+        """The job's progress deliveries that wait in this process behind another event of it."""
 
 
 class UnitOfWork:
@@ -85,7 +85,10 @@ class UnitOfWork:
         return after
 
     def transition_step(self, before: Job, after: Job) -> Job:
-        """Record one of several steps that were computed before any of them was recorded."""
+        """Record one of several steps that were computed in advance.
+
+        Such a step lacks the event numbers given since; it takes them from *before*.
+        """
         return self.transition(before, replace(after, sequence=before.sequence))
 
     def save_silently(self, job: Job) -> None:
@@ -116,8 +119,9 @@ class UnitOfWork:
         self._pending[pair] = event.sequence
         if earlier and subscription.delivery == "latest":
             self._supersede_progress(event, *pair)
-        elsewhere = 0 if self._placed_here.get(pair) == earlier else earlier
-        placement = self._placement.place(subscription, event.job_id, elsewhere)
+        newest_here = self._placed_here.get(pair, 0)
+        pending_elsewhere = 0 if newest_here == earlier else earlier
+        placement = self._placement.place(subscription, event.job_id, pending_elsewhere)
         delivery = new_delivery(event, subscription, self.new_id("dlv"))
         match placement:
             case Placement.LOCAL:
@@ -174,7 +178,7 @@ class Transactions:
     async def add_jobs(
         self, new: Sequence[NewJob], key: Idempotency | None
     ) -> tuple[Sequence[Job], bool]:
-        """Insert jobs; False if *key* was used before and these are the jobs it created then."""
+        """Insert jobs; returns them and True, or the jobs of *key*'s first request and False."""
         async with self._store.insert_jobs(new, key) as opened:
             if opened.replayed:
                 return opened.jobs, False

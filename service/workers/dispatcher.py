@@ -33,12 +33,13 @@ from service.transactions.store_protocols import ClaimRequest, Store
 from service.transactions.unit_of_work import Transactions
 
 CLAIM_LIMIT: Final = 200
-"""Deliveries that one claim leases at most."""
+"""Due deliveries that one claim leases at most, and parked ones per subscription."""
 GROUP: Final = 256
 """Attempts that share one transaction at most."""
 IDLE_SECONDS: Final = 1.0
 """The longest pause between two claims: wake-ups of other processes may be lost."""
 _MARGIN: Final = (ATTEMPT_SECONDS + 5) * SECOND
+"""The lease that must be left when an attempt starts."""
 log = structlog.get_logger()
 
 
@@ -59,11 +60,11 @@ class DispatchInbox:
     def on_commit(self, changes: ChangeSet) -> None:
         """Queue what was placed in this process; it is on disk, and leased by this process."""
         self.queues.drop(changes.superseded)
-        local = [task for task in changes.delivery_tasks if task.delivery.lease_version]
+        local = [task for task in changes.delivery_tasks if task.is_local]
         if local:
             self.put(local)
         has_room = self.queues.mark_overflowed(changes.overflowed)
-        if has_room or any(task.is_queued for task in changes.delivery_tasks):
+        if has_room or any(task.needs_claim for task in changes.delivery_tasks):
             self.claim_wakeup.set()
         for subscription_id in changes.subscriptions:
             self.release_queued(subscription_id)
@@ -72,8 +73,8 @@ class DispatchInbox:
         """Claim soon: something in the store may have become due."""
         self.claim_wakeup.set()
 
-    def claim_request(self, at: int, limit: int = CLAIM_LIMIT) -> ClaimRequest:
-        """Begin a claim, whose tasks go to `put_claimed`."""
+    def begin_claim(self, at: int, limit: int = CLAIM_LIMIT) -> ClaimRequest:
+        """Begin a claim, whose tasks go to `end_claim`."""
         self._claiming = True
         self._changed_during_claim.clear()
         return ClaimRequest(
@@ -90,7 +91,7 @@ class DispatchInbox:
         self._released += self.queues.put(tasks)
         self.tasks_ready.set()
 
-    def put_claimed(self, tasks: Sequence[DeliveryTask]) -> None:
+    def end_claim(self, tasks: Sequence[DeliveryTask]) -> None:
         """Queue claimed tasks; those whose subscription may have changed meanwhile are released.
 
         A probe is sent all the same: if it were released, the next one would be due only when its
@@ -99,8 +100,11 @@ class DispatchInbox:
         self._claiming = False
         current: list[DeliveryTask] = []
         for task in tasks:
-            changed = not {task.subscription.id, None}.isdisjoint(self._changed_during_claim)
-            (self._released if changed and not task.probe else current).append(task)
+            changed = self._changed_during_claim & {task.subscription.id, None}
+            if changed and not task.probe:
+                self._released.append(task)
+            else:
+                current.append(task)
         self.put(current)
 
     def release_queued(self, subscription_id: str | None = None) -> None:
@@ -116,8 +120,11 @@ class DispatchInbox:
         released, self._released = self._released, []
         return released
 
-    def send_time(self, task: DeliveryTask, at: int) -> int | None:
-        """When *task* may be sent; None if its lease could end during the attempt."""
+    def reserve_send_time(self, task: DeliveryTask, at: int) -> int | None:
+        """Reserve the next rate slot for *task*: when it may be sent, in microseconds.
+
+        None if its lease could end during the attempt.
+        """
         send_at = self._pacer.next_send(task, at)
         lease_until = task.delivery.due_at or 0
         return send_at if lease_until - send_at >= _MARGIN else None
@@ -172,8 +179,8 @@ class Dispatcher:
         self._inbox.claim_wakeup.clear()
         try:
             at = self._clock()
-            claimed = await self._store.deliveries.claim(self._inbox.claim_request(at))
-            self._inbox.put_claimed(claimed.tasks)
+            claimed = await self._store.deliveries.claim(self._inbox.begin_claim(at))
+            self._inbox.end_claim(claimed.tasks)
             pause = 0.0 if claimed.more else IDLE_SECONDS
             if pause and (due := await self._store.deliveries.next_due()) and due > at:
                 pause = min(pause, (due - self._clock()) / SECOND)
@@ -215,7 +222,7 @@ class Dispatcher:
 
     async def _attempt(self, task: DeliveryTask) -> bool:
         """POST and record the attempt; True if the delivery is settled and the next may follow."""
-        delivery, send_at = task.delivery, self._inbox.send_time(task, self._clock())
+        delivery, send_at = task.delivery, self._inbox.reserve_send_time(task, self._clock())
         if send_at is None:
             return False  # another claim will send it
         if (wait := send_at - self._clock()) > 0:

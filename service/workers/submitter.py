@@ -150,7 +150,8 @@ class Submitter:
         try:
             inputs = await self._store.jobs.inputs([job.id for job in jobs])
             size = sum(map(len, inputs.values()))
-            tasks, call = await in_thread_if_large(size, self._build_call, jobs, inputs)
+            urls = {job.ref: self._callback_url(job) for job in jobs}
+            tasks, call = await in_thread_if_large(size, self._build_call, jobs, inputs, urls)
         except Unavailable as exc:
             await self._requeue(jobs, str(exc))
             return
@@ -175,20 +176,27 @@ class Submitter:
         await self._apply_answers(jobs, {job.ref: later for job in jobs}, None)
 
     def _build_call(
-        self, jobs: Sequence[Job], inputs: Mapping[str, bytes]
+        self, jobs: Sequence[Job], inputs: Mapping[str, bytes], urls: Mapping[str, str | None]
     ) -> tuple[list[ProviderTask], Call]:
-        """Build one request from *jobs*, which have the same operation."""
-        channel, tasks = self._channels[jobs[0].provider], []
-        for job in jobs:
-            url = None
-            if not self._operation(job).answers_immediately:
-                token = self._signer.sign(job.provider, job.ref, job.created_at)
-                url = f"{channel.callback_base}/callbacks/{job.provider}/{job.ref}?t={token}"
-            fields = msgspec.json.decode(inputs[job.id])  # checked when the job was created
-            tasks.append(
-                ProviderTask(ref=job.ref, operation=job.operation, input=fields, callback_url=url)
+        """Build one request from *jobs*, which have the same operation; may run in a thread."""
+        tasks = [
+            ProviderTask(
+                ref=job.ref,
+                operation=job.operation,
+                input=msgspec.json.decode(inputs[job.id]),  # checked when the job was created
+                callback_url=urls[job.ref],
             )
-        return tasks, channel.provider.submit(tasks)
+            for job in jobs
+        ]
+        return tasks, self._channels[jobs[0].provider].provider.submit(tasks)
+
+    def _callback_url(self, job: Job) -> str | None:
+        """The signed URL for the job's callback; None if the response is the result."""
+        if self._operation(job).answers_immediately:
+            return None
+        token = self._signer.sign(job.provider, job.ref, job.created_at)
+        base = self._channels[job.provider].callback_base
+        return f"{base}/callbacks/{job.provider}/{job.ref}?t={token}"
 
     async def _read_answers(
         self, reply: Reply, tasks: Sequence[ProviderTask], provider: Provider

@@ -92,7 +92,7 @@ class PostgresSession:
 class PostgresDatabase:
     """A pool of connections, and one connection for notifications."""
 
-    shared = True
+    multi_process = True
 
     def __init__(
         self,

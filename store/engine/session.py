@@ -40,7 +40,7 @@ class Database(Protocol):
 
     broken: asyncio.Event
     """Set when the database can no longer be trusted."""
-    shared: bool
+    multi_process: bool
     """Whether other processes may use it at the same time."""
 
     def reading(self, *, long: bool = False) -> AbstractAsyncContextManager[Session]: ...

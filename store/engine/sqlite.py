@@ -50,8 +50,7 @@ WAIT_SECONDS: Final = 3.0
 CHECKPOINT_EVERY: Final = 64
 """Transactions between two checkpoints in the background.
 
-Without them SQLite checkpoints inside the COMMIT that fills the log, and the caller of that COMMIT
-waits several milliseconds longer.
+Without them the COMMIT that fills the log checkpoints, and takes several milliseconds longer.
 """
 _CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(PASSIVE)", {})
 _FULL_CHECKPOINT: Final = Statement("PRAGMA wal_checkpoint(FULL)", {})
@@ -74,7 +73,7 @@ log = structlog.get_logger()
 class SqliteDatabase:
     """One writer connection, used by one transaction at a time, and a pool of readers."""
 
-    shared = False
+    multi_process = False
 
     def __init__(
         self,

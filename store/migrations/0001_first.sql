@@ -1,6 +1,7 @@
 -- The first schema. Until the first release it is edited in place.
 -- Times are microseconds since 1970 in UTC. `doc` is the whole value as JSON; the columns beside it
--- are copies that queries use. A lease has columns of its own, outside the document.
+-- are copies that queries use. Leases are columns only, except
+-- that of a submission: `due_at` of a job that is submitting.
 
 CREATE TABLE jobs (
     id TEXT NOT NULL PRIMARY KEY,

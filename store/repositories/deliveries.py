@@ -36,9 +36,9 @@ from store.rows import (
 
 class DeliveryRepository(Repository):
     async def claim(self, request: ClaimRequest) -> ClaimResult:
-        kind = ReceiverLeases if self._database.shared else SingleProcessLeases
+        kind = ReceiverLeases if self._database.multi_process else SingleProcessLeases
         async with self._database.writing() as session:
-            return await Claim(session, request, kind(self._shared.origin, request)).run()
+            return await Claim(session, request, kind(self._parts.origin, request)).run()
 
     async def release(self, deliveries: Sequence[Delivery], at: int) -> None:
         rows = [{"id": one.id, "lease_version": one.lease_version, "at": at} for one in deliveries]
@@ -77,10 +77,11 @@ class DeliveryRepository(Repository):
 
     async def redeliver(self, tenant: str, delivery_id: str, at: int) -> Delivery:
         async with self._database.writing() as session:
+            await session.queue("share_subscriptions")
             row = await fetch_one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
             rows = await session.fetch("subscriptions_by_id", ids=[row["subscription_id"]])
             if not rows:
-                raise Conflict("Its subscription is deleted: nothing was sent.")
+                raise Conflict("The subscription was deleted: nothing was sent.")
             decode_subscription(rows[0]).refuse_if_off()
             await session.queue("redeliver", tenant=tenant, id=delivery_id, at=at)
             await self._notify(session, {ChangeTopic.DELIVERIES})
@@ -91,6 +92,10 @@ class DeliveryRepository(Repository):
         self, tenant: str, event_id: str, to: Subscription, delivery_id: str, at: int
     ) -> Delivery:
         async with self._database.writing() as session:
+            await session.queue("share_subscriptions")
+            found = await session.fetch("subscriptions_by_id", ids=[to.id])
+            if not found:
+                raise Conflict("The subscription was deleted: nothing was sent.")
             row = await fetch_one(session, "event", "event", tenant=tenant, id=event_id)
             existing = await session.fetch("deliveries_of", subscription=to.id, ids=[event_id])
             if existing:

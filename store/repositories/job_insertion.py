@@ -81,7 +81,7 @@ async def with_reply_subscription(session: Session, new: NewJob) -> Job:
     return replace(new.job, reply_subscription_id=decode_subscription(rows[0]).id)
 
 
-async def insert_jobs(session: Session, jobs: Sequence[Job], new: Sequence[NewJob]) -> None:
+async def write_new_jobs(session: Session, jobs: Sequence[Job], new: Sequence[NewJob]) -> None:
     """Insert *jobs*, with the inputs of *new*."""
     submissions = [{"ref": job.ref, "job_id": job.id, "created_at": job.created_at} for job in jobs]
     inputs = [{"job_id": one.job.id, "input": one.input.decode()} for one in new]

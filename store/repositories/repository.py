@@ -13,24 +13,24 @@ AFTER_ALL_IDS: Final = "~"
 """Sorts after every id: the cursor of a list's first page."""
 
 
-class Shared:
+class StoreParts:
     """What the repositories of one store share; *origin* names this process."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.subscriptions = SubscriptionCache()
+        self.subscription_cache = SubscriptionCache()
         self.origin = uuid4().hex
 
 
 class Repository:
     """The queries about one noun."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared, self._database = shared, shared.database
+    def __init__(self, parts: StoreParts) -> None:
+        self._parts, self._database = parts, parts.database
 
     async def _notify(self, session: Session, topics: Collection[ChangeTopic]) -> None:
         """Wake the other processes when this transaction is committed."""
-        await notify(session, self._shared.origin, topics)
+        await notify(session, self._parts.origin, topics)
 
     async def _fetch_one(self, query: str, noun: str, **values: object) -> Row:
         async with self._database.reading() as session:

@@ -242,6 +242,27 @@ async def test_a_delivery_of_a_disabled_or_deleted_subscription_cannot_be_sent_a
             await store.deliveries.redeliver("acme", delivery.id, LATER)
 
 
+async def test_an_event_is_resent_once_to_a_subscription(store: Store) -> None:
+    subscription, another = await put_subscription(store), await put_subscription(store)
+    delivery = await add_delivery(store, another)
+    event_id = delivery.event_id
+
+    first = await store.deliveries.resend("acme", event_id, subscription, "dlv_new", T0 + 5)
+    again = await store.deliveries.resend("acme", event_id, subscription, "dlv_newer", T0 + 9)
+
+    assert (first.id, first.due_at) == ("dlv_new", T0 + 5)
+    assert (again.id, again.due_at) == ("dlv_new", T0 + 9)
+
+
+async def test_nothing_is_resent_to_a_subscription_that_was_just_deleted(store: Store) -> None:
+    subscription, another = await put_subscription(store), await put_subscription(store)
+    delivery = await add_delivery(store, another)
+    await store.subscriptions.delete("acme", subscription.id, T0)
+
+    with pytest.raises(Conflict):
+        await store.deliveries.resend("acme", delivery.event_id, subscription, "dlv_new", T0)
+
+
 @pytest.mark.parametrize("name", ["subscription", "status", "event", "job"])
 async def test_deliveries_are_found_by_each_filter(store: Store, name: str) -> None:
     one, two = [await put_subscription(store) for _ in range(2)]

@@ -176,7 +176,7 @@ async def test_missing_migrations_are_applied_in_order(
 async def test_a_database_with_unknown_migrations_is_rejected_unchanged() -> None:
     database = Recorder("0001_a.sql", "0003_c.sql")
 
-    with pytest.raises(StartError, match=r"newer than this Belfry \(0003_c.sql\)"):
+    with pytest.raises(StartError, match=r"another version of Belfry.* 0003_c.sql"):
         await migrate(database.execute, MIGRATIONS)
 
     assert database.statements[2:] == []

@@ -148,9 +148,9 @@ def test_no_frequent_query_scans_a_large_table(
 
 @pytest.mark.parametrize("query", ["next_delivery_due", "expire_delivery_leases"])
 def test_parked_deliveries_are_not_read_to_find_what_is_due(
-    query: str, database: sqlite3.Connection
+    query: str, empty_sqlite: sqlite3.Connection
 ) -> None:
-    assert "deliveries_due" in sqlite_plan(database, query)
+    assert "deliveries_due" in sqlite_plan(empty_sqlite, query)
 
 
 @pytest.mark.parametrize(

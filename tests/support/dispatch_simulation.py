@@ -131,9 +131,9 @@ class SimulatedCluster:
 
     def claim(self, process: SimulatedProcess) -> Sequence[DeliveryTask]:
         self.release()
-        request = process.inbox.claim_request(self.at, CLAIM_LIMIT)
+        request = process.inbox.begin_claim(self.at, CLAIM_LIMIT)
         claimed = self.run(process.store.deliveries.claim(request))
-        process.inbox.put_claimed(claimed.tasks)
+        process.inbox.end_claim(claimed.tasks)
         return claimed.tasks
 
     def release(self) -> None:
@@ -146,7 +146,7 @@ class SimulatedCluster:
         """Start as many attempts as the queues allow."""
         while started := process.queues.start():
             queue, task = started
-            send_at = process.inbox.send_time(task, self.at)
+            send_at = process.inbox.reserve_send_time(task, self.at)
             if send_at is None:
                 process.inbox.done(queue, task, settled=False)
                 continue

@@ -19,10 +19,10 @@ def an_inbox(max_queued: int = 10) -> DispatchInbox:
 @pytest.mark.parametrize("changed", ["the subscription", "any"])
 def test_a_task_whose_subscription_changed_during_the_claim_is_released(changed: str) -> None:
     inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
-    inbox.claim_request(T0)
+    inbox.begin_claim(T0)
 
     inbox.release_queued(task.subscription.id if changed == "the subscription" else None)
-    inbox.put_claimed([task])
+    inbox.end_claim([task])
 
     assert inbox.take_released() == [task]
     assert inbox.queues.start() is None
@@ -30,10 +30,10 @@ def test_a_task_whose_subscription_changed_during_the_claim_is_released(changed:
 
 def test_a_probe_is_sent_though_its_subscription_changed_meanwhile() -> None:
     inbox, task = an_inbox(), replace(a_task(a_subscription(), due_at=T0 + LEASE), probe=True)
-    inbox.claim_request(T0)
+    inbox.begin_claim(T0)
 
     inbox.release_queued(task.subscription.id)
-    inbox.put_claimed([task])
+    inbox.end_claim([task])
 
     assert inbox.take_released() == []
     assert inbox.queues.start() is not None
@@ -43,18 +43,18 @@ def test_a_change_between_two_claims_releases_nothing_later() -> None:
     inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
 
     inbox.release_queued(task.subscription.id)
-    inbox.claim_request(T0)
-    inbox.put_claimed([task])
+    inbox.begin_claim(T0)
+    inbox.end_claim([task])
 
     assert inbox.take_released() == []
 
 
 def test_the_change_of_another_subscription_releases_nothing() -> None:
     inbox, task = an_inbox(), a_task(a_subscription(), due_at=T0 + LEASE)
-    inbox.claim_request(T0)
+    inbox.begin_claim(T0)
 
     inbox.release_queued("sub_other")
-    inbox.put_claimed([task])
+    inbox.end_claim([task])
 
     assert inbox.take_released() == []
     assert inbox.queues.start() is not None

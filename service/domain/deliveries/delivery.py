@@ -64,9 +64,16 @@ class DeliveryTask(msgspec.Struct, frozen=True):
     claimed: bool = False
 
     @property
-    def is_queued(self) -> bool:
-        """Whether it can be sent now and must be claimed for that."""
-        return self.subscription.deliverable and not self.delivery.lease_version
+    def is_local(self) -> bool:
+        """Whether the process that committed it sends it: it is leased from the start."""
+        return self.delivery.lease_version > 0
+
+    @property
+    def needs_claim(self) -> bool:
+        """Whether a claim would find it: it is due, or has to wait for its rate limit alone."""
+        waits_for_rate = self.subscription.rate_limit is not None
+        waits = self.delivery.due_at is None and not waits_for_rate
+        return self.subscription.deliverable and not self.is_local and not waits
 
 
 class Placement(Enum):

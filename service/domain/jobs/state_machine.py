@@ -1,6 +1,6 @@
 """Every transition of a job: by a provider's report, by this service, by the user.
 
-All functions return a changed copy of the job. Times are microseconds since 1970.
+No function changes its argument. Times are microseconds since 1970.
 """
 
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ from service.domain.primitives.timestamps import SECOND
 def apply_report(job: Job, report: Report, at: int) -> Job | None:
     """Apply a provider's *report* to *job*; None if it changes nothing.
 
-    Late, repeated and reordered reports change nothing, with two exceptions: a provider's final
-    status replaces `expired`, which was only our own decision, and a canceled job stores a late
-    result but stays canceled.
+    Status rank and progress never fall. Once the job has ended, reports change nothing, with two
+    exceptions: a provider's final status replaces `expired`, which was only our own decision, and a
+    canceled job stores a late result but stays canceled.
     """
     if job.status is Status.CANCELED:
         return _keep_late_result(job, report)
@@ -78,7 +78,8 @@ def _merge(job: Job, report: Report) -> Job:
         provider_status = report.provider_status
     progress = max((p for p in (job.progress, report.progress) if p is not None), default=None)
     advanced = progress != job.progress
-    if advanced or (report.progress == job.progress and not outdated):
+    as_far = report.progress == job.progress and not outdated  # both may be unknown
+    if advanced or as_far:
         progress_text = report.progress_text or progress_text
     return replace(
         job,
