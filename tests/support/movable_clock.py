@@ -8,9 +8,14 @@ class MovableClock:
 
     def __init__(self) -> None:
         self._offset = 0
+        self._stopped_at: int | None = None
 
     def __call__(self) -> int:
-        return now() + self._offset
+        return (self._stopped_at or now()) + self._offset
+
+    def stop(self) -> None:
+        """Return the same time from now on, so that nothing becomes due by itself."""
+        self._stopped_at = now()
 
     def advance(self, microseconds: int) -> None:
         self._offset += microseconds

@@ -256,7 +256,7 @@ async def test_requests_get_503_while_the_database_is_down_and_work_after_its_re
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
     assert [answer.status_code for answer in unready] == [503, 503]
-    assert "cannot be used" in unready[0].json()["store"]
+    assert "is not available" in unready[0].json()["store"]
     assert not any("loop.died" in log for log in logs)
 
 

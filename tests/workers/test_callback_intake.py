@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -216,14 +215,12 @@ async def test_a_callback_gets_503_while_the_store_is_locked_and_is_accepted_lat
         with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0)) as other:
             await eventually(lambda: has_locked(other))
             async with plain_client() as client:
-                start = time.monotonic()
                 forged = await client.post(f"{url}x", json=DONE)
-                forged_took = time.monotonic() - start
                 refused = await client.post(url, json=DONE)
             other.rollback()
         repeated = await service.call_back("useapi", ref, DONE)
 
-        assert (forged.status_code, forged_took < 1) == (404, True), "without a query"
+        assert forged.status_code == 404, "without a query, which would fail"
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert int(refused.headers["retry-after"]) >= 1
         assert repeated == 204

@@ -316,7 +316,7 @@ def test_a_rejected_lookup_is_inconclusive(status: int, name: str, step: int) ->
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer_fields",
     [
         {"data": [{"taskType": "getResponse"}]},
         {"errors": [{"code": "taskNotFound", "message": "Not found."}]},
@@ -328,8 +328,8 @@ def test_a_rejected_lookup_is_inconclusive(status: int, name: str, step: int) ->
         {"errors": [{"code": "oddity", "message": "Odd.", "taskType": "getResponse"}]},
     ],
 )
-def test_an_error_of_the_lookup_is_not_an_error_of_the_task(json_answer: dict[str, Any]) -> None:
-    body = json.dumps(json_answer | {"taskUUID": TASK_UUID}).encode()
+def test_an_error_of_the_lookup_is_not_an_error_of_the_task(answer_fields: dict[str, Any]) -> None:
+    body = json.dumps(answer_fields | {"taskUUID": TASK_UUID}).encode()
 
     assert isinstance(read_body(build_runware_job(), body), Inconclusive)
 

@@ -325,16 +325,16 @@ def test_an_answer_without_a_description_fails_the_job(body: bytes, code: ErrorC
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "provider_status"),
     [
         ("answer_pending", "PENDING"),
         ("answer_nested_under_task", "PENDING"),
         ("answer_throttled", "THROTTLED"),
     ],
 )
-def test_an_accepted_task_is_submitted(name: str, json_answer: str) -> None:
+def test_an_accepted_task_is_submitted(name: str, provider_status: str) -> None:
     assert answer(200, payload(name)) == Report(
-        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED, provider_status=json_answer
+        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED, provider_status=provider_status
     )
 
 
@@ -419,10 +419,10 @@ def test_a_nested_error_message_is_found() -> None:
 
 @pytest.mark.parametrize("name", ["error_401", "error_404", "error_596", "busy_account"])
 def test_accounts_and_credentials_are_masked_in_messages(name: str) -> None:
-    json_answer = str(refusal(400, payload(name)))
+    message = str(refusal(400, payload(name)))
 
-    assert "mail.com" not in json_answer
-    assert "user:1234" not in json_answer
+    assert "mail.com" not in message
+    assert "user:1234" not in message
 
 
 def test_the_message_about_a_refused_credential_is_replaced() -> None:
@@ -491,7 +491,7 @@ def test_the_retry_delay_of_the_provider_is_read(
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "said"),
+    ("name", "status", "provider_status"),
     [
         ("callback_pending", Status.SUBMITTED, "PENDING"),
         ("callback_throttled", Status.SUBMITTED, "THROTTLED"),
@@ -505,11 +505,11 @@ def test_the_retry_delay_of_the_provider_is_read(
     ],
 )
 def test_each_status_of_the_provider_is_mapped(
-    name: str, status: Status | None, json_answer: str | None
+    name: str, status: Status | None, provider_status: str | None
 ) -> None:
     report = callback(name)
 
-    assert (report.status, report.provider_status) == (status, json_answer)
+    assert (report.status, report.provider_status) == (status, provider_status)
 
 
 @pytest.mark.parametrize(
