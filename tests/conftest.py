@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from coverage import Coverage
 
 from service.runtime.open_streams import HEARTBEAT_SECONDS
 from service.transactions.store_protocols import Store
@@ -43,6 +44,13 @@ def pytest_collection_finish() -> None:
     """Exclude the test modules from garbage collection, which would block the loop for 100 ms."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Save what was measured: a worker of xdist may be ended before it does so at its exit."""
+    if measurement := Coverage.current():
+        measurement.stop()
+        measurement.save()
 
 
 @pytest.fixture(scope="session")
