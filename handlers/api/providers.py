@@ -3,7 +3,7 @@
 from handlers.http.endpoint import ApiRequest, NoQuery
 from handlers.http.pagination import ListResponse
 from handlers.schemas.providers import OperationView, ProviderView
-from service.providers.input_schema import json_schema
+from service.providers.kit.input_schema import json_schema
 
 
 async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderView]:

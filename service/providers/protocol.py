@@ -8,7 +8,7 @@ import msgspec
 
 from service.domain.jobs.job import Job, Report
 from service.domain.jobs.results import JobError
-from service.providers.input_schema import InputField
+from service.providers.kit.input_schema import InputField
 
 
 class LostAnswerPolicy(StrEnum):

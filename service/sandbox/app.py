@@ -10,9 +10,9 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
-from service.sandbox.runware.api import Runware
-from service.sandbox.runway_ai.api import RunwayAi
-from service.sandbox.useapi.api import Useapi
+from service.sandbox.providers.runware.api import Runware
+from service.sandbox.providers.runway_ai.api import RunwayAi
+from service.sandbox.providers.useapi.api import Useapi
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024

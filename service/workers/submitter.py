@@ -16,7 +16,7 @@ from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.domain.security.callback_signer import CallbackSigner
-from service.providers.http_status import failed
+from service.providers.kit.http_status import failed
 from service.providers.protocol import (
     Answer,
     Call,

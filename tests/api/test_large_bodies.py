@@ -10,7 +10,7 @@ import pytest
 from handlers.http.bodies import MAX_BODY
 from service.domain.primitives.json_input import MAX_VALUES, UnreadableJson
 from service.providers import registry
-from service.providers.coercion import MAX_ITEMS
+from service.providers.kit.coercion import MAX_ITEMS
 from service.providers.protocol import Inconclusive, ProviderTask, Reply, RetryLater
 from tests.support.databases import sqlite_file
 from tests.support.factories import a_ref, build_job

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.sandbox.runway_ai.endpoints import ENDPOINTS
+from service.sandbox.providers.runway_ai.endpoints import ENDPOINTS
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 
 IMAGE = {"image_url": "https://example.com/a.jpg"}

@@ -68,6 +68,8 @@ DRIVERS: Final = frozenset({"aiosqlite", "psycopg", "psycopg_pool", "sqlite3"})
 HTTP_CLIENTS: Final = frozenset({"aiohttp", "httpx"})
 MAX_LINES: Final = 300
 MAX_ENTRIES: Final = 10
+GROWING: Final = frozenset({"service/providers", "service/sandbox/providers"})
+"""Folders with an entry for each provider, and little else."""
 
 
 def imported(path: Path) -> set[str]:
@@ -217,6 +219,7 @@ def test_a_folder_has_few_entries() -> None:
             if not entry.name.startswith(("__", ".")) and entry.name != "py.typed"
         )
         for folder in folders
+        if folder.as_posix() not in GROWING
     }
 
     assert {folder: found for folder, found in entries.items() if len(found) > MAX_ENTRIES} == {}

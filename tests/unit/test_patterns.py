@@ -41,14 +41,14 @@ WORST: Final[dict[str, list[Text]]] = {
     "service.domain.primitives.ids.PATTERN": [("", "job_0", ""), ("", "a", "_")],
     "service.domain.security.api_keys.TENANT": [("", "a", "!")],
     "service.domain.security.api_keys._SHAPE": [("", "bfy_", ""), ("bfy_", "0", "g")],
-    "service.providers.http_status._EMAIL_ADDRESS": [
+    "service.providers.kit.http_status._EMAIL_ADDRESS": [
         ("", "a", ""),
         ("", "a@", ""),
         ("a@", ".a", ""),
         ("", "a@.a", " "),
         ("a@", "a.", "@"),
     ],
-    "service.providers.http_status._CREDENTIAL": [
+    "service.providers.kit.http_status._CREDENTIAL": [
         ("", "user:", ""),
         ("", "user:a ", ""),
         ("user:", "a", " "),
@@ -57,10 +57,10 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "?t=", " "),
         ("", "%3Ft%3D", ""),
     ],
-    "service.providers.input_schema.UUID": [("", "0", ""), ("01234567", "-0123", "")],
-    "service.providers.input_schema.WEB_URL": [("", "http://", ""), ("http://a", "a", " ")],
-    "service.providers.coercion._NUMBER": [("", "1", "a")],
-    "service.providers.coercion._WEB_URL": [("", "http", ""), ("", "https://", " ")],
+    "service.providers.kit.input_schema.UUID": [("", "0", ""), ("01234567", "-0123", "")],
+    "service.providers.kit.input_schema.WEB_URL": [("", "http://", ""), ("http://a", "a", " ")],
+    "service.providers.kit.coercion._NUMBER": [("", "1", "a")],
+    "service.providers.kit.coercion._WEB_URL": [("", "http", ""), ("", "https://", " ")],
     "service.providers.runware.provider._TASK_TYPE": [("", "a", "!")],
     "service.providers.runware.errors._CLASSES": [
         ("", "notfound", "!"),
@@ -122,18 +122,18 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "[200 1 after ", ""),
     ],
     "service.sandbox.directives._DIRECTIVE": [("", "[", ""), ("", "[slow ", ""), ("[", "a", "")],
-    "service.sandbox.runware.checks._AIR": [
+    "service.sandbox.providers.runware.checks._AIR": [
         ("", "a", ""),
         ("a:", "a", "!"),
         ("a:a@", "a", "!"),
     ],
-    "service.sandbox.runware.checks._IMAGE": [
+    "service.sandbox.providers.runware.checks._IMAGE": [
         ("", "a", "!"),
         ("data:a;base64,", "a", "!"),
         ("data:", "a", ""),
         ("", "data:", ""),
     ],
-    "service.sandbox.runware.checks._UUID": [("", "0", ""), ("01234567", "-0123", "")],
+    "service.sandbox.providers.runware.checks._UUID": [("", "0", ""), ("01234567", "-0123", "")],
     "service.domain.subscriptions.subscription._HEADER": [("", "a", "!:")],
     "service.domain.subscriptions.subscription._RESERVED_HEADER": [
         ("", "webhook-", "\n"),
@@ -154,7 +154,7 @@ ONLY_FULLMATCH: Final = {
     "service.providers.runware.inputs._AIR",
     "service.providers.useapi.catalog._EMAIL",
     "service.providers.useapi.tasks._REASON",
-    "service.sandbox.runware.checks._AIR",
+    "service.sandbox.providers.runware.checks._AIR",
 }
 """Linear from a given start only: `search` would begin anew at each letter."""
 

@@ -12,7 +12,7 @@ import msgspec
 from handlers.health import Readiness
 from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity, ask
 from service.domain.jobs.results import ErrorCode, JobError
-from service.providers.http_status import BUSY_STATUSES
+from service.providers.kit.http_status import BUSY_STATUSES
 from service.providers.protocol import Provider, Reply
 from service.runtime.clients.provider_client import ProviderClient
 from service.runtime.settings import Settings

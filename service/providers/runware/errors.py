@@ -9,8 +9,8 @@ import re
 from typing import Any, Final
 
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.providers.coercion import as_dict, as_list, identifier, text
-from service.providers.http_status import message_of, safe_message
+from service.providers.kit.coercion import as_dict, as_list, identifier, text
+from service.providers.kit.http_status import message_of, safe_message
 
 _CLASSES: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), code, retryable)

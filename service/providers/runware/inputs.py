@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from service.providers.input_schema import UUID, WEB_URL, InputField
+from service.providers.kit.input_schema import UUID, WEB_URL, InputField
 from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.runware.catalog import SHORT_SECONDS
 

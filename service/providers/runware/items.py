@@ -13,7 +13,15 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import ErrorCode, JobError, Output
-from service.providers.coercion import amount, as_bounded_list, as_dict, as_list, count, ratio, text
+from service.providers.kit.coercion import (
+    amount,
+    as_bounded_list,
+    as_dict,
+    as_list,
+    count,
+    ratio,
+    text,
+)
 from service.providers.runware.errors import error_of, is_duplicate_task, is_error
 from service.providers.runware.outputs import MEDIA, RESULT_KEYS, output_of
 

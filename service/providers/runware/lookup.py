@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import ErrorCode, Output
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.coercion import as_list
-from service.providers.http_status import is_success, message_of
+from service.providers.kit.coercion import as_list
+from service.providers.kit.http_status import is_success, message_of
+from service.providers.kit.request_builder import send
 from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
-from service.providers.request_builder import send
 from service.providers.runware.errors import classify, code_of, is_duplicate_task
 from service.providers.runware.items import Item, read_items, read_reports
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from service.domain.jobs.results import Artifact, Output
-from service.providers.coercion import (
+from service.providers.kit.coercion import (
     artifact_kind,
     as_bounded_list,
     as_dict,

@@ -12,8 +12,8 @@ from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.coercion import json_or_none
-from service.providers.http_status import (
+from service.providers.kit.coercion import json_or_none
+from service.providers.kit.http_status import (
     BUSY_STATUSES,
     error_code_for,
     is_success,
@@ -22,7 +22,8 @@ from service.providers.http_status import (
     retry_later,
     unreadable_result,
 )
-from service.providers.input_schema import input_errors
+from service.providers.kit.input_schema import input_errors
+from service.providers.kit.request_builder import send
 from service.providers.protocol import (
     AccountSettings,
     Answer,
@@ -34,7 +35,6 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
-from service.providers.request_builder import send
 from service.providers.runware.catalog import ROWS
 from service.providers.runware.errors import classify, error_of, is_duplicate_task
 from service.providers.runware.inputs import CAPTION_FIELDS, task_operation

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from service.providers.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import WEB_URL, InputField
 from service.providers.protocol import LostAnswerPolicy, Operation
 
 METADATA_KEYS: Final = ("image_id", "video_id", "size", "width", "height", "duration", "created_at")

@@ -12,7 +12,7 @@ from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.json_input import UnreadableJson
-from service.providers.coercion import (
+from service.providers.kit.coercion import (
     artifact_kind,
     as_dict,
     json_or_none,
@@ -20,7 +20,7 @@ from service.providers.coercion import (
     text,
     web_url,
 )
-from service.providers.http_status import (
+from service.providers.kit.http_status import (
     BUSY_STATUSES,
     empty_result,
     failed,
@@ -30,7 +30,8 @@ from service.providers.http_status import (
     retry_later,
     unreadable_result,
 )
-from service.providers.input_schema import input_errors
+from service.providers.kit.input_schema import input_errors
+from service.providers.kit.request_builder import get, send
 from service.providers.protocol import (
     AccountSettings,
     Answer,
@@ -42,7 +43,6 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
-from service.providers.request_builder import get, send
 from service.providers.runway_ai.catalog import ENDPOINTS, METADATA_KEYS, Endpoint
 
 _MIN_SECRET_LENGTH: Final = 8

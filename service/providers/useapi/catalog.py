@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from service.providers.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import WEB_URL, InputField
 from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.providers.coercion import as_bounded_list, as_dict, json_or_none, text
-from service.providers.http_status import is_success, message_of
+from service.providers.kit.coercion import as_bounded_list, as_dict, json_or_none, text
+from service.providers.kit.http_status import is_success, message_of
+from service.providers.kit.request_builder import get, segment
 from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
-from service.providers.request_builder import get, segment
 from service.providers.useapi.tasks import has_task_id, read_task, refusal_status
 
 _NOT_FOUND_STATUSES: Final = frozenset({404, 410})

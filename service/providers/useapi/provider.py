@@ -12,8 +12,8 @@ from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import ErrorStage, JobError, Output
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.coercion import as_dict, json_or_none, text
-from service.providers.http_status import (
+from service.providers.kit.coercion import as_dict, json_or_none, text
+from service.providers.kit.http_status import (
     BUSY_STATUSES,
     empty_result,
     is_success,
@@ -22,7 +22,8 @@ from service.providers.http_status import (
     retry_later,
     unreadable_result,
 )
-from service.providers.input_schema import input_errors
+from service.providers.kit.input_schema import input_errors
+from service.providers.kit.request_builder import get, segment, send
 from service.providers.protocol import (
     AccountSettings,
     Answer,
@@ -34,7 +35,6 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
-from service.providers.request_builder import get, segment, send
 from service.providers.useapi.catalog import ENDPOINTS
 from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
 from service.providers.useapi.tasks import is_task, read_task, refusal_error_code

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, JobError, Output
-from service.providers.coercion import (
+from service.providers.kit.coercion import (
     artifact_kind,
     as_bounded_list,
     as_dict,
@@ -20,7 +20,7 @@ from service.providers.coercion import (
     text,
     web_url,
 )
-from service.providers.http_status import error_code_for, is_retryable, message_of, safe_message
+from service.providers.kit.http_status import error_code_for, is_retryable, message_of, safe_message
 
 STATUSES: Final = {
     "PENDING": Status.SUBMITTED,

@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.jobs.job import ENDS, RANK, Job, Report, Status
+from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
-from service.domain.jobs.state_machine import admitted, apply_report, ended, requeued
+from service.domain.jobs.state_machine import (
+    admitted,
+    apply_report,
+    ended,
+    requeued,
+    schedule_reconcile,
+)
 from service.domain.jobs.view import render_job
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from tests.support.factories import T0, a_report, build_job
@@ -305,6 +311,12 @@ def test_an_expired_job_has_the_error_and_keeps_its_output() -> None:
     after = ended(build_job(status=Status.RUNNING, output=IMAGE), Status.EXPIRED, late, LATER)
 
     assert (after.error, after.output) == (late, IMAGE)
+
+
+def test_an_earlier_lookup_is_not_replaced_by_a_later_one() -> None:
+    overdue = schedule_reconcile(build_job(), ReconcileReason.OVERDUE, T0)
+
+    assert schedule_reconcile(overdue, ReconcileReason.MISMATCHED, LATER) == overdue
 
 
 def test_a_job_is_rendered_with_rfc3339_times_and_without_internal_fields() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.providers import registry
-from service.providers.input_schema import UUID, WEB_URL, InputField, input_errors, json_schema
+from service.providers.kit.input_schema import UUID, WEB_URL, InputField, input_errors, json_schema
 
 TABLE = (
     InputField(name="prompt", kind="string", summary="Words.", required=True, max_length=1000),

@@ -13,15 +13,16 @@ from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers import registry
-from service.providers.coercion import as_dict, identifier, json_or_none, ratio, text, web_url
-from service.providers.http_status import (
+from service.providers.kit.coercion import as_dict, identifier, json_or_none, ratio, text, web_url
+from service.providers.kit.http_status import (
     BUSY_STATUSES,
     is_success,
     message_of,
     rejected,
     retry_later,
 )
-from service.providers.input_schema import InputField, input_errors, json_schema
+from service.providers.kit.input_schema import InputField, input_errors, json_schema
+from service.providers.kit.request_builder import get, segment, send
 from service.providers.protocol import (
     AccountSettings,
     Answer,
@@ -37,7 +38,6 @@ from service.providers.protocol import (
     RetryLater,
     TaskNotFound,
 )
-from service.providers.request_builder import get, segment, send
 from service.runtime.settings import from_env
 from tests.support.factories import build_job
 from tests.support.paths import ROOT

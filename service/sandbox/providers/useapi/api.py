@@ -12,10 +12,10 @@ from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.providers.useapi import bodies, checks, errors
+from service.sandbox.providers.useapi.endpoints import IMAGES, VIDEOS
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import USEAPI_RETRY_DELAYS
-from service.sandbox.useapi import bodies, checks, errors
-from service.sandbox.useapi.endpoints import IMAGES, VIDEOS
 from service.sandbox.web import (
     InvalidJson,
     build_routes,

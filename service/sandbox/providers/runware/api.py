@@ -16,7 +16,7 @@ from service.sandbox.emulator import (
     wait_for_disconnect,
 )
 from service.sandbox.ledger import Json, LedgerTask, now
-from service.sandbox.runware import checks, results
+from service.sandbox.providers.runware import checks, results
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import RUNWARE_RETRY_DELAYS
 from service.sandbox.web import (

@@ -7,9 +7,9 @@ from uuid import uuid4
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json, LedgerTask
+from service.sandbox.providers.useapi.checks import NUMBERS_OF_IMAGES, SIZES
+from service.sandbox.providers.useapi.endpoints import IMAGES
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step
-from service.sandbox.useapi.checks import NUMBERS_OF_IMAGES, SIZES
-from service.sandbox.useapi.endpoints import IMAGES
 
 USER: Final = "user:1"
 DEFAULT_EMAIL: Final = "demo@example.com"

@@ -8,7 +8,7 @@ from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.primitives.retry_after import http_date, retry_after_seconds
 from service.domain.primitives.timestamps import SECOND
-from service.providers.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
+from service.providers.kit.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
 from service.providers.protocol import Reply, RetryLater
 
 BUSY_STATUSES: Final = frozenset({408, 429, 503, 504})

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
-from service.sandbox.runway_ai.endpoints import ENDPOINTS, Endpoint, input_error, result
+from service.sandbox.providers.runway_ai.endpoints import ENDPOINTS, Endpoint, input_error, result
 from service.sandbox.scenario import Step
 from service.sandbox.web import (
     Handler,

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
-from service.sandbox.runware.checks import error_item
+from service.sandbox.providers.runware.checks import error_item
 from service.sandbox.scenario import END, PROGRESS, RESULT, Callback, Scenario, Step
 
 AGE_MODELS: Final = frozenset({"runware:153@1", "runware:154@1", "runware:152@50"})

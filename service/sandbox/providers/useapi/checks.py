@@ -6,8 +6,8 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from service.sandbox.providers.useapi.endpoints import FRAMES
 from service.sandbox.sender import is_http_url
-from service.sandbox.useapi.endpoints import FRAMES
 
 STYLES: Final = frozenset(
     {"vivid", "vivid-warm", "vivid-cool", "high-contrast", "high-contrast-warm"}

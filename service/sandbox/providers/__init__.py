@@ -1,0 +1,1 @@
+"""The emulated providers, one package each."""
