@@ -56,7 +56,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     *refs* are all ids of the submission in the body, ours and the provider's. *progress* is from 0
     to 1. *part* is the key of one result if the job may have several (Runware's numberResults);
-    the job ends with the last one.
+    the job ends with the last one. *provider_info* are facts that only this provider reports, by
+    its own names, as useapi.net's `features`.
     """
 
     refs: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     output: Output | None = None
     error: JobError | None = None
     cost_usd: float | None = None
+    provider_info: dict[str, Any] | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

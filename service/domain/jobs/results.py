@@ -41,7 +41,9 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """One file the provider made; *kind* is image, video, audio, text, model or file.
 
-    *width* and *height* are in pixels.
+    *width* and *height* are in pixels. *seed* reproduces the file; it may exceed 2^53. *nsfw*: the
+    provider's own verdict about the content. *expires_at*: when the URL ends, RFC 3339 in UTC.
+    None where the provider does not say.
     """
 
     id: str | None = None
@@ -51,6 +53,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     width: int | None = None
     height: int | None = None
     bytes: int | None = None
+    seed: int | None = None
+    nsfw: bool | None = None
+    preview_urls: tuple[str, ...] = ()
+    expires_at: str | None = None
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):

@@ -95,6 +95,10 @@ def test_the_payload_is_the_documented_body() -> None:
                         "width": 16,
                         "height": None,
                         "bytes": None,
+                        "seed": None,
+                        "nsfw": None,
+                        "preview_urls": [],
+                        "expires_at": None,
                     }
                 ],
                 "text": None,
