@@ -15,6 +15,7 @@ from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
+from service.sandbox.providers.useapi_services import UseapiServices
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -32,6 +33,7 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *UseapiServices(emulator, tokens.useapi).routes(),
             *Leonardo(emulator, tokens.leonardo).routes(),
             *Runway(emulator, tokens.runway).routes(),
             *_public_routes(emulator, tokens),
@@ -55,6 +57,7 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
                 "useapi": {"base_url": f"{url}/v1/runwayml", "token": tokens.useapi},
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "useapi_services": {"base_url": url, "token": tokens.useapi},
                 "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
                 "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },
