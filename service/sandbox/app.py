@@ -12,22 +12,26 @@ from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway_ai.api import RunwayAi
+from service.sandbox.providers.useapi.accounts import UseapiSetup
 from service.sandbox.providers.useapi.api import Useapi
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 
 
-def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starlette:
+def create_sandbox(
+    tokens: Tokens | None = None, *, pace: float = 1.0, useapi: UseapiSetup | None = None
+) -> Starlette:
     """Build the application.
 
-    *pace* multiplies every delay; at 1 a task takes about two seconds.
+    *pace* multiplies every delay; at 1 a task takes about two seconds. *useapi* sets up the
+    accounts at useapi.net; by default there is one with credits for 200,000 tasks.
     """
     tokens = tokens or Tokens()
     emulator = Emulator(pace)
     app = Starlette(
         routes=[
-            *Useapi(emulator, tokens.useapi).routes(),
+            *Useapi(emulator, tokens.useapi, useapi or UseapiSetup()).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
             *_public_routes(emulator, tokens),
