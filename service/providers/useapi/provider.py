@@ -38,8 +38,9 @@ from service.providers.protocol import (
     Reply,
 )
 from service.providers.useapi.catalog import ENDPOINTS
+from service.providers.useapi.failures import read_refusal
 from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
-from service.providers.useapi.tasks import is_task, read_task, refusal_error_code
+from service.providers.useapi.tasks import is_task, read_task
 
 _SERVICE_KEYS: Final = frozenset({"replyUrl", "replyRef"})
 """Input fields that this service reads and replaces by its own values."""
@@ -137,8 +138,8 @@ class UseApi:
         status = status_of(reply, as_dict(body))
         if is_success(status):
             return None if isinstance(body, dict) else unreadable_result().error
-        message = _ACCOUNT_PROBLEMS.get(status) or message_of(body)
-        return rejected(status, message, refusal_error_code(status)).error
+        message = _ACCOUNT_PROBLEMS.get(status)
+        return rejected(status, message).error if message else read_refusal(status, body).error
 
 
 def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
@@ -151,7 +152,7 @@ def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        return rejected(status, message_of(body), refusal_error_code(status))
+        return read_refusal(status, body)
     if ENDPOINTS[task.operation].operation.answers_immediately:
         return _read_description(body)
     return _read_accepted_task(body)

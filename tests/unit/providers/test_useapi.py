@@ -36,6 +36,7 @@ CALLBACK_ENDPOINTS = (
 REF = "0d1f2a3b-4c5d-4e6f-8a7b-9c0d1e2f3a4b"
 UUID = "8f14e45f-ceea-467f-a0e6-7c9d3f1b2a10"
 TASK_ID = f"user:1234-runwayml:a-b+c@mail.com-task:{UUID}"
+FEATURES = {"storageGB": 500, "numPlanCredits_permitted": 2250, "numPlanCredits_used": 1515}
 CALLBACK_URL = f"https://belfry.example/callbacks/useapi/{REF}?t=1.abc"
 USEAPI = UseApi()
 CREATE = USEAPI.operations["frames.create"]
@@ -49,6 +50,7 @@ KEYS = st.sampled_from(
         *("taskId", "id", "status", "error", "reason", "code", "progressRatio", "progressText"),
         *("artifacts", "url", "metadata", "dimensions", "size", "fileSize", "filename"),
         *("task", "request", "response", "replyRef", "taskType", "runningTasks", "retryAfter"),
+        *("details", "message", "features", "options", "seed", "previewUrls"),
     ]
 )
 WORDS = st.sampled_from(["SUCCEEDED", "FAILED", "RUNNING", "https://a/b.png", "SAFETY.X", REF])
@@ -163,6 +165,80 @@ def test_only_the_shared_fields_of_an_endpoint_are_validated() -> None:
     assert errors({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
         "input.maxJobs": "must be an integer from 1 to 10"
     }
+
+
+def test_the_documented_request_is_valid_but_for_its_two_placeholders() -> None:
+    documented = json.loads(payload("documented_frames_request"))
+
+    assert errors(documented) == {
+        "input.email": "must be an e-mail address",
+        "input.replyUrl": "must be an http or https URL",
+    }
+
+
+@pytest.mark.parametrize("way", ["answer", "callback"])
+def test_the_documented_task_is_read_as_an_answer_and_as_a_callback(way: str) -> None:
+    body = payload("documented_frames_200")
+    expected = Report(
+        refs=("<your optional reference id>",),
+        task_id="user:user_id-runwayml:account_email-task:task_uuid",
+        status=Status.SUBMITTED,
+        provider_status="PENDING",
+        provider_info={"features": FEATURES, "estimatedTimeToStartSeconds": 0},
+    )
+
+    report = answer(200, body) if way == "answer" else USEAPI.read_callback(body, {})[0]
+
+    assert report == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "operation", "code"),
+    [
+        ("frames_400", 400, "frames.create", ErrorCode.INVALID_INPUT),
+        ("frames_401", 401, "frames.create", ErrorCode.UNAUTHORIZED),
+        ("frames_412", 412, "frames.create", ErrorCode.INSUFFICIENT_CREDITS),
+        ("describe_400", 400, "frames.describe", ErrorCode.INVALID_INPUT),
+        ("describe_401", 401, "frames.describe", ErrorCode.UNAUTHORIZED),
+    ],
+)
+def test_each_documented_error_is_read(
+    name: str, status: int, operation: str, code: ErrorCode
+) -> None:
+    error = refusal(status, payload(f"documented_{name}"), operation)
+
+    assert (error.code, error.provider_code) == (code, str(status))
+
+
+def test_both_documented_429_are_tried_again_later() -> None:
+    account = answer(429, payload("documented_frames_429_account"))
+    runway = answer(429, payload("documented_frames_429_runway"))
+
+    assert isinstance(account, RetryLater)
+    assert account.message.startswith("Account <Runway account email> is busy executing")
+    assert isinstance(runway, RetryLater)
+    assert runway.message.startswith("You have too many tasks running or pending.")
+
+
+def test_a_documented_running_task_is_found_by_its_reference() -> None:
+    body = payload("documented_frames_429_account").replace(
+        b"<replyRef if provided>", REF.encode(), 1
+    )
+
+    assert answer(429, body) == Report(
+        refs=(REF,),
+        task_id="user:user_id-runwayml:account_email-task:task_#1_uuid",
+        status=Status.SUBMITTED,
+    )
+
+
+def test_the_documented_description_is_the_text_of_the_output() -> None:
+    body = payload("documented_describe_200")
+
+    report = answer(200, body, operation="frames.describe")
+
+    assert isinstance(report, Report)
+    assert report.output == Output(text=json.loads(body)["prompt"])
 
 
 def test_the_example_of_the_vendor_is_a_valid_input() -> None:
@@ -334,7 +410,11 @@ def test_an_answer_without_a_description_fails_the_job(body: bytes, code: ErrorC
 )
 def test_an_accepted_task_is_submitted(name: str, provider_status: str) -> None:
     assert answer(200, payload(name)) == Report(
-        refs=(REF,), task_id=TASK_ID, status=Status.SUBMITTED, provider_status=provider_status
+        refs=(REF,),
+        task_id=TASK_ID,
+        status=Status.SUBMITTED,
+        provider_status=provider_status,
+        provider_info={"features": FEATURES, "estimatedTimeToStartSeconds": 0},
     )
 
 
@@ -586,6 +666,8 @@ def test_four_images_are_four_artifacts() -> None:
         width=1088,
         height=1920,
         bytes=1843201,
+        seed=12345789,
+        preview_urls=("https://dnznrvs05pmza.cloudfront.net/1-preview.jpg?_jwt=abc",),
     )
 
 
@@ -659,6 +741,99 @@ def test_a_file_size_is_a_number_of_bytes_or_none(size: object, read: int | None
     assert report.output.artifacts[0].bytes == read
 
 
+def succeeded(item: dict[str, Any], **task: object) -> Artifact:
+    body = {"replyRef": REF, "status": "SUCCEEDED", "artifacts": [item], **task}
+    (report,) = USEAPI.read_callback(json.dumps(body).encode(), {})
+    assert report.output is not None
+    (artifact,) = report.output.artifacts
+    return artifact
+
+
+@pytest.mark.parametrize(
+    ("seed", "read"),
+    [
+        (4294967294, 4294967294),
+        (2**53 + 1, 2**53 + 1),
+        ("9007199254740995", 2**53 + 3),
+        (None, None),
+        ("x", None),
+        (-1, None),
+        (True, None),
+        (1.5, None),
+    ],
+)
+def test_a_seed_is_read_without_rounding(seed: object, read: int | None) -> None:
+    artifact = succeeded({"url": "https://example.com/1.png"}, options={"seed": seed})
+
+    assert artifact.seed == read
+
+
+@pytest.mark.parametrize(
+    ("previews", "read"),
+    [
+        (
+            ["https://a/1.jpg", None, 5, "ftp://a", "https://a/2.jpg"],
+            ("https://a/1.jpg", "https://a/2.jpg"),
+        ),
+        ("https://a/1.jpg", ("https://a/1.jpg",)),
+        ({}, ()),
+        (None, ()),
+        (["https://a/1.jpg"] * 5000, ("https://a/1.jpg",) * 20),
+    ],
+)
+def test_the_previews_of_an_artifact_are_read(previews: object, read: tuple[str, ...]) -> None:
+    item = {"url": "https://example.com/1.png", "previewUrls": previews}
+
+    assert succeeded(item).preview_urls == read
+
+
+def test_the_end_of_a_signed_url_is_that_of_the_artifact() -> None:
+    url = "https://example.com/1.png?Expires=1767225600&Signature=x&Key-Pair-Id=K"
+
+    assert succeeded({"url": url}).expires_at == "2026-01-01T00:00:00.000Z"
+
+
+def test_a_size_is_read_from_the_metadata_itself() -> None:
+    item = {"url": "https://example.com/1", "metadata": {"width": 1280, "height": 768}}
+
+    artifact = succeeded(item)
+
+    assert (artifact.width, artifact.height, artifact.kind) == (1280, 768, "image")
+
+
+@pytest.mark.parametrize(
+    ("task", "info"),
+    [
+        ({}, None),
+        ({"features": None, "estimatedTimeToStartSeconds": None}, None),
+        ({"features": [], "estimatedTimeToStartSeconds": "soon"}, None),
+        ({"features": {"a": {}, "b": "x", "c": None}}, None),
+        ({"features": {"a": 1, "b": {}, "c": True}}, {"features": {"a": 1, "c": True}}),
+        ({"estimatedTimeToStartSeconds": "12.5"}, {"estimatedTimeToStartSeconds": 12.5}),
+        (
+            {"task": {"features": {"a": 1}}, "estimatedTimeToStartSeconds": 3},
+            {"features": {"a": 1}, "estimatedTimeToStartSeconds": 3},
+        ),
+    ],
+)
+def test_credits_and_the_estimated_wait_are_provider_info(
+    task: dict[str, Any], info: dict[str, Any] | None
+) -> None:
+    body = {"replyRef": REF, "status": "RUNNING", **task}
+
+    (report,) = USEAPI.read_callback(json.dumps(body).encode(), {})
+
+    assert report.provider_info == info
+
+
+def test_of_many_features_the_first_fifty_are_kept() -> None:
+    body = {"replyRef": REF, "features": {str(number): number for number in range(100)}}
+
+    (report,) = USEAPI.read_callback(json.dumps(body).encode(), {})
+
+    assert report.provider_info == {"features": {str(number): number for number in range(50)}}
+
+
 @pytest.mark.parametrize(
     "name", ["callback_succeeded_without_artifacts", "callback_succeeded_without_url"]
 )
@@ -710,6 +885,125 @@ def test_an_error_is_classified_by_its_reason(
     assert report.error is not None
     assert (report.error.code, report.error.provider_code) == (code, reason)
     assert (report.error.retryable, report.error.stage) == (retryable, ErrorStage.PROVIDER)
+
+
+GOOGLE_MESSAGE = "Request contains an invalid argument."
+
+
+def google_error(reason: object, code: int = 400) -> dict[str, Any]:
+    """Build an error of Google as useapi.net passes it on."""
+    details = [None, {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}]
+    fields = {"code": code, "message": GOOGLE_MESSAGE, "status": "INVALID_ARGUMENT"}
+    return fields | {"details": details}
+
+
+def failure(error: object, **task: object) -> JobError:
+    body = {"replyRef": REF, "status": "FAILED", "error": error, **task}
+    (report,) = USEAPI.read_callback(json.dumps(body).encode(), {})
+    assert report.error is not None
+    return report.error
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "PUBLIC_ERROR_TRUMP_FACE_DETECTED",
+        "PUBLIC_ERROR_UNSAFE_GENERATION",
+        "PUBLIC_ERROR_MINOR_UPLOAD",
+        "PUBLIC_ERROR_PROMINENT_PEOPLE_FILTER_FAILED",
+        "PUBLIC_ERROR_SEXUAL",
+        "PUBLIC_ERROR_VIOLENCE_FILTER",
+        "PUBLIC_ERROR_AUDIO_FILTERED",
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_moderation_reason_in_the_details_of_an_error_is_found(reason: str, depth: int) -> None:
+    error = google_error(reason)
+    for _ in range(depth):
+        error = {"error": error}
+
+    failed, refused = failure(error), refusal(400, json.dumps({"error": error}).encode())
+
+    for found in (failed, refused):
+        assert (found.code, found.provider_code) == (ErrorCode.MODERATED, reason)
+        assert (found.message, found.retryable) == (GOOGLE_MESSAGE, False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code", "retryable"),
+    [
+        ("PUBLIC_ERROR_USER_QUOTA_REACHED", 400, ErrorCode.INVALID_INPUT, False),
+        ("PUBLIC_ERROR_VIDEO_GENERATION_TIMED_OUT", 500, ErrorCode.PROVIDER_ERROR, True),
+        ("PUBLIC_ERROR_SURFACE", 500, ErrorCode.PROVIDER_ERROR, True),
+        ("SOMETHING", 500, ErrorCode.PROVIDER_ERROR, True),
+        ({}, 500, ErrorCode.PROVIDER_ERROR, True),
+    ],
+)
+def test_another_reason_in_the_details_of_an_error_is_not_moderation(
+    reason: object, status: int, code: ErrorCode, *, retryable: bool
+) -> None:
+    error = failure(google_error(reason, status))
+
+    assert (error.code, error.retryable, error.message) == (code, retryable, GOOGLE_MESSAGE)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "NSFW content detected",
+        "Text prompt did not pass moderation",
+        "The image has not passed our content moderation.",
+        "Your prompt was moderated",
+        "Blocked by content moderation",
+        "Your image was flagged as unsafe",
+        "This prompt violates our usage policy",
+        "Failed [PUBLIC_ERROR_UNSAFE_GENERATION]",
+    ],
+)
+def test_an_error_text_about_moderation_is_moderated(message: str) -> None:
+    errors = [
+        failure(message),
+        failure({"message": message}),
+        refusal(400, json.dumps({"error": message, "code": 400}).encode()),
+        refusal(403, json.dumps({"error": message}).encode()),
+        refusal(200, json.dumps({"error": message}).encode()),
+    ]
+
+    assert {(error.code, error.retryable) for error in errors} == {(ErrorCode.MODERATED, False)}
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["The moderation service is down", "nsfwish", "Moderate rain expected", "safety first"],
+)
+def test_an_error_text_that_only_mentions_such_words_is_not_moderated(message: str) -> None:
+    assert failure(message).code is ErrorCode.PROVIDER_ERROR
+    assert refusal(400, json.dumps({"error": message}).encode()).code is ErrorCode.INVALID_INPUT
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, ErrorCode.UNAUTHORIZED),
+        (402, ErrorCode.INSUFFICIENT_CREDITS),
+        (412, ErrorCode.INSUFFICIENT_CREDITS),
+        (403, ErrorCode.UNAUTHORIZED),
+    ],
+)
+def test_an_error_of_the_account_is_no_matter_of_its_details(status: int, code: ErrorCode) -> None:
+    error = refusal(status, json.dumps({"error": google_error("SERVICE_DISABLED")}).encode())
+
+    assert (error.code, error.provider_code) == (code, str(status))
+
+
+def test_only_the_first_details_and_layers_of_an_error_are_read() -> None:
+    many = google_error("x") | {"details": [{}] * 50 + [{"reason": "SAFETY.INPUT.TEXT"}]}
+    deep: dict[str, Any] = {"tally_asimov": True}
+    for _ in range(10):
+        deep = {"error": deep}
+
+    assert failure(many).code is ErrorCode.INVALID_INPUT
+    assert failure(deep).code is ErrorCode.PROVIDER_ERROR
 
 
 @pytest.mark.parametrize(
