@@ -98,8 +98,8 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "{a", ""),
         ("{", "a", ""),
     ],
-    "service.providers.useapi.catalog._EMAIL": [("", "a", " "), ("a@", "a", "@")],
-    "service.providers.useapi.catalog._SEGMENT": [("", ".", "\n"), ("", "a", "\n")],
+    "service.providers.useapi.fields._EMAIL": [("", "a", " "), ("a@", "a", "@")],
+    "service.providers.useapi.fields._SEGMENT": [("", ".", "\n"), ("", "a", "\n")],
     "service.providers.kit.url_expiry._SIGNING_TIME": [("", "0", ""), ("00000000T", "0", "")],
     "service.providers.useapi.failures._RUNWAY_REASON": [
         ("A", ".A", "!"),
@@ -163,7 +163,7 @@ WORST: Final[dict[str, list[Text]]] = {
 """Texts that make each constant work hardest; a new constant needs an entry."""
 ONLY_FULLMATCH: Final = {
     "service.providers.runware.inputs._AIR",
-    "service.providers.useapi.catalog._EMAIL",
+    "service.providers.useapi.fields._EMAIL",
     "service.providers.useapi.failures._RUNWAY_REASON",
     "service.sandbox.providers.runware.checks._AIR",
 }

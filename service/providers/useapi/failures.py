@@ -40,6 +40,7 @@ _MODERATION_TEXT: Final = re.compile(
     r"|\bviolates? (?:the |our )?(?:content|safety|usage|community)\b"
 )
 _MODERATED_STATUS: Final = 422
+_FORBIDDEN: Final = 403
 
 
 def refusal_status(task: dict[str, Any]) -> int | None:
@@ -48,17 +49,17 @@ def refusal_status(task: dict[str, Any]) -> int | None:
     return status if status in _ERROR_STATUSES else None
 
 
-def refusal_error_code(status: int) -> ErrorCode:
-    """Classify an HTTP status; useapi.net answers 422 if the prompt was moderated."""
-    return ErrorCode.MODERATED if status == _MODERATED_STATUS else error_code_for(status)
+def refusal_error_code(status: int, moderated_status: int = _MODERATED_STATUS) -> ErrorCode:
+    """Classify an HTTP status; *moderated_status* says that the prompt was moderated."""
+    return ErrorCode.MODERATED if status == moderated_status else error_code_for(status)
 
 
-def read_refusal(status: int, body: Any) -> Report:
+def read_refusal(status: int, body: Any, moderated_status: int = _MODERATED_STATUS) -> Report:
     """Report that the submit failed with HTTP *status*; *body* is decoded."""
     error = as_dict(body).get("error")
     reason, message = _reason(error), message_of(body)
-    code = refusal_error_code(status)
-    if code in (ErrorCode.INVALID_INPUT, ErrorCode.PROVIDER_ERROR) or status == 403:  # noqa: PLR2004
+    code = refusal_error_code(status, moderated_status)
+    if code in (ErrorCode.INVALID_INPUT, ErrorCode.PROVIDER_ERROR) or status == _FORBIDDEN:
         code = _content_code(error, reason, message) or code
     report = rejected(status, message, code)
     if report.error is None or code is not ErrorCode.MODERATED:

@@ -19,9 +19,11 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
-from service.providers.useapi.catalog import COMMON_FIELDS, RATIOS, STYLES
+from service.providers.useapi.catalog import LANGUAGES, STYLES
+from service.providers.useapi.fields import COMMON_FIELDS, RATIOS
 from service.providers.useapi.provider import UseApi
 from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
+from service.providers.useapi.video_models import MODELS
 from tests.support.paths import PAYLOADS
 
 CALLBACK_ENDPOINTS = (
@@ -33,6 +35,15 @@ CALLBACK_ENDPOINTS = (
     *("gen3alpha/upscale", "gen2/create", "gen2/extend", "lipsync/create", "super_slow_motion"),
 )
 """The endpoints that the vendor documents with replyUrl and replyRef."""
+INSTANT: dict[str, dict[str, Any]] = {
+    "frames.describe": {"image_assetId": "x"},
+    "features": {},
+    "lipsync.voices": {},
+    "transcribe": {"assetId": "x", "language": "en"},
+    "image_upscaler": {"image_url": "https://example.com/1.png", "width": 9, "height": 9},
+    "text_to_image_preview": {"text_prompt": "x"},
+}
+"""The operations that answer at once, with an input of each."""
 REF = "0d1f2a3b-4c5d-4e6f-8a7b-9c0d1e2f3a4b"
 UUID = "8f14e45f-ceea-467f-a0e6-7c9d3f1b2a10"
 TASK_ID = f"user:1234-runwayml:a-b+c@mail.com-task:{UUID}"
@@ -49,8 +60,18 @@ KEYS = st.sampled_from(
     [
         *("taskId", "id", "status", "error", "reason", "code", "progressRatio", "progressText"),
         *("artifacts", "url", "metadata", "dimensions", "size", "fileSize", "filename"),
-        *("task", "request", "response", "replyRef", "taskType", "runningTasks", "retryAfter"),
-        *("details", "message", "features", "options", "seed", "previewUrls"),
+        *("task", "request", "response", "replyRef", "taskType", "runningTasks", "previewUrls"),
+        *(
+            "prompt",
+            "words",
+            "text",
+            "details",
+            "message",
+            "features",
+            "options",
+            "seed",
+            "previewUrls",
+        ),
     ]
 )
 WORDS = st.sampled_from(["SUCCEEDED", "FAILED", "RUNNING", "https://a/b.png", "SAFETY.X", REF])
@@ -118,7 +139,7 @@ def test_an_operation_outside_the_table_is_unknown() -> None:
 def test_every_documented_endpoint_with_callbacks_is_an_operation() -> None:
     names = [path.replace("/", ".") for path in CALLBACK_ENDPOINTS]
 
-    assert {*names, "frames.describe"} == USEAPI.operations.keys()
+    assert {*names, *INSTANT} == USEAPI.operations.keys()
 
 
 @pytest.mark.parametrize("path", CALLBACK_ENDPOINTS)
@@ -145,7 +166,9 @@ def test_after_a_lost_answer_an_endpoint_with_callbacks_is_awaited(path: str) ->
     assert set(COMMON_FIELDS) <= set(operation.inputs)
 
 
-@pytest.mark.parametrize(("path", "seconds", "summary"), ROWS)
+@pytest.mark.parametrize(
+    ("path", "seconds", "summary"), [row[:3] for row in ROWS], ids=[row[0] for row in ROWS]
+)
 def test_an_endpoint_has_a_summary_and_a_deadline(path: str, seconds: int, summary: str) -> None:
     operation = USEAPI.operations[path.replace("/", ".")]
 
@@ -161,10 +184,269 @@ def test_videos_have_a_longer_deadline_than_images() -> None:
     assert deadlines["gen4.create"] == deadlines["lipsync.create"] == VIDEO_SECONDS
 
 
-def test_only_the_shared_fields_of_an_endpoint_are_validated() -> None:
-    assert errors({"text_prompt": 5, "seconds": "x", "maxJobs": 11}, "gen4.create") == {
-        "input.maxJobs": "must be an integer from 1 to 10"
-    }
+@pytest.mark.parametrize(
+    ("operation", "given", "expected"),
+    [
+        (
+            "gen4_5.create",
+            {"text_prompt": "x" * 5001, "seconds": 7, "seed": 0, "aspect_ratio": "2:1"},
+            {
+                "input.text_prompt": "may have at most 5000 characters (has 5001)",
+                "input.seconds": "must be one of 5, 8, 10",
+                "input.seed": "must be an integer from 1 to 4294967294",
+                "input.aspect_ratio": f"must be one of {', '.join(RATIOS)}",
+            },
+        ),
+        (
+            "gen4.create",
+            {"text_prompt": 5, "seconds": "5", "maxJobs": 11},
+            {
+                "input.firstImage_assetId": "is required",
+                "input.text_prompt": "must be a string",
+                "input.seconds": "must be one of 5, 10",
+                "input.maxJobs": "must be an integer from 1 to 10",
+            },
+        ),
+        (
+            "images.create",
+            {"num_images": 2},
+            {
+                "input.model": "is required",
+                "input.num_images": "must be one of 1, 4",
+            },
+        ),
+        ("gen2.create", {"zoom": 11}, {"input.zoom": "must be an integer from -10 to 10"}),
+        ("super_slow_motion", {"assetId": "x"}, {"input.speed": "is required"}),
+        (
+            "super_slow_motion",
+            {"assetId": "x", "speed": 2},
+            {"input.speed": "must be a number from 0.1 to 1"},
+        ),
+        (
+            "transcribe",
+            {"assetId": "x", "language": "la"},
+            {"input.language": f"must be one of {', '.join(LANGUAGES)}"},
+        ),
+        (
+            "frames.create",
+            {"text_prompt": "x", "num_images": 3, "imageAssetId1": ".."},
+            {
+                "input.num_images": "must be one of 1, 4",
+                "input.imageAssetId1": "must be the id of an asset",
+            },
+        ),
+    ],
+)
+def test_the_documented_limits_of_an_operation_are_checked(
+    operation: str, given: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert errors(given, operation) == expected
+
+
+@pytest.mark.parametrize("seconds", [5, 8, 10])
+def test_a_video_of_gen_4_5_may_have_each_documented_length(seconds: int) -> None:
+    given = {"text_prompt": "x" * 5000, "seconds": seconds, "seed": 4294967294}
+
+    assert USEAPI.prepare(USEAPI.operations["gen4_5.create"], given).input == given
+
+
+@pytest.mark.parametrize("diversity", [0, 2.5, 5])
+def test_diversity_is_a_number(diversity: float) -> None:
+    given = {"text_prompt": "x", "diversity": diversity}
+
+    assert USEAPI.prepare(CREATE, given).input["diversity"] == diversity
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"input.model": "is required"}),
+        ({"model": 5}, {"input.model": "must be a string"}),
+        (
+            {"model": "seedance-2", "text_prompt": "x" * 3501, "duration": 3, "resolution": "4k"},
+            {
+                "input.text_prompt": "may have at most 3500 characters with seedance-2",
+                "input.duration": "must be one of 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+                " with seedance-2",
+                "input.resolution": "must be one of 480p, 720p, 1080p with seedance-2",
+            },
+        ),
+        (
+            {"model": "veo-3.1", "duration": 5, "aspect_ratio": "2:3"},
+            {
+                "input.duration": "must be one of 4, 6, 8 with veo-3.1",
+                "input.aspect_ratio": f"must be one of {', '.join(RATIOS)} with veo-3.1",
+            },
+        ),
+        (
+            {"model": "gen4", "duration": "5"},
+            {
+                "input.duration": "must be an integer of at least 1",
+                "input.text_prompt": "is required by gen4",
+                "input.imageAssetId1": "is required by gen4",
+            },
+        ),
+        (
+            {"model": "kling-3.0-motion-control", "characterOrientation": "left"},
+            {
+                "input.characterOrientation": "must be one of image, video",
+                "input.videoAssetId": "is required by kling-3.0-motion-control",
+            },
+        ),
+        (
+            {"model": "kling-o3-pro", "endFrameAssetId": "x", "aspect_ratio": "4:3"},
+            {
+                "input.startFrameAssetId": "is required with endFrameAssetId",
+                "input.aspect_ratio": "must be one of 16:9, 9:16, 1:1 with kling-o3-pro",
+            },
+        ),
+        (
+            {"model": "kling-3.0-pro", "multishot_duration_1": 8, "multishot_duration_2": 8},
+            {
+                "input.multishot_duration_1": "and the other shots may have at most 15 seconds"
+                " together"
+            },
+        ),
+    ],
+)
+def test_the_documented_limits_of_a_video_model_are_checked(
+    given: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert errors(given, "videos.create") == expected
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_documented_video_model_accepts_its_limits(model: str) -> None:
+    limits = MODELS[model]
+    given: dict[str, Any] = {"model": model, "text_prompt": "x" * (limits.max_prompt or 5000)}
+    given |= dict.fromkeys(set(limits.required) - {"text_prompt"}, "x")
+    if limits.durations:
+        given["duration"] = limits.durations[-1]
+    if limits.resolutions:
+        given["resolution"] = limits.resolutions[-1]
+
+    assert USEAPI.prepare(USEAPI.operations["videos.create"], given).input == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model": "kling-4-tomorrow", "duration": 60, "resolution": "8k"},
+        {"model": "kling-o3-pro", "duration": 7, "videoAssetId": "x"},
+        {"model": "kling-3.0-pro", "duration": 7, "multishot_prompt_1": "x"},
+    ],
+)
+def test_what_no_table_limits_is_left_to_the_provider(given: dict[str, Any]) -> None:
+    assert USEAPI.prepare(USEAPI.operations["videos.create"], given).input == given
+
+
+@pytest.mark.parametrize("name", INSTANT)
+def test_an_operation_that_answers_at_once_is_free_and_sent_again(name: str) -> None:
+    operation = USEAPI.operations[name]
+
+    assert operation.answers_immediately
+    assert operation.on_lost_answer is LostAnswerPolicy.RESEND
+    assert USEAPI.prepare(operation, dict(INSTANT[name])).account is None
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("features", "/features/?email=a%40b.c"),
+        ("lipsync.voices", "/lipsync/voices/?email=a%40b.c"),
+        ("transcribe", "/transcribe/?assetId=x&language=en&email=a%40b.c"),
+        (
+            "image_upscaler",
+            (
+                "/image_upscaler/?image_url=https%3A%2F%2Fexample.com%2F1.png&width=9&height=9"
+                "&email=a%40b.c"
+            ),
+        ),
+        ("text_to_image_preview", "/text_to_image_preview/?text_prompt=x&email=a%40b.c"),
+    ],
+)
+def test_an_operation_that_answers_at_once_is_a_get_with_a_query(name: str, path: str) -> None:
+    given = INSTANT[name] | {"email": "a@b.c"}
+
+    call = USEAPI.submit([build_task(name, **given)])
+
+    assert (call.method, call.path, call.body) == ("GET", path, None)
+
+
+TRANSCRIPT: dict[str, Any] = {
+    "id": "<uuid>",
+    "languageCode": "en",
+    "words": [
+        {"start": 1400, "end": 1560, "text": "Hi", "confidence": 1, "speaker": None},
+        None,
+        {"start": 1560, "end": 1872, "text": "there", "confidence": 0.89742, "speaker": None},
+    ],
+    "status": "completed",
+    "utterances": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "output"),
+    [
+        (
+            "features",
+            {"permitted": {"numPlanCredits": 2250}},
+            Output(data={"permitted": {"numPlanCredits": 2250}}),
+        ),
+        ("lipsync.voices", [{"id": "1"}], Output(data=[{"id": "1"}])),
+        ("lipsync.voices", [], Output(data=[])),
+        ("transcribe", TRANSCRIPT, Output(text="Hi there", data=TRANSCRIPT["words"])),
+        ("transcribe", {"words": []}, Output(text="", data=[])),
+        (
+            "image_upscaler",
+            {"url": "https://example.com/1.png"},
+            Output(
+                artifacts=(
+                    Artifact(kind="image", url="https://example.com/1.png", media_type="image/png"),
+                )
+            ),
+        ),
+        (
+            "text_to_image_preview",
+            {"url": "https://example.com/1", "seed": 1234567},
+            Output(artifacts=(Artifact(kind="image", url="https://example.com/1", seed=1234567),)),
+        ),
+    ],
+)
+def test_the_result_of_a_call_without_callback_is_read(
+    operation: str, body: object, output: Output
+) -> None:
+    report = answer(200, json.dumps(body).encode(), operation=operation)
+
+    assert report == Report(status=Status.SUCCEEDED, output=output)
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "code"),
+    [
+        ("features", b"x", ErrorCode.PROVIDER_ERROR),
+        ("features", b'{"error": "no features today"}', ErrorCode.PROVIDER_ERROR),
+        ("lipsync.voices", b"5", ErrorCode.PROVIDER_ERROR),
+        ("transcribe", b'{"words": null, "status": "completed"}', ErrorCode.NO_OUTPUT),
+        ("transcribe", b"{}", ErrorCode.PROVIDER_ERROR),
+        ("image_upscaler", b'{"url": "ftp://a"}', ErrorCode.NO_OUTPUT),
+        ("text_to_image_preview", b"[]", ErrorCode.PROVIDER_ERROR),
+    ],
+)
+def test_an_answer_without_its_result_fails_the_job(
+    operation: str, body: bytes, code: ErrorCode
+) -> None:
+    error = refusal(200, body, operation)
+
+    assert (error.code, error.stage, error.retryable) == (code, ErrorStage.PROVIDER, True)
+
+
+def test_a_preview_that_is_forbidden_was_moderated() -> None:
+    body = b'{"error": "Forbidden", "code": 403}'
+
+    assert refusal(403, body, "text_to_image_preview").code is ErrorCode.MODERATED
+    assert refusal(403, body, "features").code is not ErrorCode.MODERATED
 
 
 def test_the_documented_request_is_valid_but_for_its_two_placeholders() -> None:
@@ -284,7 +566,7 @@ def test_all_errors_of_an_input_are_reported_at_once() -> None:
         "input.text_prompt": "is required",
         "input.style": f"must be one of {', '.join(STYLES)}",
         "input.aspect_ratio": f"must be one of {', '.join(RATIOS)}",
-        "input.diversity": "must be an integer from 0 to 5",
+        "input.diversity": "must be a number from 0 to 5",
         "input.seed": "must be an integer from 1 to 4294967294",
         "input.maxJobs": "must be an integer from 1 to 10",
         "input.exploreMode": "must be true or false",
@@ -1060,7 +1342,7 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
 
 @settings(deadline=None)
 @given(
-    st.sampled_from(["frames.create", "frames.describe"]),
+    st.sampled_from(["frames.create", *INSTANT]),
     st.integers(100, 999),
     st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text() | st.just(DATE)),
     TASK_LIKE_JSON.map(msgspec.json.encode) | st.binary(),

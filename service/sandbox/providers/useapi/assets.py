@@ -45,6 +45,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
     size: int
     created_at: str
+    url: str
     task_id: str | None = None
     metadata: Json | None = None
 
@@ -55,10 +56,6 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kind(self) -> str:
         return self.media_type.partition("/")[0]
-
-    @property
-    def url(self) -> str:
-        return f"https://runway.example.com/{self.id}.{EXTENSIONS[self.media_type]}"
 
     def uploaded(self) -> Json:
         """Build the answer of `POST /assets/`."""
@@ -137,13 +134,15 @@ class AssetStore:
     def upload(
         self, email: str, name: str, media_type: str, size: int, uuid: str | None = None
     ) -> Asset:
+        uuid = uuid or str(uuid4())
         asset = Asset(
             email=email,
-            id=uuid or str(uuid4()),
+            id=uuid,
             name=name,
             media_type=media_type,
             size=size,
             created_at=rfc3339(now()),
+            url=f"https://runway.example.com/{uuid}.{EXTENSIONS[media_type]}",
         )
         self._add(asset)
         return asset
@@ -151,14 +150,15 @@ class AssetStore:
     def add_artifacts(self, email: str, task: Json) -> None:
         """Add the artifacts of *task*: they can be inputs of other tasks."""
         for artifact in task["artifacts"]:
-            is_image = artifact["filename"].endswith(".png")
+            is_video = "frameRate" in artifact["metadata"]
             asset = Asset(
                 email=email,
                 id=artifact["id"],
                 name=artifact["filename"],
-                media_type="image/png" if is_image else "video/mp4",
+                media_type="video/mp4" if is_video else "image/png",
                 size=int(artifact["fileSize"]),
                 created_at=task["updatedAt"],
+                url=artifact["url"],
                 task_id=task["taskId"],
                 metadata=artifact["metadata"],
             )
