@@ -10,7 +10,9 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.providers.leonardo import Leonardo
 from service.sandbox.providers.runware.api import Runware
+from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.accounts import UseapiSetup
 from service.sandbox.providers.useapi.api import Useapi
@@ -35,6 +37,8 @@ def create_sandbox(
             *Useapi(emulator, tokens.useapi, setup).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *Leonardo(emulator, tokens.leonardo).routes(),
+            *Runway(emulator, tokens.runway).routes(),
             *_public_routes(emulator, tokens, setup),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -51,7 +55,7 @@ def _public_routes(emulator: Emulator, tokens: Tokens, setup: UseapiSetup) -> li
     async def overview(request: Request) -> Response:
         url = str(request.base_url).rstrip("/")
         page = {
-            "what": "Belfry's sandbox emulates three providers. Its requests cost nothing.",
+            "what": "Belfry's sandbox emulates the providers. Its requests cost nothing.",
             "providers": {
                 "useapi": {
                     "base_url": f"{url}/v1/runwayml",
@@ -60,6 +64,8 @@ def _public_routes(emulator: Emulator, tokens: Tokens, setup: UseapiSetup) -> li
                 },
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
+                "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },
             "ledger": f"{url}/ledger",
             "magic_words": HELP,
