@@ -61,6 +61,15 @@ def callback(name: str) -> Report:
     return report
 
 
+def items_of(*names: str) -> list[Any]:
+    return [item for name in names for item in json.loads(payload(name))["data"]]
+
+
+def data_of(*names: str) -> bytes:
+    """Join the results of several payloads in one body."""
+    return json.dumps({"data": items_of(*names)}).encode()
+
+
 def output(name: str) -> Output:
     report = callback(name)
     assert report.status is Status.SUCCEEDED
@@ -90,6 +99,11 @@ def answers(
 ) -> dict[str, Answer]:
     reply = Reply(status=status, headers=headers or {}, body=body)
     return RUNWARE.read_answer(reply, [build_task(ref) for ref in refs])
+
+
+def reports_of(answer: Answer) -> tuple[Report, ...]:
+    assert isinstance(answer, tuple)
+    return answer
 
 
 def refusal(answer: Answer) -> JobError:
@@ -123,11 +137,14 @@ def build_job(parts: int) -> Job:
     )
 
 
-def apply_callbacks(job: Job, *names: str) -> Job:
-    for name in names:
-        for report in callbacks(name):
-            job = apply_report(job, report, 1) or job
+def apply_reports_to(job: Job, *reports: Report) -> Job:
+    for report in reports:
+        job = apply_report(job, report, 1) or job
     return job
+
+
+def apply_callbacks(job: Job, *names: str) -> Job:
+    return apply_reports_to(job, *(report for name in names for report in callbacks(name)))
 
 
 @pytest.mark.parametrize("name", ["imageCaption", "caption", "videoInference", "3dInference"])
@@ -433,9 +450,74 @@ def test_a_2xx_answer_without_a_task_is_inconclusive(body: bytes) -> None:
 
 
 def test_a_result_in_the_answer_is_read() -> None:
-    report = answers(200, payload("caption_in_data"))[REF]
+    assert answers(200, payload("caption_in_data"))[REF] == (callback("caption_in_data"),)
 
-    assert report == callback("caption_in_data")
+
+def test_all_results_in_the_answer_are_read() -> None:
+    answer = answers(200, data_of("image_1_of_4", "image_2_of_4"))[REF]
+
+    assert answer == (callback("image_1_of_4"), callback("image_2_of_4"))
+
+
+def test_results_in_the_answer_belong_to_their_tasks() -> None:
+    other = json.loads(payload("image_2_of_4"))["data"][0] | {"taskUUID": OTHER}
+    first = json.loads(payload("image_1_of_4"))["data"][0]
+    body = json.dumps({"data": [first, other]}).encode()
+
+    both = answers(200, body, (REF, OTHER))
+
+    assert both[REF] == (callback("image_1_of_4"),)
+    assert [report.refs for report in reports_of(both[OTHER])] == [(OTHER,)]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_error_beside_a_result_in_the_answer_is_a_failed_part(status: int) -> None:
+    good, bad = reports_of(answers(status, payload("part_failed_part_succeeded"))[REF])
+
+    assert (good, bad) == tuple(callbacks("part_failed_part_succeeded"))
+    assert apply_reports_to(build_job(2), good, bad).status is Status.SUCCEEDED
+
+
+def test_an_error_without_a_uuid_beside_a_result_is_of_the_only_task() -> None:
+    image = json.loads(payload("image_1_of_4"))["data"][0]
+    body = {"data": [image], "errors": [{"code": "inferenceError", "message": "failed"}]}
+
+    good, bad = reports_of(answers(200, json.dumps(body).encode())[REF])
+
+    assert (good.status, bad.status) == (Status.SUCCEEDED, Status.FAILED)
+    assert None not in (good.part, bad.part)
+
+
+def test_an_error_of_one_of_several_accepted_results_is_a_failed_part() -> None:
+    body = {
+        "data": [{"taskType": "imageInference", "taskUUID": REF}],
+        "errors": [{"taskUUID": REF, "code": "inferenceError", "message": "failed"}],
+    }
+    reply = Reply(status=200, headers={}, body=json.dumps(body).encode())
+
+    several = RUNWARE.read_answer(reply, [build_task(REF, "imageInference", numberResults=2)])
+    single = RUNWARE.read_answer(reply, [build_task(REF, "imageInference")])
+
+    (failed_part,) = reports_of(several[REF])
+    assert (failed_part.status, failed_part.part is None) == (Status.FAILED, False)
+    assert refusal(single[REF]).provider_code == "inferenceError"
+
+
+def test_a_result_beside_a_part_in_progress_is_read() -> None:
+    body = {"data": [{"taskUUID": REF, "status": "processing"}, *items_of("image_1_of_4")]}
+
+    assert answers(200, json.dumps(body).encode())[REF] == (callback("image_1_of_4"),)
+
+
+@pytest.mark.parametrize("unreadable", [5, "", "javascript:alert(1)", {}])
+def test_a_result_that_cannot_be_read_leaves_the_task_submitted(unreadable: object) -> None:
+    """Its callback, or the lookup at the deadline, tells what it is."""
+    item = {"taskType": "imageInference", "taskUUID": REF, "imageURL": unreadable}
+    alone = json.dumps({"data": [item]}).encode()
+    beside = json.dumps({"data": [item, *items_of("image_1_of_4")]}).encode()
+
+    assert answers(200, alone)[REF] == Report(refs=(REF,), status=Status.SUBMITTED)
+    assert answers(200, beside)[REF] == (callback("image_1_of_4"),)
 
 
 @pytest.mark.parametrize(
@@ -833,4 +915,6 @@ def test_every_task_gets_an_answer(status: int, body: bytes) -> None:
     both = answers(status, body, (REF, OTHER))
 
     assert both.keys() == {REF, OTHER}
-    assert all(isinstance(answer, Report | RetryLater | Inconclusive) for answer in both.values())
+    for answer in both.values():
+        assert isinstance(answer, Report | tuple | RetryLater | Inconclusive)
+        assert answer != (), "an answer has at least one report"
