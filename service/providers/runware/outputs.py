@@ -11,6 +11,7 @@ from service.providers.kit.coercion import (
     text,
     web_url,
 )
+from service.providers.runware.catalog import has_known_results
 
 MEDIA: Final = ("image", "video", "audio", "model", "media", "guideImage", "maskImage")
 """A file is named by these words and a suffix, as in `imageURL` and `imageUUID`."""
@@ -19,8 +20,19 @@ _DATA_KEYS: Final = ("structuredData", "result")
 _MEDIA_KEYS: Final = {
     medium + suffix: medium for medium in MEDIA for suffix in ("URL", "UUID", *_INLINE_SUFFIXES)
 }
+_READY: Final = "ready"
+SUCCEEDED_STATUSES: Final = frozenset({"success", "succeeded", "completed", _READY})
+_FINAL_STATUSES: Final = SUCCEEDED_STATUSES | {""}
+_TASK_KEYS: Final = frozenset({"taskType", "taskUUID", "cost"})
+_STATE_KEYS: Final = _TASK_KEYS | {"status", "progress", "message"}
 RESULT_KEYS: Final = frozenset((*_MEDIA_KEYS, *_DATA_KEYS, "text", "outputs"))
 _BASE64_SIGNATURES: Final = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
+
+
+def has_result(item: dict[str, Any]) -> bool:
+    """Whether *item* has a known form of a result, or any other content if its type is unlisted."""
+    known = any(item[key] is not None for key in item.keys() & RESULT_KEYS)
+    return known or _other_content(item) is not None
 
 
 def output_of(item: dict[str, Any]) -> Output:
@@ -35,11 +47,25 @@ def output_of(item: dict[str, Any]) -> Output:
     keys = _DATA_KEYS if artifacts else (*_DATA_KEYS, "outputs")
     values = (item.get(key) for key in keys)
     data = next((value for value in values if isinstance(value, dict | list) and value), None)
-    return Output(
-        artifacts=artifacts,
-        text=text(item.get("text")) or text(item.get("result")) if data is None else None,
-        data=data,
-    )
+    words = text(item.get("text")) or text(item.get("result")) if data is None else None
+    if not artifacts and words is None and data is None:
+        data = _other_content(item)
+    return Output(artifacts=artifacts, text=words, data=data)
+
+
+def _other_content(item: dict[str, Any]) -> dict[str, Any] | None:
+    """Return all fields of a task type without known results; None if there is no content yet.
+
+    A model that was uploaded is `ready` at the end, without further content.
+    """
+    task_type = text(item.get("taskType"))
+    status = (text(item.get("status")) or "").lower()
+    if task_type is None or has_known_results(task_type) or status not in _FINAL_STATUSES:
+        return None
+    fields = {key: value for key, value in item.items() if value is not None}
+    if not fields.keys() - _STATE_KEYS and status != _READY:
+        return None
+    return {key: value for key, value in fields.items() if key not in _TASK_KEYS}
 
 
 def _artifact(item: dict[str, Any], medium: str) -> Artifact | None:

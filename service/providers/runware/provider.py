@@ -35,7 +35,12 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
-from service.providers.runware.catalog import ROWS
+from service.providers.runware.catalog import (
+    ANSWER_SECONDS,
+    CONTROL_TYPES,
+    IMMEDIATE_ROWS,
+    ROWS,
+)
 from service.providers.runware.errors import classify, error_of, is_duplicate_task
 from service.providers.runware.inputs import CAPTION_FIELDS, task_operation
 from service.providers.runware.items import Item, read_items, read_report, read_reports
@@ -43,11 +48,6 @@ from service.providers.runware.lookup import lookup, read_lookup
 from service.providers.runware.outputs import output_of
 
 _TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
-_CONTROL_TYPES: Final = frozenset(
-    {"authentication", "ping", "getresponse", "gettaskdetails", "accountmanagement"}
-)
-"""Task types, in lower case, that manage the connection or the operator's account."""
-
 _UNKNOWN_TASK: Final = "00000000-0000-4000-8000-000000000000"
 _SERVICE_KEYS: Final = frozenset({"taskType", "taskUUID", "webhookURL", "deliveryMethod"})
 """Input fields that this service reads and replaces by its own values."""
@@ -74,6 +74,12 @@ class Runware:
                 name: task_operation(name, summary, deadline_seconds=seconds)
                 for name, seconds, summary in ROWS
             },
+            **{
+                name: task_operation(
+                    name, summary, deadline_seconds=ANSWER_SECONDS, answers_immediately=True
+                )
+                for name, summary in IMMEDIATE_ROWS
+            },
         }
     )
 
@@ -81,7 +87,7 @@ class Runware:
         """Accept any task type by name, because the vendor adds and renames them."""
         if name in self.operations:
             return self.operations[name]
-        if name.lower() in _CONTROL_TYPES or not _TASK_TYPE.fullmatch(name):
+        if name.lower() in CONTROL_TYPES or not _TASK_TYPE.fullmatch(name):
             return None
         return task_operation(name, f"Run a task of type {name}.")
 
@@ -100,14 +106,9 @@ class Runware:
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         body = []
         for task in tasks:
-            fields = {
-                **task.input,
-                "taskType": task.operation,
-                "taskUUID": task.ref,
-                "deliveryMethod": "async",
-            }
-            if task.callback_url:
-                fields["webhookURL"] = task.callback_url
+            fields = {**task.input, "taskType": task.operation, "taskUUID": task.ref}
+            if task.callback_url is not None:
+                fields |= {"deliveryMethod": "async", "webhookURL": task.callback_url}
             body.append(fields)
         return send("POST", "", body)
 
@@ -175,6 +176,7 @@ def _answer(reply: Reply, items: list[Item], task: ProviderTask) -> Answer:
     Results may come with the response although "async" was requested. A result that cannot be read
     counts as an acknowledgement: its callback or the lookup at the deadline tells what it is.
     """
+    items = [item.with_task_type(task.operation) for item in items]
     failures = [item for item in items if item.is_failure]
     errors = [item for item in failures if not is_duplicate_task(item.fields)]
     others = [item for item in items if not item.is_failure]

@@ -164,7 +164,7 @@ def test_every_operation_of_every_provider_has_a_json_schema() -> None:
     }
 
     assert providers.keys() == {"useapi", "runware", "runway_ai"}
-    assert len(shown) == 59
+    assert len(shown) == 63
     assert shown["useapi", "frames.create"]["required"] == ["text_prompt"]
     assert json.loads(json.dumps(list(shown.values()))) == list(shown.values())
 

@@ -190,6 +190,30 @@ def test_a_listed_task_type_is_sent_by_its_name(name: str, seconds: int, summary
     ]
 
 
+@pytest.mark.parametrize("name", ["imageUpload", "mediaStorage", "modelSearch"])
+def test_a_task_that_is_answered_at_once_is_sent_without_a_callback(name: str) -> None:
+    operation = RUNWARE.operations[name]
+    task = ProviderTask(ref=REF, operation=name, input={"search": "x"})
+
+    call = RUNWARE.submit([task])
+
+    assert (operation.answers_immediately, operation.on_lost_answer, operation.batched) == (
+        True,
+        LostAnswerPolicy.RESEND,
+        True,
+    )
+    assert operation.deadline_seconds < SHORT_SECONDS
+    assert json.loads(call.body or b"") == [{"search": "x", "taskType": name, "taskUUID": REF}]
+
+
+@pytest.mark.parametrize("name", ["modelUpload", "aTypeOfTomorrow"])
+def test_a_task_that_is_not_known_to_be_answered_at_once_has_a_callback(name: str) -> None:
+    operation = RUNWARE.operation(name)
+
+    assert operation is not None
+    assert not operation.answers_immediately
+
+
 def test_video_and_3d_models_have_a_longer_deadline_than_images() -> None:
     deadlines = {name: operation.deadline_seconds for name, operation in RUNWARE.operations.items()}
 
@@ -373,14 +397,97 @@ def test_tasks_are_sent_in_one_array_even_if_there_is_only_one() -> None:
     ]
 
 
-def test_a_task_without_a_callback_url_has_no_webhook_url() -> None:
-    task = ProviderTask(ref=REF, operation="caption", input={})
+CONTENT = {
+    "unlisted_type": {"depthMap": {"nearest": 0.2, "farthest": 18.5}, "unit": "m"},
+    "model_search": {"results": items_of("model_search")[0]["results"], "totalResults": 1},
+    "model_upload_ready": {
+        "status": "ready",
+        "message": "The model is ready.",
+        "air": "acme:68487@1",
+    },
+}
 
-    call = RUNWARE.submit([task])
 
-    assert json.loads(call.body or b"") == [
-        {"taskType": "caption", "taskUUID": REF, "deliveryMethod": "async"}
-    ]
+@pytest.mark.parametrize("name", CONTENT)
+def test_the_content_of_an_unlisted_task_type_is_the_data_of_the_output(name: str) -> None:
+    (answered,) = reports_of(answers(200, payload(name))[REF])
+
+    assert output(name) == Output(data=CONTENT[name])
+    assert answered == callback(name)
+
+
+def test_the_operation_is_the_task_type_of_an_answer_without_one() -> None:
+    item = {"taskUUID": REF, "depth": 3, "cost": 0.5}
+    reply = Reply(status=200, headers={}, body=json.dumps({"data": [item]}).encode())
+
+    unlisted = RUNWARE.read_answer(reply, [build_task(REF, "aTypeOfTomorrow")])
+    listed = RUNWARE.read_answer(reply, [build_task(REF, "imageInference")])
+
+    (report,) = reports_of(unlisted[REF])
+    assert (report.output, report.cost_usd) == (Output(data={"depth": 3}), 0.5)
+    assert listed[REF] == Report(refs=(REF,), status=Status.SUBMITTED)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"status": "processing", "depth": 3},
+        {"status": "queued", "depth": 3},
+        {"status": "pondering", "depth": 3},
+        {"message": "accepted"},
+        {"progress": 40, "cost": None, "depth": None},
+    ],
+)
+def test_an_acknowledgement_of_an_unlisted_task_type_is_no_result(more: dict[str, Any]) -> None:
+    item = {"taskType": "aTypeOfTomorrow", "taskUUID": REF, **more}
+    body = json.dumps({"data": [item]}).encode()
+
+    answer = answers(200, body)[REF]
+    (report,) = RUNWARE.read_callback(body)
+
+    assert isinstance(answer, Report)
+    assert answer.status in (Status.SUBMITTED, Status.RUNNING)
+    assert (report.part, report.output) == (None, None)
+
+
+@pytest.mark.parametrize("status", ["validated", "downloaded", "optimized"])
+def test_a_model_upload_runs_until_the_model_is_ready(status: str) -> None:
+    name = f"model_upload_{status}"
+    report = callback(name)
+
+    answer = answers(200, payload(name))[REF]
+
+    assert (report.status, report.provider_status, report.part) == (Status.RUNNING, status, None)
+    assert answer == Report(refs=(REF,), status=Status.RUNNING, provider_status=status)
+
+
+def test_a_model_upload_ends_when_the_model_is_ready() -> None:
+    names = [f"model_upload_{status}" for status in ("validated", "downloaded", "optimized")]
+
+    before = apply_callbacks(build_job(1), *names)
+    after = apply_callbacks(before, "model_upload_ready", "model_upload_optimized")
+
+    assert (before.status, after.status) == (Status.RUNNING, Status.SUCCEEDED)
+    assert after.output == Output(data=CONTENT["model_upload_ready"])
+
+
+def test_a_ready_model_needs_no_further_content() -> None:
+    item = {"taskType": "modelUpload", "taskUUID": REF, "status": "ready"}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+
+    assert report.output == Output(data={"status": "ready"})
+
+
+def test_a_failed_model_upload_is_a_failure() -> None:
+    assert failure("model_upload_failed").message == "The file is not a safetensors file."
+
+
+def test_an_uploaded_image_is_an_artifact_with_its_uuid() -> None:
+    (report,) = reports_of(answers(200, payload("upload_uuid_only"))[REF])
+
+    assert report.output == Output(artifacts=(Artifact(id=IMAGE, kind="image"),))
 
 
 def test_acknowledged_tasks_are_submitted() -> None:
