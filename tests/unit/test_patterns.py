@@ -70,6 +70,12 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "model", ""),
         ("", "noavailable", ""),
     ],
+    "service.providers.runware.errors._MODERATED": [
+        ("", "moderat", ""),
+        ("", "safety ", ""),
+        ("", "sensitive conten", ""),
+        ("", "content poli", ""),
+    ],
     "service.providers.runware.errors._DUPLICATE_TASK": [
         ("", "conflict", ""),
         ("", "taskuuid", ""),

@@ -103,11 +103,17 @@ def read_items(value: Any) -> list[Item]:
 
 
 def read_reports(items: list[Item]) -> list[Report]:
-    """Report each item; parts with equal keys from content are numbered to keep them apart."""
+    """Report each item; parts with equal keys from content are numbered to keep them apart.
+
+    The status of one of several items is not that of the task, unless the task is in progress.
+    """
     seen: Counter[tuple[bool, str | None, str]] = Counter()
+    counts = Counter(item.ref for item in items)
     reports = []
     for item in items:
         report = read_report(item)
+        if report.part is not None and counts[item.ref] > 1:
+            report = replace(report, provider_status=None)
         if report.part is not None and report.part.startswith("#"):
             key = (item.in_errors, item.ref, report.part)
             report = replace(report, part=f"{report.part}.{seen[key]}")

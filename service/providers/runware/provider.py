@@ -213,7 +213,8 @@ def _refusal(reply: Reply, item: Item) -> Answer:
     is_vague = error.code in _VAGUE_CODES
     if error.code is ErrorCode.RATE_LIMITED or (is_vague and reply.status in BUSY_STATUSES):
         return retry_later(reply, error.message)
-    if classify(error.provider_code) is None and not is_success(reply.status):
+    is_classified = error.code is ErrorCode.MODERATED or classify(error.provider_code) is not None
+    if not is_classified and not is_success(reply.status):
         return rejected(reply.status, message_of(item.fields))
     return Report(refs=(item.ref,) if item.ref else (), status=Status.FAILED, error=error)
 

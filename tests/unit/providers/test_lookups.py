@@ -350,7 +350,9 @@ def test_a_lookup_finds_the_content_of_an_unlisted_task_type(
     details = {"taskType": "getTaskDetails", "taskUUID": TASK_UUID, "response": {"data": [item]}}
     body = json.dumps({"data": [details if step else item]}).encode()
 
-    report = report_of(read_body(replace(build_runware_job(1), operation="aTypeOfTomorrow"), body, step))
+    report = report_of(
+        read_body(replace(build_runware_job(1), operation="aTypeOfTomorrow"), body, step)
+    )
 
     assert report.status is Status.SUCCEEDED
     assert report.output is not None

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
@@ -444,7 +445,7 @@ def test_an_acknowledgement_of_an_unlisted_task_type_is_no_result(more: dict[str
     body = json.dumps({"data": [item]}).encode()
 
     answer = answers(200, body)[REF]
-    (report,) = RUNWARE.read_callback(body)
+    (report,) = RUNWARE.read_callback(body, {})
 
     assert isinstance(answer, Report)
     assert answer.status in (Status.SUBMITTED, Status.RUNNING)
@@ -475,7 +476,7 @@ def test_a_model_upload_ends_when_the_model_is_ready() -> None:
 def test_a_ready_model_needs_no_further_content() -> None:
     item = {"taskType": "modelUpload", "taskUUID": REF, "status": "ready"}
 
-    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode(), {})
 
     assert report.output == Output(data={"status": "ready"})
 
@@ -563,7 +564,8 @@ def test_a_result_in_the_answer_is_read() -> None:
 def test_all_results_in_the_answer_are_read() -> None:
     answer = answers(200, data_of("image_1_of_4", "image_2_of_4"))[REF]
 
-    assert answer == (callback("image_1_of_4"), callback("image_2_of_4"))
+    expected = [callback("image_1_of_4"), callback("image_2_of_4")]
+    assert answer == tuple(replace(report, provider_status=None) for report in expected)
 
 
 def test_results_in_the_answer_belong_to_their_tasks() -> None:
@@ -726,9 +728,155 @@ def test_an_image_is_an_artifact_with_its_cost() -> None:
                 kind="image",
                 url="https://im.runware.ai/image/ws/2/ii/6963a97e-0.jpg",
                 media_type="image/jpeg",
+                seed=18446744073709551615,
+                nsfw=False,
             ),
         )
     )
+
+
+def test_an_image_that_the_provider_considers_unsafe_is_marked() -> None:
+    (artifact,) = output("image_nsfw").artifacts
+
+    assert artifact.nsfw is True
+
+
+@pytest.mark.parametrize(
+    ("given", "seed"),
+    [
+        (7, 7),
+        (0, 0),
+        ("18446744073709551615", 18446744073709551615),
+        (18446744073709551616, None),
+        (-1, None),
+        (7.5, None),
+        (True, None),
+        ("x", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize(("verdict", "nsfw"), [(True, True), (False, False), ("no", None)])
+def test_the_seed_and_the_verdict_are_read_with_care(
+    given: object, seed: int | None, verdict: object, *, nsfw: bool | None
+) -> None:
+    item = {"taskUUID": REF, "imageURL": "https://im.runware.ai/1.jpg", "seed": given}
+    body = json.dumps({**item, "NSFWContent": verdict}).encode()
+
+    (report,) = RUNWARE.read_callback(body, {})
+
+    assert report.output is not None
+    (artifact,) = report.output.artifacts
+    assert (artifact.seed, artifact.nsfw, artifact.expires_at) == (seed, nsfw, None)
+
+
+def test_the_seed_of_a_listed_file_is_that_of_the_result() -> None:
+    outputs = {"files": [{"uuid": "m1", "url": "https://im.runware.ai/m1.glb"}]}
+    item = {"taskType": "3dInference", "taskUUID": REF, "outputs": outputs, "seed": 7}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode(), {})
+
+    assert report.output is not None
+    assert [artifact.seed for artifact in report.output.artifacts] == [7]
+
+
+@pytest.mark.parametrize(
+    ("progress", "ratio"),
+    [(0, 0.0), (100, 1.0), ("45", 0.45), (101, None), (-1, None), ("much", None), (None, None)],
+)
+def test_progress_beyond_0_to_100_is_ignored(progress: object, ratio: float | None) -> None:
+    item = {"taskUUID": REF, "status": "processing", "progress": progress}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode(), {})
+
+    assert report.progress == ratio
+
+
+def test_the_status_of_one_of_several_results_is_not_that_of_the_task() -> None:
+    several = callbacks("poll_so_far")
+    (single,) = callbacks("image_1_of_4")
+
+    assert [report.provider_status for report in several] == [None, "processing", None]
+    assert single.provider_status == "success"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"structuredData": {"ageGroup": "13-20"}, "text": "x"},
+            Output(data={"ageGroup": "13-20"}),
+        ),
+        ({"structuredData": [1], "text": "x"}, Output(data=[1])),
+        ({"structuredData": "13-20", "text": "x"}, Output(data={"structuredData": "13-20"})),
+        ({"structuredData": 0, "text": "x"}, Output(data={"structuredData": 0})),
+        ({"structuredData": False, "result": {"a": 1}}, Output(data={"structuredData": False})),
+        ({"structuredData": None, "text": "x"}, Output(text="x")),
+        ({"structuredData": {}, "text": "x"}, Output(text="x")),
+        ({"structuredData": " ", "text": "x"}, Output(text="x")),
+        ({"result": {"a": 1}, "text": "x"}, Output(data={"a": 1})),
+    ],
+)
+def test_structured_data_is_read_before_text(fields: dict[str, Any], expected: Output) -> None:
+    item = {"taskType": "imageCaption", "taskUUID": REF, **fields}
+
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode(), {})
+
+    assert report.output == expected
+
+
+MODERATION_MESSAGES = [
+    "NSFW content detected",
+    "The prompt was rejected by our content policy.",
+    "Violates the provider's content policies",
+    "Your request was flagged.",
+    "This image was moderated",
+    "Blocked by the safety system",
+    "A safety filter was triggered",
+    "Sensitive content is not allowed",
+    "unsafe content in the image",
+    "inappropriate content",
+    "It contains prohibited words: explicit content",
+]
+
+
+@pytest.mark.parametrize("message", MODERATION_MESSAGES)
+@pytest.mark.parametrize("form", ["errors", "flat", "nested", "text"])
+def test_a_moderation_without_a_code_is_recognized_by_its_message(form: str, message: str) -> None:
+    forms: dict[str, dict[str, Any]] = {
+        "errors": {"errors": [{"message": message, "taskUUID": REF}]},
+        "flat": {"taskUUID": REF, "status": "error", "message": message},
+        "nested": {"data": [{"taskUUID": REF, "status": "error", "error": {"message": message}}]},
+        "text": {"taskUUID": REF, "error": message},
+    }
+    encoded = json.dumps(forms[form]).encode()
+
+    (report,) = RUNWARE.read_callback(encoded, {})
+    refused = [refusal(answers(status, encoded)[REF]) for status in (200, 400)]
+
+    assert report.error is not None
+    assert (report.error.code, report.error.retryable) == (ErrorCode.MODERATED, False)
+    assert report.error.message == message
+    assert [error.code for error in refused] == [ErrorCode.MODERATED] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        (None, "Something failed.", ErrorCode.PROVIDER_ERROR),
+        (None, "The safety of your key is your business.", ErrorCode.PROVIDER_ERROR),
+        ("oddity", "NSFW content detected", ErrorCode.MODERATED),
+        ("rateLimitExceeded", "Too many NSFW requests", ErrorCode.RATE_LIMITED),
+    ],
+)
+def test_a_known_code_counts_more_than_the_message(
+    code: str | None, message: str, expected: ErrorCode
+) -> None:
+    error = {"code": code, "message": message, "taskUUID": REF}
+
+    (report,) = RUNWARE.read_callback(json.dumps({"errors": [error]}).encode(), {})
+
+    assert report.error is not None
+    assert report.error.code is expected
 
 
 @pytest.mark.parametrize(
