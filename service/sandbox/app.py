@@ -1,4 +1,4 @@
-"""The sandbox's application: three emulated providers, an overview page and the ledger."""
+"""The sandbox's application: emulated providers, their media, an overview page and the ledger."""
 
 from typing import Final
 
@@ -10,12 +10,20 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.media import files
+from service.sandbox.media.library import MediaLibrary
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+_SAMPLES: Final = (
+    files.image("a lighthouse"),
+    files.video("a lighthouse"),
+    files.audio("a lighthouse"),
+    files.model("a lighthouse"),
+)
 
 
 def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starlette:
@@ -24,12 +32,13 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
     *pace* multiplies every delay; at 1 a task takes about two seconds.
     """
     tokens = tokens or Tokens()
-    emulator = Emulator(pace)
+    emulator, library = Emulator(pace), MediaLibrary()
     app = Starlette(
         routes=[
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *library.routes(),
             *_public_routes(emulator, tokens),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -52,6 +61,7 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
             },
+            "media": [f"{url}/{file.path}" for file in _SAMPLES],
             "ledger": f"{url}/ledger",
             "magic_words": HELP,
         }

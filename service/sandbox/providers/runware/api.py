@@ -85,7 +85,7 @@ class Runware:
         return None
 
     async def _run(self, request: Request, tasks: list[Json]) -> Response:
-        replies = [self._handle(task) for task in tasks]
+        replies = [self._handle(task, str(request.base_url)) for task in tasks]
         for reply in replies:
             if reply.task is None or reply.run is None:
                 continue
@@ -98,7 +98,7 @@ class Runware:
             return json_response(results.error_body(504, tasks), 504)
         return _merge_replies(replies)
 
-    def _handle(self, task: Json) -> Reply:
+    def _handle(self, task: Json, base_url: str) -> Reply:
         if errors := checks.input_errors(task):
             return Reply(errors=tuple(errors))
         self._count(task["taskType"])
@@ -108,7 +108,7 @@ class Runware:
             message = "taskUUID must be unique: there is already a task with this one."
             error = checks.error_item(task, "conflictTaskUUID", message, "taskUUID")
             return Reply(errors=(error,))
-        return self._accept(task)
+        return self._accept(task, base_url)
 
     def _count(self, task_type: str) -> None:
         """Count the request by task type; clients choose the type, so limit the counters."""
@@ -116,10 +116,10 @@ class Runware:
         if key in self._ledger.requests or len(self._ledger.requests) < _MAX_COUNTERS:
             self._ledger.requests[key] += 1
 
-    def _accept(self, request: Json) -> Reply:
+    def _accept(self, request: Json, base_url: str) -> Reply:
         task = _new_task(request)
         scenario = apply_directives(
-            results.scenario(request, task.directives),
+            results.scenario(request, task.directives, base_url),
             task.directives,
             results.forged_callback(request, task.directives),
         )

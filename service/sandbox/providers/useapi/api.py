@@ -112,7 +112,7 @@ class Useapi:
         directives, first_state = task.directives, task.state[0]
         response = bodies.submit_response(task)  # before the run changes the task's state
         scenario = apply_directives(
-            bodies.scenario(first_state, body, directives, task.at),
+            bodies.scenario(first_state, body, directives, task.at, str(request.base_url)),
             directives,
             bodies.forged_callback(first_state, body),
         )
