@@ -37,7 +37,7 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
         routes=[
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
-            *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *RunwayAi(emulator, library, tokens.runway_ai).routes(),
             *library.routes(),
             *_public_routes(emulator, tokens),
         ],

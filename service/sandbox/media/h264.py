@@ -5,7 +5,6 @@ frame the macroblocks that changed are I_PCM, the others are skipped. Deblocking
 frames decode to exactly these samples.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -23,7 +22,7 @@ _SLICE_I: Final = 7
 _I_PCM: Final = 25
 _MB_TYPES_OF_P: Final = 5
 """In P slices, the numbers of intra macroblock types begin after these."""
-_START_CODE_LIKE: Final = re.compile(rb"\x00\x00(?=[\x00-\x03])")
+_LARGEST_ESCAPED: Final = 3
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -153,7 +152,13 @@ def _p_slice(number: int, before: Sequence[bytes], blocks: Sequence[bytes]) -> b
 
 def _nal(header: int, writer: _BitWriter) -> bytes:
     """Build a NAL unit; a byte 3 keeps start codes out of the payload (clause 7.4.1.1)."""
-    return bytes([header]) + _START_CODE_LIKE.sub(b"\x00\x00\x03", writer.finish())
+    payload, unit, at = writer.finish(), bytearray([header]), 0
+    while (zeros := payload.find(b"\0\0", at)) >= 0:
+        unit += payload[at : zeros + 2]
+        at = zeros + 2
+        if payload[at] <= _LARGEST_ESCAPED:  # a payload does not end with zeros
+            unit.append(3)
+    return bytes(unit + payload[at:])
 
 
 def _block(plane: bytes, stride: int, x: int, y: int, side: int) -> bytes:
