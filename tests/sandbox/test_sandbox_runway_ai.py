@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.providers.runway_ai.catalog import ENDPOINTS as PROVIDER
 from service.sandbox.media import files
 from service.sandbox.media.files import MediaFile, Tint, read_path
 from service.sandbox.media.library import render
@@ -420,3 +421,18 @@ async def test_a_directive_in_the_query_of_a_url_controls_the_response(world: Wo
 
     assert (await call(world, "DELETE", "delete-media", given)).status_code == 500
     assert (await world.get(url)).status_code == 200
+
+
+def test_the_emulated_endpoints_have_the_parameters_that_the_service_sends() -> None:
+    kinds = {"int": "integer", "float": "number"}
+    for endpoint in ENDPOINTS:
+        emulated = [
+            (parameter.name, kinds.get(parameter.kind, "string"), parameter.options, required)
+            for required, parameters in ((True, endpoint.required), (False, endpoint.optional))
+            for parameter in parameters
+        ]
+        sent = PROVIDER[endpoint.name].operation.inputs
+
+        assert emulated == [
+            (field.name, field.kind, field.one_of, field.required) for field in sent
+        ], endpoint.name
