@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from service.sandbox import Tokens
-from service.sandbox.media import files
+from service.sandbox.media import files, h264
 from service.sandbox.media.files import MediaFile, Tint, read_path
+from service.sandbox.media.h264 import Frame
 from service.sandbox.media.library import MediaLibrary, render
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 
@@ -160,6 +161,17 @@ def test_a_video_starts_with_a_whole_frame_and_later_frames_contain_only_changes
     assert not any(code in unit for unit in units for code in (b"\0\0\0", b"\0\0\1", b"\0\0\2"))
 
 
+def test_samples_that_look_like_a_start_code_are_escaped() -> None:
+    black = Frame(16, 16, bytes(256), bytes(64), bytes(64))
+    white = Frame(16, 16, b"\xff" * 256, b"\x80" * 64, b"\x80" * 64)
+
+    units = list(h264.encode([white, black]))
+
+    assert b"\0\0\0" not in units[1]
+    assert bytes(384) in units[1].replace(b"\0\0\3", b"\0\0")
+    assert white.luma in units[0]
+
+
 def test_a_video_lasts_as_long_as_asked_with_the_asked_frames_per_second() -> None:
     file = replace(VIDEO, milliseconds=10_500, fps=30)
 
@@ -234,12 +246,9 @@ def test_a_token_for_a_file_that_is_too_large_names_no_file(file: MediaFile) -> 
 
 
 def test_a_token_with_an_unknown_tint_names_no_file() -> None:
-    class Wrong(MediaFile, frozen=True):
-        tint: int = 3  # type: ignore[assignment]
+    file = replace(IMAGE, tint=max(Tint) + 1)
 
-    fields = {name: getattr(IMAGE, name) for name in IMAGE.__struct_fields__ if name != "tint"}
-
-    assert read_path(f"/{Wrong(**fields).path}") is None
+    assert read_path(f"/{file.path}") is None
 
 
 def test_only_the_newest_deletions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final
 
 import msgspec
+from msgspec.structs import astuple, replace
 
 FORMATS: Final = {
     "image": ("png", "image/png"),
@@ -44,7 +45,7 @@ _DEFAULT_SHAPE: Final = (16, 9)
 
 SEED_BYTES: Final = 6
 _CHECK_BYTES: Final = 4
-# colours, shapes, index, width, height, milliseconds, fps, tint, created_at, serial
+# The fields of MediaFile after its kind, in their order.
 _FIELDS: Final = Struct(f">{SEED_BYTES}s{SEED_BYTES}sBHHHBBII")
 _PATH: Final = re.compile(r"/media/([a-z]{5})/([A-Za-z0-9_-]{44})\.([a-z0-9]{3})")
 
@@ -57,7 +58,7 @@ class Tint(IntEnum):
     SEPIA = 2
 
 
-class MediaFile(msgspec.Struct, frozen=True, kw_only=True):
+class MediaFile(msgspec.Struct, frozen=True):
     """One file of *kind* `image`, `video`, `audio` or `model`.
 
     *shapes* and *colours* are the seeds of what it shows, *index* counts files of one prompt.
@@ -80,7 +81,7 @@ class MediaFile(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def path(self) -> str:
         """The path of the file's URL, without a slash at its start."""
-        fields = self._packed()
+        fields = _FIELDS.pack(*astuple(self)[1:])
         token = base64.urlsafe_b64encode(fields + _check(self.kind, fields)).decode()
         return f"media/{self.kind}/{token}.{FORMATS[self.kind][0]}"
 
@@ -88,20 +89,6 @@ class MediaFile(msgspec.Struct, frozen=True, kw_only=True):
     def frames(self) -> int:
         """How many frames a video has."""
         return max(1, round(self.milliseconds * self.fps / 1000))
-
-    def _packed(self) -> bytes:
-        return _FIELDS.pack(
-            self.shapes,
-            self.colours,
-            self.index,
-            self.width,
-            self.height,
-            self.milliseconds,
-            self.fps,
-            self.tint,
-            self.created_at,
-            self.serial,
-        )
 
 
 def seed_of(*texts: str) -> bytes:
@@ -159,24 +146,10 @@ def read_path(path: str) -> MediaFile | None:
     fields, check = raw[: _FIELDS.size], raw[_FIELDS.size :]
     if check != _check(match[1], fields):
         return None
-    shapes, colours, index, width, height, milliseconds, fps, tint, created_at, serial = (
-        _FIELDS.unpack(fields)
-    )
-    if tint not in tuple(Tint):
+    file = MediaFile(match[1], *_FIELDS.unpack(fields))
+    if file.tint not in tuple(Tint):
         return None
-    file = MediaFile(
-        kind=match[1],
-        shapes=shapes,
-        colours=colours,
-        index=index,
-        width=width,
-        height=height,
-        milliseconds=milliseconds,
-        fps=fps,
-        tint=Tint(tint),
-        created_at=created_at,
-        serial=serial,
-    )
+    file = replace(file, tint=Tint(file.tint))
     return file if _is_within_limits(file) else None
 
 

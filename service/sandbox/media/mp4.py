@@ -27,7 +27,8 @@ def encode(file: MediaFile) -> bytes:
 
 
 def _frames(file: MediaFile) -> list[h264.Frame]:
-    width, height = (-(-side // h264.MACROBLOCK) * h264.MACROBLOCK for side in _size(file))
+    sides = file.width, file.height
+    width, height = (-(-side // h264.MACROBLOCK) * h264.MACROBLOCK for side in sides)
     scenery = Scenery(file, width, height)
     count = min(_POSES, file.frames)
     luma, blue, red = (bytes(table) for table in zip(*map(_ycbcr, scenery.palette), strict=True))
@@ -40,10 +41,6 @@ def _frames(file: MediaFile) -> list[h264.Frame]:
         samples = (plane.translate(table + padding) for plane, table in planes)
         poses.append(h264.Frame(width, height, *samples))
     return [poses[n * count // file.frames] for n in range(file.frames)]
-
-
-def _size(file: MediaFile) -> tuple[int, int]:
-    return file.width, file.height
 
 
 def _ycbcr(colour: Rgb) -> tuple[int, int, int]:
