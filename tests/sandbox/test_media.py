@@ -410,3 +410,42 @@ async def test_the_files_of_runware_can_be_opened(
     answer = await world.get(item[key])
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("operation", "media_type"),
+    [
+        ("text_to_image", "image/png"),
+        ("text_to_video", "video/mp4"),
+        ("text_to_speech", "audio/wav"),
+    ],
+)
+async def test_the_files_of_runway_can_be_opened(
+    world: World, operation: str, media_type: str
+) -> None:
+    headers = {"Authorization": f"Bearer {Tokens().runway}", "X-Runway-Version": "2024-11-06"}
+    body = {"model": "gen4", "promptText": a_ref()}
+
+    task = (await world.post(f"/runway/v1/{operation}", json=body, headers=headers)).json()
+    await world.ended(body["promptText"])
+    read = await world.get(f"/runway/v1/tasks/{task['id']}", headers=headers)
+    answer = await world.get(read.json()["output"][0])
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+
+
+@pytest.mark.anyio
+async def test_the_files_of_leonardo_can_be_opened(world: World) -> None:
+    headers = {"Authorization": f"Bearer {Tokens().leonardo}"}
+    body = {"prompt": a_ref(), "num_images": 2, "width": 512, "height": 512}
+
+    job = (await world.post("/leonardo/v1/generations", json=body, headers=headers)).json()
+    await world.ended(str(body["prompt"]))
+    path = f"/leonardo/v1/generations/{job['sdGenerationJob']['generationId']}"
+    found = (await world.get(path, headers=headers)).json()["generations_by_pk"]
+
+    urls = {one["url"] for one in found["generated_images"]}
+    assert len(urls) == 2
+    for url in urls:
+        assert png_chunks((await world.get(url)).content)
