@@ -12,8 +12,16 @@ def registry() -> Mapping[str, Provider]:
     from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
+    from service.providers.useapi_services.provider import UseApiServices
 
-    found: tuple[Provider, ...] = (UseApi(), Runware(), RunwayAi(), Leonardo(), Runway())
+    found: tuple[Provider, ...] = (
+        UseApi(),
+        Runware(),
+        RunwayAi(),
+        UseApiServices(),
+        Leonardo(),
+        Runway(),
+    )
     return {provider.name: provider for provider in found}
 
 

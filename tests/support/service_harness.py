@@ -87,6 +87,7 @@ def providers_at(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": "sandbox",
         "RUNWAY_AI_BASE_URL": url,
+        "USEAPI_SERVICES_BASE_URL": url,
         "LEONARDO_API_KEY": "sandbox",
         "LEONARDO_BASE_URL": f"{url}/leonardo/v1",
         "LEONARDO_WEBHOOK_SECRET": VENDOR_KEY,

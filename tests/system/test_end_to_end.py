@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from service.sandbox import EXAMPLE_ASSET
 from tests.support.receivers import Receiver
 from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService
 
@@ -15,7 +16,7 @@ IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
 CAPTION = {"inputImage": IMAGE, "model": "runware:150@2"}
 CASES = {
     "a useapi image": ("useapi", "frames.create", {"text_prompt": "a lighthouse"}),
-    "a useapi description": ("useapi", "frames.describe", {"image_assetId": "asset"}),
+    "a useapi description": ("useapi", "frames.describe", {"image_assetId": EXAMPLE_ASSET}),
     "a Runware caption": ("runware", "imageCaption", CAPTION),
     "a flat Runware caption": ("runware", "imageCaption", {**CAPTION, "prompt": "what [flat]"}),
     "a wrapped Runware caption": ("runware", "imageCaption", {**CAPTION, "prompt": "x [wrapped]"}),
