@@ -16,6 +16,7 @@ from service.sandbox.media import files, h264
 from service.sandbox.media.files import MediaFile, Tint, read_path
 from service.sandbox.media.h264 import Frame
 from service.sandbox.media.library import MediaLibrary, render
+from service.sandbox.providers.useapi_services import SERVICES, Service
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 
 IMAGE = files.image("a lighthouse")
@@ -449,3 +450,27 @@ async def test_the_files_of_leonardo_can_be_opened(world: World) -> None:
     assert len(urls) == 2
     for url in urls:
         assert png_chunks((await world.get(url)).content)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.path)
+async def test_the_files_of_the_services_of_useapi_can_be_opened(
+    world: World, service: Service
+) -> None:
+    ref = a_ref()
+    body = {"prompt": "a bell", "replyUrl": world.inbox.address(ref), "replyRef": ref}
+    await world.post(f"{service.path}/{service.calls[0]}", json=body)
+
+    end = json.dumps((await world.inbox.wait(ref, 2))[-1])
+    urls = {text for text in end.split('"') if text.startswith(f"{world.url}/media/")}
+
+    assert urls
+    assert [(await world.get(url)).status_code for url in urls] == [200] * len(urls)
+
+
+@pytest.mark.anyio
+async def test_a_preview_of_useapi_can_be_opened(world: World) -> None:
+    given = {"text_prompt": "a bell"}
+    preview = await world.get("/v1/runwayml/text_to_image_preview", params=given)
+
+    assert png_chunks((await world.get(preview.json()["url"])).content)
