@@ -140,6 +140,12 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "[200 1 after ", ""),
     ],
     "service.sandbox.directives._DIRECTIVE": [("", "[", ""), ("", "[slow ", ""), ("[", "a", "")],
+    "service.sandbox.media.files._PATH": [
+        ("/media/image/", "a", ""),
+        ("", "/media/image/", ""),
+        ("/media/image/" + "a" * 44, ".png", ""),
+    ],
+    "service.sandbox.media.library._RANGE": [("bytes=", "0", ""), ("", "bytes=0-", "")],
     "service.sandbox.providers.runware.checks._AIR": [
         ("", "a", ""),
         ("a:", "a", "!"),
