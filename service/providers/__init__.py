@@ -7,11 +7,14 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.fal.provider import Fal
+    from service.providers.ideogram.provider import Ideogram
     from service.providers.runware.provider import Runware
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
 
-    return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
+    known: tuple[Provider, ...] = (UseApi(), Runware(), RunwayAi(), Fal(), Ideogram())
+    return {provider.name: provider for provider in known}
 
 
 def providers_with_callbacks() -> list[str]:

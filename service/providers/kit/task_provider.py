@@ -116,6 +116,10 @@ class TaskProvider(ABC):
             return Inconclusive(message="the answer to the lookup does not mention the task")
         return [replace(report, refs=(job.ref,))]
 
+    def rejection(self, status: int, body: Any) -> Report:
+        """Read the answer to a submit that was refused for good with HTTP *status*."""
+        return rejected(status, message_of(body))
+
     def check(self) -> Call | None:
         return None if self.check_path is None else get(self.check_path, {})
 
@@ -130,7 +134,7 @@ class TaskProvider(ABC):
         if reply.status in BUSY_STATUSES:
             return retry_later(reply, message_of(body))
         if not is_success(reply.status):
-            return rejected(reply.status, message_of(body))
+            return self.rejection(reply.status, body)
         try:
             report = self.read_task(as_dict(body))
         except UnreadableJson:
