@@ -1,4 +1,4 @@
-"""The sandbox's application: three emulated providers, an overview page and the ledger."""
+"""The sandbox's application: the emulated providers, an overview page and the ledger."""
 
 from typing import Final
 
@@ -10,6 +10,8 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.providers.fal.api import Fal
+from service.sandbox.providers.ideogram.api import Ideogram
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
@@ -30,6 +32,8 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *Fal(emulator, tokens.fal).routes(),
+            *Ideogram(emulator, tokens.ideogram).routes(),
             *_public_routes(emulator, tokens),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -46,11 +50,13 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
     async def overview(request: Request) -> Response:
         url = str(request.base_url).rstrip("/")
         page = {
-            "what": "Belfry's sandbox emulates three providers. Its requests cost nothing.",
+            "what": "Belfry's sandbox emulates the providers. Its requests cost nothing.",
             "providers": {
                 "useapi": {"base_url": f"{url}/v1/runwayml", "token": tokens.useapi},
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "fal": {"base_url": f"{url}/fal", "token": tokens.fal},
+                "ideogram": {"base_url": f"{url}/ideogram", "token": tokens.ideogram},
             },
             "ledger": f"{url}/ledger",
             "magic_words": HELP,

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,8 @@ from service.sandbox.directives import Directives, ForcedError, next_forced_erro
 MAX_TASKS: Final = 10_000
 
 Json = dict[str, Any]
+Sign = Callable[[bytes, bool], Mapping[str, str]]
+"""Makes the headers with the vendor's signature of a body; an invalid one if the flag is set."""
 
 
 class CallbackAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
 
     *state* changes while the task runs: it is what the provider's status request returns now.
     *at* is in microseconds since 1970 (UTC). *account* is the provider's account that the task
-    occupies a slot of.
+    occupies a slot of. *sign* signs its callbacks; None for a vendor that does not sign them.
     """
 
     provider: str
@@ -43,6 +46,7 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
     paid: bool = True
     state: tuple[Json, ...] = ()
     ended: bool = False
+    sign: Sign | None = None
     callbacks: list[CallbackAttempt] = []
 
     def entry(self) -> Json:

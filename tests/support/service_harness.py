@@ -86,6 +86,12 @@ def providers_at(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": "sandbox",
         "RUNWAY_AI_BASE_URL": url,
+        "FAL_KEY": "sandbox",
+        "FAL_BASE_URL": f"{url}/fal",
+        "FAL_KEYS_URL": f"{url}/fal/.well-known/jwks.json",
+        "IDEOGRAM_API_KEY": "sandbox",
+        "IDEOGRAM_BASE_URL": f"{url}/ideogram",
+        "IDEOGRAM_KEYS_URL": f"{url}/ideogram/v1/.well-known/jwks.json",
     }
 
 

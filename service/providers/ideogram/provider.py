@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import ErrorCode, JobError, Output
-from service.domain.primitives.errors import FieldError, Invalid
+from service.domain.primitives.errors import FieldError
 from service.providers.ideogram.catalog import (
     PATHS,
     ROWS,
@@ -20,7 +20,6 @@ from service.providers.ideogram.catalog import (
 from service.providers.ideogram.images import read_images
 from service.providers.kit.coercion import amount, as_bounded_list, identifier, text
 from service.providers.kit.http_status import message_of, rejected
-from service.providers.kit.input_schema import input_errors
 from service.providers.kit.request_builder import segment, send_form, with_query
 from service.providers.kit.signatures import PublishedEd25519
 from service.providers.kit.task_provider import TaskProvider
@@ -29,7 +28,6 @@ from service.providers.protocol import (
     Call,
     Callbacks,
     Operation,
-    PreparedInput,
     ProviderTask,
 )
 
@@ -78,13 +76,13 @@ class Ideogram(TaskProvider):
     reply_url_field = WEBHOOK.name
     check_path = "/models"
 
-    def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        has_v4_prompts = any(field.name in V4_PROMPTS for field in operation.inputs)
-        if has_v4_prompts and sum(given.get(name) is not None for name in V4_PROMPTS) != 1:
-            message = "exactly one of text_prompt and json_prompt must be given"
-            errors = [FieldError("input.text_prompt", message)]
-            raise Invalid(errors + input_errors(operation.inputs, given))
-        return super().prepare(operation, given)
+    def combination_errors(self, operation: str, given: dict[str, Any]) -> list[FieldError]:
+        """Require exactly one kind of prompt for Ideogram 4.0."""
+        prompts = sum(given.get(name) is not None for name in V4_PROMPTS)
+        if not operation.startswith("v4.") or prompts == 1:
+            return []
+        message = "exactly one of text_prompt and json_prompt must be given"
+        return [FieldError("input.text_prompt", message)]
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         """Build the form; the ref, which nobody could know, is the boundary of its fields."""
