@@ -22,6 +22,10 @@ def settings_for(url: str) -> dict[str, str]:
         "IDEOGRAM_API_KEY": tokens.ideogram,
         "IDEOGRAM_BASE_URL": f"{url}/ideogram",
         "IDEOGRAM_KEYS_URL": f"{url}/ideogram/v1/.well-known/jwks.json",
+        "LEONARDO_API_KEY": tokens.leonardo,
+        "LEONARDO_BASE_URL": f"{url}/leonardo/v1",
+        "RUNWAYML_API_SECRET": tokens.runway,
+        "RUNWAYML_BASE_URL": f"{url}/runway/v1",
     }
 
 

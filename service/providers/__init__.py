@@ -9,12 +9,22 @@ def registry() -> Mapping[str, Provider]:
     """All providers by name."""
     from service.providers.fal.provider import Fal
     from service.providers.ideogram.provider import Ideogram
+    from service.providers.leonardo.provider import Leonardo
     from service.providers.runware.provider import Runware
+    from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
 
-    known: tuple[Provider, ...] = (UseApi(), Runware(), RunwayAi(), Fal(), Ideogram())
-    return {provider.name: provider for provider in known}
+    found: tuple[Provider, ...] = (
+        UseApi(),
+        Runware(),
+        RunwayAi(),
+        Fal(),
+        Ideogram(),
+        Leonardo(),
+        Runway(),
+    )
+    return {provider.name: provider for provider in found}
 
 
 def providers_with_callbacks() -> list[str]:

@@ -10,9 +10,11 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
-from service.sandbox.providers.fal.api import Fal
-from service.sandbox.providers.ideogram.api import Ideogram
+from service.sandbox.providers.fal import Fal
+from service.sandbox.providers.ideogram import Ideogram
+from service.sandbox.providers.leonardo import Leonardo
 from service.sandbox.providers.runware.api import Runware
+from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
 from service.sandbox.web import Tokens, json_response, on_http_error
@@ -34,6 +36,8 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
             *RunwayAi(emulator, tokens.runway_ai).routes(),
             *Fal(emulator, tokens.fal).routes(),
             *Ideogram(emulator, tokens.ideogram).routes(),
+            *Leonardo(emulator, tokens.leonardo).routes(),
+            *Runway(emulator, tokens.runway).routes(),
             *_public_routes(emulator, tokens),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -57,6 +61,8 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
                 "fal": {"base_url": f"{url}/fal", "token": tokens.fal},
                 "ideogram": {"base_url": f"{url}/ideogram", "token": tokens.ideogram},
+                "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
+                "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },
             "ledger": f"{url}/ledger",
             "magic_words": HELP,

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,8 +13,6 @@ from service.sandbox.directives import Directives, ForcedError, next_forced_erro
 MAX_TASKS: Final = 10_000
 
 Json = dict[str, Any]
-Sign = Callable[[bytes, bool], Mapping[str, str]]
-"""Makes the headers with the vendor's signature of a body; an invalid one if the flag is set."""
 
 
 class CallbackAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +28,7 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
 
     *state* changes while the task runs: it is what the provider's status request returns now.
     *at* is in microseconds since 1970 (UTC). *account* is the provider's account that the task
-    occupies a slot of. *sign* signs its callbacks; None for a vendor that does not sign them.
+    occupies a slot of. *sign* makes the headers with which the vendor signs a callback's body.
     """
 
     provider: str
@@ -42,11 +40,11 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
     request: Json
     ref: str | None = None
     reply_url: str | None = None
+    sign: Callable[[bytes], dict[str, str]] | None = None
     account: str = ""
     paid: bool = True
     state: tuple[Json, ...] = ()
     ended: bool = False
-    sign: Sign | None = None
     callbacks: list[CallbackAttempt] = []
 
     def entry(self) -> Json:

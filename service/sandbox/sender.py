@@ -1,7 +1,7 @@
 """The callback sender: POSTs callbacks and retries until a 2xx, as the providers do."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,9 +16,6 @@ from service.sandbox.scenario import FORGED, Callback
 # nothing, so its values are a guess.
 RUNWARE_RETRY_DELAYS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 USEAPI_RETRY_DELAYS: Final = (1.0, 1.0)
-# fal documents ten retries within two hours, Ideogram "a limited number": the values are a guess.
-FAL_RETRY_DELAYS: Final = (1.0, 4.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3000.0)
-IDEOGRAM_RETRY_DELAYS: Final = (1.0, 5.0, 30.0)
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "belfry-sandbox"}
 _MAX_PORT: Final = 65535
 # Runware expects a 2xx within about five seconds. The wait for a free connection is unlimited.
@@ -47,30 +44,43 @@ class CallbackSender:
     ) -> None:
         """Send *callback* to the task's reply URL; do nothing if it has none (any more).
 
-        Retry after each of *retry_delays* (seconds) until a 2xx. A forged callback is sent once:
-        with an invalid signature of the vendor, or in the URL if the vendor does not sign.
+        Retry after each of *retry_delays* (seconds) until a 2xx. A forged callback is sent once,
+        with an invalid signature of the vendor if there is one, else of the URL.
         """
-        if task.reply_url is None:
+        url, body = task.reply_url, msgspec.json.encode(callback.body)
+        if url is None:
             return
         if callback.kind == FORGED:
-            url = task.reply_url if task.sign else forge_signature(task.reply_url)
-            await self._attempt(task, url, callback)
+            signed = task.sign(body) if task.sign else {}
+            forged = {
+                name: value[:-1] + ("0" if value[-1] != "0" else "1")
+                for name, value in signed.items()
+            }
+            await self._attempt(
+                task, url if signed else forge_signature(url), callback, body, forged
+            )
             return
         for delay in (*retry_delays, None):
-            if await self._attempt(task, task.reply_url, callback) or delay is None:
+            headers = task.sign(body) if task.sign else {}
+            if await self._attempt(task, url, callback, body, headers) or delay is None:
                 return
             await asyncio.sleep(delay * self._pace)
 
-    async def _attempt(self, task: LedgerTask, url: str, callback: Callback) -> bool:
-        body = msgspec.json.encode(callback.body)
-        headers = task.sign(body, callback.kind == FORGED) if task.sign else {}
+    async def _attempt(
+        self,
+        task: LedgerTask,
+        url: str,
+        callback: Callback,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> bool:
         status_code = await self._post(url, body, headers)
         task.callbacks.append(
             CallbackAttempt(at=rfc3339(now()), status_code=status_code, kind=callback.kind)
         )
         return status_code is not None and httpx.codes.is_success(status_code)
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int | None:
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int | None:
         try:
             response = await self._client.post(url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL):

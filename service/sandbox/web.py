@@ -25,6 +25,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     runway_ai: str = "sandbox"
     fal: str = "sandbox"
     ideogram: str = "sandbox"
+    leonardo: str = "sandbox"
+    runway: str = "sandbox"
 
 
 class InvalidJson(Exception):
