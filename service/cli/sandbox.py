@@ -16,6 +16,7 @@ def settings_for(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": tokens.runway_ai,
         "RUNWAY_AI_BASE_URL": url,
+        "USEAPI_SERVICES_BASE_URL": url,
         "FAL_KEY": tokens.fal,
         "FAL_BASE_URL": f"{url}/fal",
         "FAL_KEYS_URL": f"{url}/fal/.well-known/jwks.json",

@@ -14,11 +14,13 @@ def registry() -> Mapping[str, Provider]:
     from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
+    from service.providers.useapi_services.provider import UseApiServices
 
     found: tuple[Provider, ...] = (
         UseApi(),
         Runware(),
         RunwayAi(),
+        UseApiServices(),
         Fal(),
         Ideogram(),
         Leonardo(),

@@ -17,6 +17,7 @@ from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
+from service.sandbox.providers.useapi_services import UseapiServices
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
@@ -34,6 +35,7 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *UseapiServices(emulator, tokens.useapi).routes(),
             *Fal(emulator, tokens.fal).routes(),
             *Ideogram(emulator, tokens.ideogram).routes(),
             *Leonardo(emulator, tokens.leonardo).routes(),
@@ -59,6 +61,7 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
                 "useapi": {"base_url": f"{url}/v1/runwayml", "token": tokens.useapi},
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "useapi_services": {"base_url": url, "token": tokens.useapi},
                 "fal": {"base_url": f"{url}/fal", "token": tokens.fal},
                 "ideogram": {"base_url": f"{url}/ideogram", "token": tokens.ideogram},
                 "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},

@@ -87,6 +87,7 @@ def providers_at(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": "sandbox",
         "RUNWAY_AI_BASE_URL": url,
+        "USEAPI_SERVICES_BASE_URL": url,
         "FAL_KEY": "sandbox",
         "FAL_BASE_URL": f"{url}/fal",
         "FAL_KEYS_URL": f"{url}/fal/.well-known/jwks.json",
