@@ -9,7 +9,7 @@ from service.providers.protocol import LostAnswerPolicy, Operation
 IMAGE_SECONDS: Final = 3600
 VIDEO_SECONDS: Final = 7200
 TRAINING_SECONDS: Final = 86400
-MODEL: Final = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}(?:/[a-z0-9_][a-z0-9._-]{0,63}){1,7}")
+_MODEL: Final = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}(?:/[a-z0-9_][a-z0-9._-]{0,63}){1,7}")
 """An owner, an app, and the path of one of its endpoints, as `fal-ai/flux/dev`."""
 _REQUESTS: Final = "requests"
 """The path segment below which fal shows and cancels the requests of an app."""
@@ -64,7 +64,7 @@ def model_operation(
 
 
 def is_model(name: str) -> bool:
-    return MODEL.fullmatch(name) is not None and _REQUESTS not in name.split("/")
+    return _MODEL.fullmatch(name) is not None and _REQUESTS not in name.split("/")
 
 
 def app_of(model: str) -> str:

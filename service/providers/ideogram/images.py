@@ -4,12 +4,10 @@ import re
 from typing import Any, Final
 
 from service.domain.jobs.results import Artifact, ErrorCode, JobError, Output
-from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.providers.kit.coercion import as_dict, count, media_type, text, web_url
+from service.providers.kit.url_expiry import url_expiry
 
 _SIZE: Final = re.compile("([0-9]{1,6})x([0-9]{1,6})")
-_EXPIRY: Final = re.compile("[?&]exp=([0-9]{9,11})(?![0-9])")
-"""Seconds since 1970, as in `…/image.png?exp=1743867804&sig=…`."""
 _UNSAFE: Final = JobError(
     code=ErrorCode.MODERATED,
     message="The image did not pass the provider's safety check.",
@@ -37,7 +35,6 @@ def _artifact(image: dict[str, Any]) -> Artifact | None:
     if url is None:
         return None
     size = _SIZE.fullmatch((text(image.get("resolution")) or "")[:20])
-    expiry = _EXPIRY.search(url)
     safe = image.get("is_image_safe")
     return Artifact(
         kind="image",
@@ -47,7 +44,7 @@ def _artifact(image: dict[str, Any]) -> Artifact | None:
         height=int(size[2]) if size else None,
         seed=count(image.get("seed")),
         nsfw=not safe if isinstance(safe, bool) else None,
-        expires_at=rfc3339(int(expiry[1]) * SECOND) if expiry else None,
+        expires_at=url_expiry(url),
     )
 
 

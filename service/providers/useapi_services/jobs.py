@@ -20,7 +20,8 @@ from service.providers.kit.coercion import (
     text,
     web_url,
 )
-from service.providers.kit.http_status import is_retryable, message_of
+from service.providers.kit.http_status import message_of
+from service.providers.useapi.failures import task_error
 from service.providers.useapi_services.catalog import SERVICES
 
 _STATUSES: Final = {
@@ -57,10 +58,9 @@ The values are the kinds of files whose URLs do not tell it.
 """
 _PREVIEW_KEYS: Final = ("coverURL", "coverUrl", "first_frame")
 _MAX_DEPTH: Final = 6
-_MODERATION_WORDS: Final = ("moderat", "nsfw", "safety", "sensitive", "public_error_")
+_MODERATION_WORDS: Final = ("moderat", "nsfw", "sensitive")
 _BUTTON_USED: Final = 409
 """Midjourney: the button of an image was pressed before. The job itself goes on or has ended."""
-_MODERATED: Final = 422
 _REFUSALS: Final = range(400, 600)
 
 _NO_FILE: Final = JobError(
@@ -83,7 +83,7 @@ def read_job(body: dict[str, Any]) -> Report:
         progress=ratio(body.get("percent"), 100.0),
     )
     if status is Status.FAILED:
-        return replace(report, error=_error(body, provider_status, status_code))
+        return replace(report, error=_error(body, provider_status))
     if status is not Status.SUCCEEDED:
         return report
     if output := _output(body):
@@ -164,16 +164,12 @@ def _artifact(item: dict[str, Any]) -> Artifact | None:
     )
 
 
-def _error(body: dict[str, Any], word: str | None, status_code: int | None) -> JobError:
+def _error(body: dict[str, Any], word: str | None) -> JobError:
+    """Classify a failure; the words `moderated` and `sensitive` may be all that tells why."""
     response = as_dict(body.get("response"))
-    message = message_of(body.get("error")) or message_of(response.get("error"))
+    error = task_error({"error": response.get("error"), **body})
     details = message_of(body.get("errorDetails"))
-    said = " ".join(filter(None, (word, message, details))).lower()
-    moderated = status_code == _MODERATED or any(word in said for word in _MODERATION_WORDS)
-    retryable = not moderated and (status_code is None or is_retryable(status_code))
-    return JobError(
-        code=ErrorCode.MODERATED if moderated else ErrorCode.PROVIDER_ERROR,
-        message=message or details or "The provider gave no reason.",
-        provider_code=None if status_code is None else str(status_code),
-        retryable=retryable,
-    )
+    said = " ".join(filter(None, (word, error.message, details))).lower()
+    if error.code is ErrorCode.PROVIDER_ERROR and any(one in said for one in _MODERATION_WORDS):
+        return replace(error, code=ErrorCode.MODERATED, retryable=False)
+    return error
