@@ -19,9 +19,9 @@ def url_expiry(url: str) -> str | None:
     """Return the end of a signed URL as RFC 3339 in UTC; None if the URL does not tell it.
 
     Five forms are certain: `Expires` beside `Signature` (Amazon CloudFront and S3 version 2: in
-    seconds since 1970), `exp` beside `sig` (the same at Ideogram), `X-Amz-Date` and `X-Amz-Expires` (S3 version 4), the same with `X-Goog-`
-    (Google Cloud Storage), and the claim `exp` of a `_jwt` (RFC 7519, the files of Runway). The
-    signatures are not verified.
+    seconds since 1970), `exp` beside `sig` (the same at Ideogram), `X-Amz-Date` and `X-Amz-Expires`
+    (S3 version 4), the same with `X-Goog-` (Google Cloud Storage), and the claim `exp` of a `_jwt`
+    (RFC 7519, the files of Runway). The signatures are not verified.
     """
     if len(url) > _MAX_URL_LENGTH:
         return None
