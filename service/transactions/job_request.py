@@ -30,8 +30,8 @@ MAX_METADATA: Final = 16 * 1024
 """Bytes as JSON."""
 MAX_IDEMPOTENCY_KEY: Final = 255
 """Characters."""
-_REPLY_URL_FIELDS: Final = ("replyUrl", "webhookURL")
-"""The fields of the providers' inputs that set a reply URL: useapi's and Runware's."""
+_REPLY_URL_FIELDS: Final = ("replyUrl", "webhookURL", "fal_webhook", "webhook_url")
+"""The fields of the providers' inputs that set a reply URL."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -278,11 +278,10 @@ def test_a_private_public_url_is_recognised_without_dns(url: str, *, private: bo
 
 def test_a_remote_account_has_a_token_and_is_not_on_this_machine() -> None:
     accounts = from_env(
-        {"USEAPI_TOKEN": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
+        {"FAL_KEY": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
     ).accounts
 
-    remote = {name for name, account in accounts.items() if account.is_remote}
-    assert remote == {"useapi", "useapi_services"}  # they have the same token
+    assert [name for name, account in accounts.items() if account.is_remote] == ["fal"]
 
 
 def test_generated_keys_are_stored_next_to_the_sqlite_database() -> None:
