@@ -159,6 +159,11 @@ class SubscriptionStore(Protocol):
         """Delete a subscription and cancel its pending deliveries."""
 
     async def get(self, tenant: str, subscription_id: str) -> Subscription: ...
+    async def get_many(
+        self, tenant: str, subscription_ids: Sequence[str]
+    ) -> dict[str, Subscription]:
+        """Those of *subscription_ids* that exist, by id."""
+
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Subscription]: ...
     async def get_or_add_reply(self, reply: Subscription) -> Subscription:
         """The subscription of the tenant's reply URL, inserted if it is new."""

@@ -13,8 +13,8 @@ NEW_JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"
 CAPTION = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
 FIELDS = (
     "id object provider operation status progress provider_status provider_task_id ref reply_ref "
-    "input output error cost_usd metadata tags version created_at submitted_at finished_at "
-    "deadline_at"
+    "reply_subscription_id input output error cost_usd metadata tags version created_at "
+    "submitted_at finished_at deadline_at"
 )
 
 
@@ -124,38 +124,6 @@ async def test_two_tenants_can_use_the_same_task_uuid(service: Service) -> None:
 
     assert first["reply_ref"] == second["reply_ref"] == uuid
     assert len({first["ref"], second["ref"], uuid}) == 3
-
-
-async def test_a_reply_url_is_told_the_progress_of_its_job(
-    service: Service, receiver: Receiver
-) -> None:
-    given = {"text_prompt": "x", "replyUrl": receiver.url}
-    job = await service.submit("useapi", "frames.create", given)
-    await receiver.wait(1)
-
-    for count, ratio in enumerate((0.25, 0.5), start=2):
-        running = {"status": "RUNNING", "progressRatio": ratio}
-        await service.call_back("useapi", job["ref"], running)
-        await receiver.wait(count)
-    await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "x"})
-    webhooks = await receiver.wait(4)
-
-    assert receiver.types == ["job.queued", "job.running", "job.progress", "job.failed"]
-    assert [one.event["data"]["progress"]["ratio"] for one in webhooks] == [None, 0.25, 0.5, 0.5]
-
-
-async def test_reply_event_types_narrow_what_a_reply_url_is_told(
-    service: Service, receiver: Receiver
-) -> None:
-    given = {"text_prompt": "x", "replyUrl": receiver.url}
-    narrowed = {"reply_event_types": ["job.running", "job.failed"]}
-    job = await service.submit("useapi", "frames.create", given, **narrowed)
-
-    await service.call_back("useapi", job["ref"], {"status": "RUNNING"})
-    await service.call_back("useapi", job["ref"], {"status": "FAILED", "error": "x"})
-    await receiver.wait(2)
-
-    assert receiver.types == ["job.running", "job.failed"]
 
 
 async def test_secrets_in_an_input_are_redacted_in_responses_and_events(

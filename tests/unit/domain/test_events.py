@@ -85,6 +85,7 @@ def test_the_payload_is_the_documented_body() -> None:
             "provider_task_id": None,
             "ref": job.ref,
             "reply_ref": "mine",
+            "reply_subscription_id": None,
             "output": {
                 "artifacts": [
                     {
