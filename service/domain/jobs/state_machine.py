@@ -79,7 +79,7 @@ def _merge(job: Job, report: Report) -> Job:
     progress = max((p for p in (job.progress, report.progress) if p is not None), default=None)
     advanced = progress != job.progress
     as_far = report.progress == job.progress and not outdated  # both may be unknown
-    if advanced or as_far:
+    if (advanced or as_far) and not job.ended:
         progress_text = report.progress_text or progress_text
     return replace(
         job,
@@ -93,7 +93,10 @@ def _merge(job: Job, report: Report) -> Job:
 
 
 def _take_part(job: Job, report: Report, at: int) -> Job | None:
-    """Add one of the expected results. The last one ends the job: succeeded if any part did."""
+    """Add one of the expected results. The last one ends the job: succeeded if any part did.
+
+    The provider's status of one of several results is not that of the job.
+    """
     if report.part is None or report.part in job.received_parts:
         return None
     output = merge_results(job.output, report.output, report.error)
@@ -101,11 +104,15 @@ def _take_part(job: Job, report: Report, at: int) -> Job | None:
     if report.cost_usd is not None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
     received = (*job.received_parts, report.part)
-    merged = _merge(job, replace(report, cost_usd=None))
+    several = job.expected_parts > 1
+    status = None if several else report.provider_status
+    merged = _merge(job, replace(report, provider_status=status, cost_usd=None))
     merged = replace(merged, received_parts=received, output=output, cost_usd=cost)
     if len(received) < job.expected_parts:
         ratio = round(len(received) / job.expected_parts, 4)
         return _with_times(replace(merged, progress=max(merged.progress or 0.0, ratio)), at)
+    if several:  # the provider reported no status of the whole job since
+        merged = replace(merged, provider_status=None)
     if len(output.errors) < len(received):
         return _end(merged, Status.SUCCEEDED, output, None, at)
     return _end(merged, Status.FAILED, output, output.errors[0], at)
@@ -120,6 +127,7 @@ def _end(job: Job, status: Status, output: Output | None, error: JobError | None
         output=output if output is not None else job.output,
         error=error if status is Status.FAILED or status is Status.EXPIRED else None,
         progress=1.0 if status is Status.SUCCEEDED else job.progress,
+        progress_text=None,
         version=job.version + 1,
         submitted_at=job.submitted_at or at,
         finished_at=at,

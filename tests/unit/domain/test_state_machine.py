@@ -5,19 +5,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.jobs.state_machine import (
     admitted,
     apply_report,
+    canceled,
     ended,
     requeued,
+    retried,
     schedule_reconcile,
 )
 from service.domain.jobs.view import render_job
 from service.domain.primitives.timestamps import SECOND, rfc3339
-from tests.support.factories import T0, a_report, build_job
+from tests.support.factories import T0, a_ref, a_report, build_job
 
 LATER = T0 + 90 * SECOND
 OVERLOADED = JobError(code=ErrorCode.PROVIDER_ERROR, message="overloaded")
@@ -154,6 +157,23 @@ def test_the_provider_status_of_an_outdated_report_is_ignored() -> None:
     assert after is None
 
 
+def test_the_provider_status_of_one_of_several_parts_is_not_that_of_the_job() -> None:
+    job = build_job(status=Status.RUNNING, provider_status="processing", expected_parts=3)
+
+    first = apply_all(job, a_part("1", provider_status="success"))
+    second = apply_all(first, a_part("2", OVERLOADED, provider_status="error"))
+    last = apply_all(second, a_part("3", provider_status="success"))
+
+    assert (first.provider_status, second.provider_status) == ("processing", "processing")
+    assert (last.status, last.provider_status) == (Status.SUCCEEDED, None)
+
+
+def test_the_only_part_has_the_provider_status_of_the_job() -> None:
+    job = build_job(status=Status.RUNNING, provider_status="processing")
+
+    assert apply_all(job, a_part("1", provider_status="success")).provider_status == "success"
+
+
 def test_pending_and_throttled_may_alternate() -> None:
     job = build_job(status=Status.SUBMITTED, provider_status="PENDING")
     throttled = a_report(status=Status.SUBMITTED, provider_status="THROTTLED")
@@ -190,6 +210,35 @@ def test_a_progress_text_is_used_unless_its_progress_is_outdated(
     report = a_report(status=Status.RUNNING, progress=reported, progress_text=text)
 
     assert apply_all(job, report).progress_text == after
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "canceled"])
+def test_a_progress_text_ends_with_the_job(end: str) -> None:
+    job = build_job(status=Status.RUNNING, progress=0.5, progress_text="rendering")
+    last = replace(REPORTS[end], progress=0.5, progress_text="almost")
+
+    assert apply_all(job, last).progress_text is None
+
+
+def test_a_progress_text_ends_with_the_wait_for_the_job() -> None:
+    job = build_job(status=Status.RUNNING, progress_text="rendering")
+
+    assert ended(job, Status.EXPIRED, None, LATER).progress_text is None
+    assert canceled(job, LATER).progress_text is None
+
+
+def test_a_late_part_of_an_expired_job_brings_no_progress_text() -> None:
+    job = build_job(status=Status.EXPIRED, expected_parts=2)
+
+    after = apply_all(job, a_part("1", progress_text="one of two"))
+
+    assert (after.received_parts, after.progress_text) == (("1",), None)
+
+
+def test_a_new_submission_has_no_progress_text() -> None:
+    job = build_job(status=Status.FAILED, progress_text="left by an earlier version")
+
+    assert retried(job, a_ref(1), LATER).progress_text is None
 
 
 def test_the_first_task_id_is_kept() -> None:
@@ -334,6 +383,7 @@ def test_no_sequence_of_reports_lowers_rank_or_progress(reports: list[Report], p
         assert (after.progress or 0) >= (before.progress or 0)
         assert after.version > before.version
         assert not before.ended or after.status is before.status is Status.CANCELED
+        assert not after.ended or after.progress_text is None
 
 
 @given(SOME_REPORTS)
