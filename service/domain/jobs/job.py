@@ -81,6 +81,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     *max_jobs*. *batch* is the id of the request that created it. *tries* counts its submits,
     *unanswered_submits* those whose response was lost. *due_at* is when the submitter may act on it
     next. It ends with *expected_parts* results; *received_parts* are the keys of those received.
+    *provider_info* is merged from all reports.
 
     Its events of *reply_event_types* go to *reply_subscription_id*, the subscription of its reply
     URL; *created_reply_subscription* if its request was the first with that URL.
@@ -109,6 +110,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     provider_status: str | None = None
     progress: float | None = None
     progress_text: str | None = None
+    provider_info: dict[str, Any] | None = None
     expected_parts: int = 1
     received_parts: tuple[str, ...] = ()
     output: Output | None = None

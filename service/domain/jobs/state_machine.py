@@ -13,6 +13,9 @@ from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, St
 from service.domain.jobs.results import JobError, Output, merge_results
 from service.domain.primitives.timestamps import SECOND
 
+MAX_PROVIDER_INFO: Final = 4096
+"""Bytes of a job's provider info as JSON; what would make it larger is ignored."""
+
 
 def apply_report(job: Job, report: Report, at: int) -> Job | None:
     """Apply a provider's *report* to *job*; None if it changes nothing.
@@ -88,8 +91,19 @@ def _merge(job: Job, report: Report) -> Job:
         provider_task_id=job.provider_task_id or report.task_id,
         progress=progress,
         progress_text=progress_text,
+        provider_info=_merge_info(job.provider_info, report.provider_info, outdated=outdated),
         cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
     )
+
+
+def _merge_info(
+    known: dict[str, Any] | None, reported: dict[str, Any] | None, *, outdated: bool
+) -> dict[str, Any] | None:
+    """Merge key by key: the later value counts, so an *outdated* report only adds keys."""
+    if not reported:
+        return known
+    merged = reported | (known or {}) if outdated else (known or {}) | reported
+    return merged if len(msgspec.json.encode(merged)) <= MAX_PROVIDER_INFO else known
 
 
 def _take_part(job: Job, report: Report, at: int) -> Job | None:
@@ -179,6 +193,7 @@ _RESET_FIELDS: Final[dict[str, Any]] = {
         "provider_status",
         "progress",
         "progress_text",
+        "provider_info",
         "received_parts",
         "output",
         "error",

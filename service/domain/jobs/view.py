@@ -26,6 +26,9 @@ class Cancellation(msgspec.Struct, frozen=True):
 class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """A job; times are RFC 3339 in UTC. *raw* is the provider's last body, if it was requested.
 
+    *provider_info* are facts that only its provider reports, by the provider's own names; at most
+    4 KiB as JSON.
+
     *reply_subscription_id* is the subscription of its reply URL, which all jobs of the tenant with
     that URL share. *reply_secret* signs the webhooks to it: only the response to the submit that
     created the subscription contains it, and a repetition with the same `Idempotency-Key`.
@@ -39,6 +42,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     progress: Progress
     provider_status: str | None
     provider_task_id: str | None
+    provider_info: dict[str, Any] | None
     ref: str
     reply_ref: str | None
     reply_subscription_id: str | None
@@ -78,6 +82,7 @@ def render_job(job: Job) -> JobView:
         progress=Progress(job.progress, job.progress_text),
         provider_status=job.provider_status,
         provider_task_id=job.provider_task_id,
+        provider_info=job.provider_info,
         ref=job.ref,
         reply_ref=job.reply_ref,
         reply_subscription_id=job.reply_subscription_id,

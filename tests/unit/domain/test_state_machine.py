@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.jobs.state_machine import (
+    MAX_PROVIDER_INFO,
     admitted,
     apply_report,
     canceled,
@@ -64,6 +65,7 @@ SOME_REPORTS = st.lists(
         output=st.none() | st.just(IMAGE),
         error=st.none() | st.just(OVERLOADED),
         cost_usd=st.none() | st.floats(0, 1),
+        provider_info=st.none() | st.dictionaries(st.sampled_from("ab"), st.integers()),
     ),
     max_size=12,
 )
@@ -247,8 +249,63 @@ def test_the_first_task_id_is_kept() -> None:
     assert after.provider_task_id == "t1"
 
 
+def test_provider_info_is_merged_key_by_key_and_later_values_win() -> None:
+    first = a_report(provider_info={"features": {"a": 1}, "seconds": 9})
+    second = a_report(provider_info={"seconds": 3, "queue": None})
+
+    after = apply_all(build_job(status=Status.SUBMITTED), first, a_report(), second)
+
+    assert after.provider_info == {"features": {"a": 1}, "seconds": 3, "queue": None}
+
+
+def test_an_outdated_report_adds_provider_info_but_replaces_none() -> None:
+    job = build_job(status=Status.RUNNING, provider_info={"seconds": 0})
+    outdated = a_report(status=Status.SUBMITTED, provider_info={"seconds": 9, "features": {}})
+
+    assert apply_all(job, outdated).provider_info == {"seconds": 0, "features": {}}
+
+
+@pytest.mark.parametrize("info", [None, {}])
+def test_a_report_without_provider_info_keeps_the_earlier(info: dict[str, Any] | None) -> None:
+    job = build_job(status=Status.RUNNING, provider_info={"seconds": 1})
+
+    assert apply_all(job, a_report(progress=0.5, provider_info=info)).provider_info == {
+        "seconds": 1
+    }
+    assert build_job().provider_info is None
+
+
+def test_provider_info_of_more_than_4_kib_is_ignored() -> None:
+    fits = {"a": "x" * (MAX_PROVIDER_INFO - len('{"a":""}'))}
+    job = apply_all(build_job(status=Status.SUBMITTED), a_report(provider_info=fits))
+
+    after = apply_report(job, a_report(provider_info={"b": 1}), LATER)
+
+    assert (job.provider_info, after) == (fits, None)
+
+
+def test_an_end_brings_provider_info_too() -> None:
+    job = build_job(status=Status.RUNNING, provider_info={"seconds": 1})
+
+    after = apply_all(job, replace(REPORTS["succeeded"], provider_info={"seconds": 0}))
+
+    assert after.provider_info == {"seconds": 0}
+
+
+def test_a_new_submission_has_no_provider_info() -> None:
+    job = build_job(status=Status.FAILED, provider_info={"seconds": 1})
+
+    assert retried(job, a_ref(1), LATER).provider_info is None
+
+
 def test_a_repeated_report_changes_nothing() -> None:
-    report = a_report(status=Status.RUNNING, provider_status="RUNNING", progress=0.3, cost_usd=0.1)
+    report = a_report(
+        status=Status.RUNNING,
+        provider_status="RUNNING",
+        progress=0.3,
+        cost_usd=0.1,
+        provider_info={"a": 1},
+    )
 
     after = apply_all(build_job(), report)
 
