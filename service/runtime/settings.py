@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -81,6 +82,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_key: str | None = None
     allow_targets: tuple[Network, ...] = ()
     reconcile: bool = True
+    moderation_warning: float | None = 0.1
+    """The share of moderated jobs of an account above which the operator is warned; None: never."""
     retention_days: int = 30
     max_posts: int = MAX_POSTS
     """Webhook requests that this process may have in progress at once."""
@@ -145,6 +148,9 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         admin_key=reader.read("BELFRY_ADMIN_KEY", _key, None),
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
         reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
+        moderation_warning=reader.read(
+            "BELFRY_MODERATION_WARNING", _share, Settings().moderation_warning
+        ),
         retention_days=reader.read("BELFRY_RETENTION_DAYS", _days, Settings().retention_days),
         max_posts=reader.read("BELFRY_MAX_POSTS", _count, Settings().max_posts),
         max_streams=reader.read("BELFRY_MAX_STREAMS", _count, Settings().max_streams),
@@ -261,6 +267,15 @@ def _switch(text: str) -> bool:
     if text not in ("on", "off"):
         raise ValueError("must be on or off")
     return text == "on"
+
+
+def _share(text: str) -> float | None:
+    if text == "off":
+        return None
+    with suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise ValueError("must be a share between 0 and 1, such as 0.1, or off")
 
 
 def _days(text: str) -> int:

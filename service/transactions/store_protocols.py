@@ -27,7 +27,12 @@ from service.domain.jobs.job import Job
 from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
+from service.transactions.change_set import (
+    CheckLease,
+    JobInsertion,
+    JobTransaction,
+    OpenTransaction,
+)
 from service.transactions.slots import AccountQueue, Admission
 
 Filters = Mapping[str, object]
@@ -248,7 +253,7 @@ class Store(Protocol):
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
-    ) -> AbstractAsyncContextManager[OpenTransaction]:
+    ) -> AbstractAsyncContextManager[JobTransaction]:
         """Read and lock the jobs of *refs*, and with *accounts* the paused accounts."""
 
     def insert_jobs(

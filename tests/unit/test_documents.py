@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from handlers.schemas.subscriptions import SubscriptionCreate
-from service.domain.events import EVENT_TYPES, JobEvent, job_event
+from service.domain.events import EVENT_TYPES, JobEvent, ModerationData, job_event
 from service.domain.jobs.job import Status
 from service.domain.jobs.results import Artifact, Output
 from service.domain.subscriptions.filters import filter_errors
@@ -60,6 +60,12 @@ def test_the_documented_job_is_accepted() -> None:
     (example,) = json_examples((ROOT / "docs/providers.md").read_text("utf-8"))
 
     assert msgspec.convert(example, JobRequest).provider == "useapi"
+
+
+def test_the_documented_data_of_a_moderation_warning_has_its_fields() -> None:
+    (example,) = re.findall(r"`(\{\"provider\".*?\})`", EVENTS)
+
+    assert list(json.loads(example)) == list(ModerationData.__struct_fields__)
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
