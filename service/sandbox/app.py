@@ -10,7 +10,9 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.providers.leonardo import Leonardo
 from service.sandbox.providers.runware.api import Runware
+from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
 from service.sandbox.web import Tokens, json_response, on_http_error
@@ -30,6 +32,8 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *Leonardo(emulator, tokens.leonardo).routes(),
+            *Runway(emulator, tokens.runway).routes(),
             *_public_routes(emulator, tokens),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -46,11 +50,13 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
     async def overview(request: Request) -> Response:
         url = str(request.base_url).rstrip("/")
         page = {
-            "what": "Belfry's sandbox emulates three providers. Its requests cost nothing.",
+            "what": "Belfry's sandbox emulates the providers. Its requests cost nothing.",
             "providers": {
                 "useapi": {"base_url": f"{url}/v1/runwayml", "token": tokens.useapi},
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
+                "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },
             "ledger": f"{url}/ledger",
             "magic_words": HELP,

@@ -109,6 +109,19 @@ async def test_jobs_that_end_in_one_transaction_count_once_each(store: Store) ->
     ]
 
 
+async def test_only_accounts_with_a_moderated_job_are_counted(store: Store) -> None:
+    committed: list[ChangeSet] = []
+    transactions = transactions_of(store, committed.append)
+    (moderated,) = await add_jobs(transactions, 1, "useapi")
+    (other,) = await add_jobs(transactions, 1, "runware")
+
+    async with transactions.begin([moderated.ref, other.ref]) as uow:
+        uow.transition(moderated, ended(moderated, Status.FAILED, MODERATED, uow.at))
+        uow.transition(other, ended(other, Status.SUCCEEDED, None, uow.at))
+
+    assert committed[-1].moderation_warned == {"useapi": False}
+
+
 async def test_a_job_that_is_submitted_again_counts_with_its_latest_end(store: Store) -> None:
     transactions = transactions_of(store)
     (job,) = await end_jobs(transactions, moderated=1, others=18)
@@ -160,7 +173,7 @@ async def test_two_processes_tell_once(stores: tuple[Store, Store]) -> None:
     assert [one["window"] for one in await warnings(stores[0])] == [20]
 
 
-async def test_the_store_is_read_only_if_a_job_is_moderated(store: Store) -> None:
+async def test_nothing_is_counted_unless_a_job_is_moderated(store: Store) -> None:
     committed: list[ChangeSet] = []
 
     await end_jobs(transactions_of(store, committed.append), moderated=1, others=2)
