@@ -12,6 +12,8 @@ from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
 from service.sandbox.media import files
 from service.sandbox.media.library import MediaLibrary
+from service.sandbox.providers.fal import Fal
+from service.sandbox.providers.ideogram import Ideogram
 from service.sandbox.providers.leonardo import Leonardo
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway import Runway
@@ -47,6 +49,8 @@ def create_sandbox(
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, library, tokens.runway_ai).routes(),
             *UseapiServices(emulator, tokens.useapi).routes(),
+            *Fal(emulator, tokens.fal).routes(),
+            *Ideogram(emulator, tokens.ideogram).routes(),
             *Leonardo(emulator, tokens.leonardo).routes(),
             *Runway(emulator, tokens.runway).routes(),
             *library.routes(),
@@ -76,6 +80,8 @@ def _public_routes(emulator: Emulator, tokens: Tokens, setup: UseapiSetup) -> li
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
                 "useapi_services": {"base_url": url, "token": tokens.useapi},
+                "fal": {"base_url": f"{url}/fal", "token": tokens.fal},
+                "ideogram": {"base_url": f"{url}/ideogram", "token": tokens.ideogram},
                 "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
                 "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },

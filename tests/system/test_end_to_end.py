@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import httpx
 import pytest
 
 from service.sandbox import EXAMPLE_ASSET
 from tests.support.receivers import Receiver
-from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService
+from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService, plain_client
 
 pytestmark = pytest.mark.anyio
 
@@ -147,14 +148,15 @@ async def test_a_reply_url_in_the_input_gets_the_events_of_the_job(
     given = {"text_prompt": "x", "replyUrl": receiver.url, "replyRef": "mine"}
 
     job = await sandboxed.submit("useapi", "frames.create", given)
-    (webhook,) = await receiver.wait()
+    await receiver.wait_for(lambda one: one.event["type"] == "job.succeeded")
     (subscription,) = (await sandboxed.get("/v1/subscriptions", kind="per_job"))["data"]
     secret = (await sandboxed.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
 
-    assert webhook.event["data"]["id"] == job["id"]
-    assert webhook.event["data"]["reply_ref"] == "mine"
-    assert webhook.event["type"] == "job.succeeded"
-    webhook.verify(secret)
+    assert (receiver.types[0], receiver.types[-1]) == ("job.queued", "job.succeeded")
+    assert {one.event["data"]["id"] for one in receiver.received} == {job["id"]}
+    assert {one.event["data"]["reply_ref"] for one in receiver.received} == {"mine"}
+    for webhook in receiver.received:
+        webhook.verify(secret)
 
 
 async def test_a_task_uuid_in_the_input_is_returned_and_not_sent(
@@ -170,6 +172,27 @@ async def test_a_task_uuid_in_the_input_is_returned_and_not_sent(
     assert (ended["reply_ref"], ended["status"]) == (uuid, "succeeded")
     assert sent == [ended["ref"]] != [uuid]
     assert [one["id"] for one in found["data"]] == [job["id"]]
+
+
+async def test_a_task_of_somebody_else_with_the_clients_uuid_is_not_taken_for_the_job(
+    sandboxed: SandboxedService,
+) -> None:
+    """A conflict of taskUUIDs can only mean that an earlier submit of the job has arrived."""
+    uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
+    foreign = {**CAPTION, "taskType": "imageCaption", "taskUUID": uuid}
+    async with plain_client(authorization="Bearer sandbox") as client:
+        answer = await client.post(f"{sandboxed.sandbox}/v1", json=[foreign])
+
+    job = await sandboxed.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
+    ended = await sandboxed.ended(job["id"])
+    events = (await sandboxed.get(f"/v1/jobs/{job['id']}/events"))["data"]
+    tasks = [task["ref"] for task in (await sandboxed.ledger())["tasks"]]
+
+    assert answer.status_code == 200
+    assert ended["status"] == "succeeded"
+    assert tasks == [uuid, ended["ref"]]
+    assert UUID(ended["ref"]).version == 4
+    assert {event["data"]["reply_ref"] for event in events} == {uuid}
 
 
 async def test_the_next_job_is_sent_as_soon_as_a_slot_is_free(sandboxed: SandboxedService) -> None:
