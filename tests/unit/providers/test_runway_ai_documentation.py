@@ -135,7 +135,7 @@ MEDIA_TYPES: Final = {"image": "image/jpeg", "video": "video/mp4", "audio": "aud
 
 def answer(operation: str) -> Output:
     """Read the documented response to *operation*."""
-    body = (PAYLOADS / "runway_ai" / f"{operation}.json").read_bytes()
+    body = (PAYLOADS / "runway_ai" / f"documented_{operation}.json").read_bytes()
     task = ProviderTask(ref="ref", operation=operation, input=REQUESTS[operation])
     reply = Reply(status=200, headers={"content-type": "application/json"}, body=body)
     report = RUNWAY_AI.read_answer(reply, [task])["ref"]
@@ -154,7 +154,7 @@ def is_accepted(operation: str, given: dict[str, Any]) -> bool:
 
 
 def test_every_documented_request_has_its_parameters_and_its_response() -> None:
-    payloads = {path.stem for path in (PAYLOADS / "runway_ai").iterdir()}
+    payloads = {path.stem.removeprefix("documented_") for path in (PAYLOADS / "runway_ai").iterdir()}
 
     assert [*RUNWAY_AI.operations] == [*PARAMETERS] == [*REQUESTS], "in the documented order"
     assert payloads == set(PARAMETERS)
