@@ -145,7 +145,7 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         database_url=reader.read(
             "BELFRY_DATABASE_URL", parsers.database_url, Settings().database_url
         ),
-        public_url=reader.read("BELFRY_PUBLIC_URL", parsers.url, None),
+        public_url=reader.read("BELFRY_PUBLIC_URL", parsers.public_url, None),
         secret_keys=reader.read("BELFRY_SECRET_KEYS", parsers.keys, ()),
         admin_key=reader.read("BELFRY_ADMIN_KEY", parsers.key, None),
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", parsers.networks, ()),

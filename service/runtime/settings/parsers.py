@@ -11,6 +11,9 @@ from service.providers import registry
 _MAX_PORT: Final = 65535
 _MAX_DAYS: Final = 36_500
 _MAX_COUNT: Final = 10_000
+_MAX_PUBLIC_URL: Final = 800
+"""Characters; with its path and signature a callback URL has at most 1024 then, as useapi.net's page
+on frames/create limits `replyUrl`."""
 MIN_KEY: Final = 32
 """Characters of each secret key and of the admin key."""
 
@@ -50,6 +53,12 @@ def url(text: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or a fragment")
     return text.rstrip("/")
+
+
+def public_url(text: str) -> str:
+    if len(text) > _MAX_PUBLIC_URL:
+        raise ValueError(f"may have at most {_MAX_PUBLIC_URL} characters")
+    return url(text)
 
 
 def keys(text: str) -> tuple[str, ...]:

@@ -172,6 +172,32 @@ def test_the_required_fields_must_be_given(field: str) -> None:
     ]
 
 
+def test_the_parameters_of_a_caption_are_the_documented_ones() -> None:
+    """The page requires `taskType`, `taskUUID` and `deliveryMethod` too: we add them."""
+    kinds = {field.name: field.kind for field in CAPTION.inputs}
+
+    assert kinds.pop("includeCost") == "boolean"
+    assert kinds.pop("numberResults") == "integer", "of other pages"
+    assert kinds == dict.fromkeys(
+        ("taskType", "taskUUID", "webhookURL", "deliveryMethod", "inputImage", "model", "prompt"),
+        "string",
+    )
+    assert [field.name for field in CAPTION.inputs if field.required] == ["inputImage", "model"]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Describe the artistic style and color palette used in this image.",
+        "What emotions or mood does this image convey?",
+        "List all the objects visible in this image.",
+        "Analyze the lighting and composition techniques.",
+    ],
+)
+def test_every_documented_prompt_is_sent_as_it_is(prompt: str) -> None:
+    assert prepare(prompt=prompt).input["prompt"] == prompt
+
+
 @pytest.mark.parametrize("include", [True, False])
 def test_include_cost_is_sent_as_it_is(*, include: bool) -> None:
     assert prepare(includeCost=include).input["includeCost"] is include

@@ -154,7 +154,9 @@ def is_accepted(operation: str, given: dict[str, Any]) -> bool:
 
 
 def test_every_documented_request_has_its_parameters_and_its_response() -> None:
-    payloads = {path.stem.removeprefix("documented_") for path in (PAYLOADS / "runway_ai").iterdir()}
+    payloads = {
+        path.stem.removeprefix("documented_") for path in (PAYLOADS / "runway_ai").iterdir()
+    }
 
     assert [*RUNWAY_AI.operations] == [*PARAMETERS] == [*REQUESTS], "in the documented order"
     assert payloads == set(PARAMETERS)

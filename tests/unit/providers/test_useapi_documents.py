@@ -40,7 +40,7 @@ def payload(name: str) -> Any:
 
 
 def documented_request() -> dict[str, Any]:
-    return payload("documented_frames_request") | PLACEHOLDERS
+    return {**payload("documented_frames_request"), **PLACEHOLDERS}
 
 
 def is_accepted(**given: object) -> bool:

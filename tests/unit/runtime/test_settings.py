@@ -1,7 +1,10 @@
 from ipaddress import ip_network
+from uuid import UUID
 
 import pytest
 
+from service.domain.primitives.timestamps import SECOND
+from service.domain.security.callback_signer import CallbackSigner
 from service.runtime.settings import Role, Settings, SettingsError, from_env
 
 KEY = "k" * 32
@@ -166,6 +169,18 @@ def test_a_remote_provider_needs_a_public_url_to_call_back(
     assert settings.reachable_from("useapi") is reachable
 
 
+def test_a_callback_url_is_within_the_1024_characters_of_a_reply_url() -> None:
+    """The longest public URL is for useapi.net, whose page on frames/create has the limit."""
+    public_url = "https://" + "b" * 792
+    ref = str(UUID(int=0, version=4))
+    token = CallbackSigner([KEY]).sign("useapi_services", ref, 2**40 * SECOND)
+
+    settings = from_env({"BELFRY_PUBLIC_URL": public_url})
+
+    assert settings.callback_base == public_url
+    assert len(f"{public_url}/callbacks/useapi_services/{ref}?t={token}") <= 1024
+
+
 def test_a_blank_variable_counts_as_not_set() -> None:
     assert from_env({"PORT": " ", "BELFRY_PUBLIC_URL": "", "USEAPI_TOKEN": " "}) == from_env({})
 
@@ -183,6 +198,7 @@ def test_a_blank_variable_counts_as_not_set() -> None:
         ("BELFRY_PUBLIC_URL", "https://belfry.example#x"),
         ("BELFRY_PUBLIC_URL", "https://[::1"),
         ("BELFRY_PUBLIC_URL", "https://"),
+        ("BELFRY_PUBLIC_URL", "https://" + "b" * 793),
         ("BELFRY_SECRET_KEYS", f"{KEY},short"),
         ("BELFRY_SECRET_KEYS", "é" * 32),
         ("BELFRY_ADMIN_KEY", "k" * 31),

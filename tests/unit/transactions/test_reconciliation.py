@@ -213,6 +213,15 @@ def test_a_busy_provider_requeues_the_job_and_holds_the_account() -> None:
     assert changes.holds[job.account].until == T0 + 7 * SECOND
 
 
+def test_a_busy_provider_that_names_no_delay_is_called_again_after_10_to_30_seconds() -> None:
+    """The pause of this test is in the middle, as its jitter is (useapi.net on frames/create)."""
+    job = sent()
+
+    changes = apply_submit_answer(job, RetryLater(message="busy")).changes
+
+    assert changes.holds[job.account].until == T0 + (10 + 30) // 2 * SECOND
+
+
 @pytest.mark.parametrize("answer", [NO_ANSWER, RetryLater(message="late")])
 def test_an_answer_to_an_earlier_submit_changes_nothing(answer: Answer) -> None:
     job = sent(tries=2)
