@@ -12,8 +12,8 @@ _MAX_PORT: Final = 65535
 _MAX_DAYS: Final = 36_500
 _MAX_COUNT: Final = 10_000
 _MAX_PUBLIC_URL: Final = 800
-"""Characters; with its path and signature a callback URL has at most 1024 then, as useapi.net's page
-on frames/create limits `replyUrl`."""
+"""Characters. With its path and signature a callback URL then has at most the 1024 to which
+useapi.net's page on frames/create limits `replyUrl`."""
 MIN_KEY: Final = 32
 """Characters of each secret key and of the admin key."""
 

@@ -253,3 +253,14 @@ def test_each_documented_running_task_is_found_by_its_reference(number: str) -> 
     assert USEAPI.read_answer(reply, [task])[REF] == Report(
         refs=(REF,), task_id=running["taskId"], status=Status.SUBMITTED
     )
+
+
+def test_a_documented_running_task_may_be_without_a_reference() -> None:
+    body = payload("documented_frames_429_account")
+    for tasks in body["runningTasks"].values():
+        for running in tasks:
+            del running["replyUrl"], running["replyRef"]
+    task = ProviderTask(ref=REF, operation="frames.create", input={"text_prompt": "x"})
+    reply = Reply(status=429, headers={}, body=json.dumps(body).encode())
+
+    assert isinstance(USEAPI.read_answer(reply, [task])[REF], RetryLater)

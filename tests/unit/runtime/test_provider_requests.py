@@ -1,4 +1,4 @@
-"""What a provider gets on the wire: the URL, the headers and the body that its document asks for."""
+"""What a provider gets on the wire: URL, headers and body as its document asks for."""
 
 import json
 import ssl
