@@ -26,6 +26,7 @@ from handlers.http.endpoint import Endpoint
 from handlers.openapi import openapi_handlers
 from handlers.schemas.api_keys import ApiKeyCreate
 from handlers.schemas.events import EventResend
+from handlers.schemas.job_form import FORM_SCHEMA
 from handlers.schemas.subscriptions import RecoveryCreate, SubscriptionCreate, SubscriptionUpdate
 from service.domain.security.api_keys import Scope
 from service.transactions.job_request import JobRequest
@@ -36,7 +37,14 @@ _SUBSCRIBE, _ADMIN = Scope.SUBSCRIPTIONS_WRITE, Scope.ADMIN
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/jobs", "submitJob", jobs.submit, _WRITE, 202, (JobRequest, list[JobRequest])
+        "POST",
+        "/v1/jobs",
+        "submitJob",
+        jobs.submit,
+        _WRITE,
+        202,
+        (JobRequest, list[JobRequest]),
+        {"multipart/form-data": FORM_SCHEMA},
     ),
     Endpoint("GET", "/v1/jobs", "listJobs", jobs.list_jobs, _READ),
     Endpoint("GET", "/v1/jobs/{id}", "getJob", jobs.get, _READ),

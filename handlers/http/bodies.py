@@ -7,6 +7,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from handlers.http.multipart import FormPart, read_parts
 from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.runtime.tasks import in_thread_if_large
@@ -64,8 +65,7 @@ async def read_json_body(request: Request) -> Any:
 
     Large bodies are decoded in a thread.
     """
-    media_type = request.headers.get("content-type", "application/json").split(";")[0]
-    media_type = media_type.strip().lower()
+    media_type = media_type_of(request) or "application/json"
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise HTTPException(415, "Send JSON with Content-Type: application/json.")
     body = await read_body(request)
@@ -75,6 +75,21 @@ async def read_json_body(request: Request) -> Any:
         raise Invalid(
             [FieldError("", str(exc))], "The body cannot be read as JSON.", "invalid_json"
         ) from exc
+
+
+async def read_form(request: Request) -> list[FormPart]:
+    """Read a multipart form; HTTPException 400 if it is malformed. Large ones use a thread."""
+    body = await read_body(request)
+    return await in_thread_if_large(len(body), read_parts, body, request.headers["content-type"])
+
+
+def is_form(request: Request) -> bool:
+    return media_type_of(request) == "multipart/form-data"
+
+
+def media_type_of(request: Request) -> str:
+    """Return the media type of the body in lower case, without parameters; may be empty."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def convert(value: Any, kind: type[T], prefix: str = "", *, strict: bool = True) -> T:

@@ -37,6 +37,16 @@ METHODS: Final[dict[str, Callable[[Pattern, str], object]]] = {
 WORST: Final[dict[str, list[Text]]] = {
     "handlers.callback_endpoint._REF": [("", "0", ""), ("", "01234567-0123-", "g")],
     "handlers.http.endpoint._PARAMETER": [("", "{", ""), ("", "{a", ""), ("{", "a", "")],
+    "handlers.http.multipart._BOUNDARY": [("", "a", "!"), ("", " ", "")],
+    "handlers.http.multipart._PARAMETER": [
+        ("", "; ", ""),
+        ("", "; a", ""),
+        ("", '; a="', ""),
+        ('; a="', "\\a", ""),
+        ('; a="', "\\", "a"),
+        ("", "; a=", ""),
+    ],
+    "handlers.http.multipart._ESCAPED": [("", "\\", "")],
     "handlers.http.conditional._WAIT": [("", " wait", ""), ("", ";wait=", ""), (",wait", " ", "x")],
     "service.domain.primitives.ids.PATTERN": [("", "job_0", ""), ("", "a", "_")],
     "service.domain.security.api_keys.TENANT": [("", "a", "!")],
@@ -151,6 +161,7 @@ WORST: Final[dict[str, list[Text]]] = {
 }
 """Texts that make each constant work hardest; a new constant needs an entry."""
 ONLY_FULLMATCH: Final = {
+    "handlers.http.multipart._BOUNDARY",
     "service.providers.runware.inputs._AIR",
     "service.providers.useapi.catalog._EMAIL",
     "service.providers.useapi.tasks._REASON",
