@@ -31,7 +31,8 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One stored callback; times in microseconds since 1970.
 
     *digest* is that of the whole body, also if *body* was cut. *repeats* counts further callbacks
-    with the same bytes. *settlement* is what the lookup for *reconcile_reason* found.
+    with the same bytes. *settlement* is what the lookup for *reconcile_reason* found. *headers* are
+    those of the request without credentials, names in lower case.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_reason: ReconcileReason | None = None
     settled_at: int | None = None
     settlement: str | None = None
+    headers: dict[str, str] = {}
 
 
 class Assessment(msgspec.Struct, frozen=True):

@@ -15,9 +15,5 @@ def registry() -> Mapping[str, Provider]:
 
 
 def providers_with_callbacks() -> list[str]:
-    """Name the providers that have at least one operation whose result arrives as a callback."""
-    return [
-        name
-        for name, provider in registry().items()
-        if any(not operation.answers_immediately for operation in provider.operations.values())
-    ]
+    """Name the providers that call a URL of ours."""
+    return [name for name, provider in registry().items() if provider.callbacks is not None]

@@ -191,8 +191,9 @@ class Submitter:
         return tasks, self._channels[jobs[0].provider].provider.submit(tasks)
 
     def _callback_url(self, job: Job) -> str | None:
-        """The signed URL for the job's callback; None if the response is the result."""
-        if self._operation(job).answers_immediately:
+        """The signed URL for the job's callback; None if the provider is not given one."""
+        callbacks = self._channels[job.provider].provider.callbacks
+        if callbacks is None or callbacks.account_wide or self._operation(job).answers_immediately:
             return None
         token = self._signer.sign(job.provider, job.ref, job.created_at)
         base = self._channels[job.provider].callback_base

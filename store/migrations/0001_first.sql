@@ -22,7 +22,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_of_tenant ON jobs (tenant, id);
 CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
 CREATE INDEX jobs_by_reply_ref ON jobs (tenant, reply_ref) WHERE reply_ref IS NOT NULL;
-CREATE INDEX jobs_by_task ON jobs (tenant, provider_task_id) WHERE provider_task_id IS NOT NULL;
+CREATE INDEX jobs_by_task ON jobs (provider_task_id, tenant) WHERE provider_task_id IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (status, account, id) WHERE status IN ('queued', 'submitting');
 CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
 CREATE INDEX jobs_to_check ON jobs (next_check_at) WHERE next_check_at IS NOT NULL;
@@ -89,7 +89,8 @@ CREATE TABLE callbacks (
     repeats BIGINT NOT NULL,
     reconcile_reason TEXT,
     settled_at BIGINT,
-    settlement TEXT
+    settlement TEXT,
+    headers TEXT NOT NULL
 );
 CREATE UNIQUE INDEX callbacks_once ON callbacks (job_id, digest);
 CREATE INDEX callbacks_of_tenant ON callbacks (tenant, id);

@@ -25,9 +25,11 @@ from service.providers.kit.http_status import (
 from service.providers.kit.input_schema import input_errors
 from service.providers.kit.request_builder import get, segment, send
 from service.providers.protocol import (
+    UNSIGNED,
     AccountSettings,
     Answer,
     Call,
+    Callbacks,
     Inconclusive,
     LookupResult,
     Operation,
@@ -59,6 +61,8 @@ class UseApi:
         base_url="https://api.useapi.net/v1/runwayml",
         max_jobs=10,
     )
+    callbacks: Callbacks | None = UNSIGNED
+    poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}
     )
@@ -98,7 +102,11 @@ class UseApi:
         except UnreadableJson:
             return {task.ref: _answer(reply, {}, task) for task in tasks}
 
-    def read_callback(self, body: bytes) -> list[Report]:
+    def read_callback(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],  # noqa: ARG002 - it sends none of its own
+    ) -> list[Report]:
         report = read_task(as_dict(read_json(body)))
         if not is_task(report):
             raise UnreadableJson("not a task of useapi.net")

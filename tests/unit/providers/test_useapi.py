@@ -62,7 +62,7 @@ def payload(name: str) -> bytes:
 
 
 def callback(name: str) -> Report:
-    (report,) = USEAPI.read_callback(payload(name))
+    (report,) = USEAPI.read_callback(payload(name), {})
     return report
 
 
@@ -536,7 +536,7 @@ def test_a_progress_ratio_is_read_from_a_number_or_a_string(
 def test_a_progress_ratio_is_clamped_to_0_and_1(value: object, progress: float | None) -> None:
     body = json.dumps({"replyRef": REF, "status": "RUNNING", "progressRatio": value})
 
-    (report,) = USEAPI.read_callback(body.encode())
+    (report,) = USEAPI.read_callback(body.encode(), {})
 
     assert report.progress == progress
 
@@ -630,7 +630,7 @@ def test_the_kind_of_an_artifact_is_found_by_metadata_or_task_type(
     item = {"id": 17, "url": "https://example.com/x", "metadata": metadata}
     body = {"replyRef": REF, "status": "SUCCEEDED", "taskType": task_type, "artifacts": [item]}
 
-    (report,) = USEAPI.read_callback(json.dumps(body).encode())
+    (report,) = USEAPI.read_callback(json.dumps(body).encode(), {})
 
     assert report.output is not None
     assert (report.output.artifacts[0].id, report.output.artifacts[0].kind) == ("17", kind)
@@ -653,7 +653,7 @@ def test_a_file_size_is_a_number_of_bytes_or_none(size: object, read: int | None
     item = {"id": "a1", "url": "https://example.com/1.png", "fileSize": size}
     body = {"replyRef": REF, "status": "SUCCEEDED", "artifacts": [item]}
 
-    (report,) = USEAPI.read_callback(json.dumps(body).encode())
+    (report,) = USEAPI.read_callback(json.dumps(body).encode(), {})
 
     assert report.output is not None
     assert report.output.artifacts[0].bytes == read
@@ -737,7 +737,7 @@ def test_an_error_has_the_message_of_the_provider(name: str, message: str) -> No
 )
 def test_a_body_without_a_task_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
-        USEAPI.read_callback(body)
+        USEAPI.read_callback(body, {})
 
 
 @settings(deadline=None)
@@ -746,7 +746,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
     body = msgspec.json.encode(value)
 
     try:
-        reports = USEAPI.read_callback(body)
+        reports = USEAPI.read_callback(body, {})
     except UnreadableJson:
         return
 
@@ -757,7 +757,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
 @given(st.binary())
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:
-        reports = USEAPI.read_callback(body)
+        reports = USEAPI.read_callback(body, {})
     except UnreadableJson:
         return
 
