@@ -90,7 +90,7 @@ def _split(segment: bytes) -> tuple[Mapping[str, str], bytes]:
 
 
 def _parameters(header: str) -> dict[str, str]:
-    """Read the parameters of a header by their names in lower case; RFC 8187 values stay encoded."""
+    """Read the parameters of a header, by name in lower case; RFC 8187 values stay encoded."""
     found: dict[str, str] = {}
     for name, value in _PARAMETER.findall(header):
         text = _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value

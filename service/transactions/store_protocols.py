@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from service.domain.assets import Asset
 from service.domain.callbacks import Callback
 from service.domain.deliveries.circuit_breaker import ReceiverHealth
 from service.domain.deliveries.delivery import (
@@ -227,6 +228,19 @@ class ApiKeyStore(Protocol):
     async def is_empty(self) -> bool: ...
 
 
+class AssetStore(Protocol):
+    async def add(self, asset: Asset) -> None: ...
+    async def finish(self, asset: Asset) -> None:
+        """Write what became of an upload, unless the asset was deleted in the meantime."""
+
+    async def get(self, tenant: str, asset_id: str) -> Asset: ...
+    async def find(self, tenant: str, filters: Filters, page: Page) -> list[Asset]: ...
+    async def by_uuid(self, uuids: Sequence[str]) -> list[Asset]:
+        """The assets of all tenants whose id at the provider has one of these UUIDs."""
+
+    async def delete(self, tenant: str, asset_id: str) -> None: ...
+
+
 class Store(Protocol):
     """The whole store."""
 
@@ -246,6 +260,8 @@ class Store(Protocol):
     def retention(self) -> RetentionStore: ...
     @property
     def api_keys(self) -> ApiKeyStore: ...
+    @property
+    def assets(self) -> AssetStore: ...
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False

@@ -49,6 +49,12 @@ WORST: Final[dict[str, list[Text]]] = {
     "handlers.http.multipart._ESCAPED": [("", "\\", "")],
     "handlers.http.conditional._WAIT": [("", " wait", ""), ("", ";wait=", ""), (",wait", " ", "x")],
     "service.domain.primitives.ids.PATTERN": [("", "job_0", ""), ("", "a", "_")],
+    "service.domain.assets._UUID": [
+        ("", "-", ""),
+        ("", "0", ""),
+        ("", "01234567-", ""),
+        ("", "01234567-0123-", ""),
+    ],
     "service.domain.security.api_keys.TENANT": [("", "a", "!")],
     "service.domain.security.api_keys._SHAPE": [("", "bfy_", ""), ("bfy_", "0", "g")],
     "service.providers.kit.http_status._EMAIL_ADDRESS": [
