@@ -54,6 +54,7 @@ async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[J
     else:
         body = await read_json_body(request.http_request)
     new, key = await in_thread_if_large(size, _new_jobs, request, body)
+    await context.assets.check_inputs(request.tenant, new)
     jobs, created = await context.transactions.add_jobs(new, key)
     inputs = {one.job.id: one.input for one in new} if created else await _inputs(context, jobs)
     headers = {} if created else {"idempotent-replayed": "true"}

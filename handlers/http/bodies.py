@@ -1,6 +1,7 @@
 """Request bodies: read with limits on size and time, decoded with a path for each error."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -15,6 +16,8 @@ from service.runtime.tasks import in_thread_if_large
 MAX_BODY: Final = 8 * 1024 * 1024
 """Bytes of a request body."""
 BODY_SECONDS: Final = 10.0
+IDLE_SECONDS: Final = 20.0
+"""The time for each part of a body that is streamed."""
 _PATH_MARK: Final = " - at `"
 _FIELD_MARK: Final = "field `"
 MAX_MESSAGE: Final = 200
@@ -28,14 +31,7 @@ async def read_body(request: Request) -> bytes:
     Status 400: contradictory length headers or an incomplete body. 408: not complete after 10 s.
     413: over 8 MiB. 415: compressed.
     """
-    headers = request.headers
-    if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-        raise HTTPException(415, "Compressed bodies are not supported; send it uncompressed.")
-    length = headers.get("content-length")
-    if length is not None and "transfer-encoding" in headers:
-        raise HTTPException(400, "Send either Content-Length or Transfer-Encoding, not both.")
-    if length is not None and int(length) > MAX_BODY:
-        raise HTTPException(413, f"The body may have at most {MAX_BODY} bytes.")
+    announced_size(request, MAX_BODY)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read(request)
@@ -49,15 +45,59 @@ async def read_body(request: Request) -> bytes:
         raise HTTPException(400, "The connection closed before the body was complete.") from None
 
 
+def announced_size(request: Request, max_bytes: int) -> int | None:
+    """Check the headers about the body, and return its size in bytes; None if it is not announced.
+
+    HTTPException 400: contradictory length headers. 413: too large. 415: compressed.
+    """
+    headers = request.headers
+    if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise HTTPException(415, "Compressed bodies are not supported; send it uncompressed.")
+    length = headers.get("content-length")
+    if length is None:
+        return None
+    if "transfer-encoding" in headers:
+        raise HTTPException(400, "Send either Content-Length or Transfer-Encoding, not both.")
+    if int(length) > max_bytes:
+        raise HTTPException(413, f"The body may have at most {max_bytes} bytes.")
+    return int(length)
+
+
 async def _read(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise HTTPException(
-                413, f"The body may have at most {MAX_BODY} bytes.", {"connection": "close"}
-            )
+            raise _too_large(MAX_BODY)
     return bytes(body)
+
+
+async def read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives.
+
+    HTTPException 400: the body is incomplete. 408: nothing came for 20 s. 413: too large.
+    """
+    stream, size = request.stream(), 0
+    try:
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                chunk = await anext(stream, b"")
+            if not chunk:
+                return
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            yield chunk
+    except TimeoutError:
+        detail = f"Nothing of the body came for {IDLE_SECONDS:.0f} s."
+        raise HTTPException(408, detail, {"connection": "close"}) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The connection closed before the body was complete.") from None
+
+
+def _too_large(max_bytes: int) -> HTTPException:
+    detail = f"The body may have at most {max_bytes} bytes."
+    return HTTPException(413, detail, {"connection": "close"})
 
 
 async def read_json_body(request: Request) -> Any:
