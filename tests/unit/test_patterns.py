@@ -37,6 +37,7 @@ METHODS: Final[dict[str, Callable[[Pattern, str], object]]] = {
 WORST: Final[dict[str, list[Text]]] = {
     "handlers.callback_endpoint._REF": [("", "0", ""), ("", "01234567-0123-", "g")],
     "handlers.http.endpoint._PARAMETER": [("", "{", ""), ("", "{a", ""), ("{", "a", "")],
+    "handlers.api.providers.assets._ACCOUNT": [("", "a", ""), ("a@", "a", " "), ("", "a@", "")],
     "handlers.http.multipart._BOUNDARY": [("", "a", "!"), ("", " ", "")],
     "handlers.http.multipart._PARAMETER": [
         ("", "; ", ""),

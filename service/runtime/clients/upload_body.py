@@ -10,12 +10,12 @@ class UploadBody:
     """Yields the body of *call* with the parts of *file*, and keeps none of them.
 
     *complete*: the last part has been taken, so the provider may have the whole file. *error* is
-    what *file* raised. *sent* counts the bytes of the file.
+    what *file* raised.
     """
 
     def __init__(self, call: UploadCall, file: AsyncIterator[bytes]) -> None:
         self._call, self._file = call, file
-        self.complete, self.sent = False, 0
+        self.complete = False
         self.error: Exception | None = None
 
     def length(self, size: int | None) -> int | None:
@@ -46,7 +46,6 @@ class UploadBody:
     async def _parts(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._file:
-                self.sent += len(chunk)
                 yield chunk
         except Exception as exc:
             self.error = exc
