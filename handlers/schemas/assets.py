@@ -6,7 +6,7 @@ import msgspec
 
 from service.domain.assets import Asset, AssetStatus
 from service.domain.primitives.timestamps import rfc3339
-from service.providers.assets import AssetRules, ProviderAsset
+from service.providers.assets.protocol import AssetRules, ProviderAsset
 
 
 class AssetCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

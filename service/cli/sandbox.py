@@ -16,6 +16,17 @@ def settings_for(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": tokens.runway_ai,
         "RUNWAY_AI_BASE_URL": url,
+        "USEAPI_SERVICES_BASE_URL": url,
+        "FAL_KEY": tokens.fal,
+        "FAL_BASE_URL": f"{url}/fal",
+        "FAL_KEYS_URL": f"{url}/fal/.well-known/jwks.json",
+        "IDEOGRAM_API_KEY": tokens.ideogram,
+        "IDEOGRAM_BASE_URL": f"{url}/ideogram",
+        "IDEOGRAM_KEYS_URL": f"{url}/ideogram/v1/.well-known/jwks.json",
+        "LEONARDO_API_KEY": tokens.leonardo,
+        "LEONARDO_BASE_URL": f"{url}/leonardo/v1",
+        "RUNWAYML_API_SECRET": tokens.runway,
+        "RUNWAYML_BASE_URL": f"{url}/runway/v1",
     }
 
 

@@ -7,11 +7,26 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.fal.provider import Fal
+    from service.providers.ideogram.provider import Ideogram
+    from service.providers.leonardo.provider import Leonardo
     from service.providers.runware.provider import Runware
+    from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
+    from service.providers.useapi_services.provider import UseApiServices
 
-    return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
+    found: tuple[Provider, ...] = (
+        UseApi(),
+        Runware(),
+        RunwayAi(),
+        UseApiServices(),
+        Fal(),
+        Ideogram(),
+        Leonardo(),
+        Runway(),
+    )
+    return {provider.name: provider for provider in found}
 
 
 def providers_with_callbacks() -> list[str]:

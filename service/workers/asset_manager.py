@@ -29,14 +29,8 @@ from service.domain.primitives.errors import (
     TooManyUploads,
     Unavailable,
 )
-from service.providers.assets import (
-    AssetApi,
-    AssetRules,
-    NewAsset,
-    ProviderAsset,
-    Refusal,
-    asset_apis,
-)
+from service.providers.assets import asset_apis
+from service.providers.assets.protocol import AssetApi, AssetRules, NewAsset, ProviderAsset, Refusal
 from service.providers.protocol import Call, Inconclusive, Reply, RetryLater
 from service.runtime.clients.provider_client import ProviderChannel, ProviderClient
 from service.runtime.clock import Clock, IdSource

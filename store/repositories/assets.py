@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from service.domain.assets import Asset, asset_uuid
-from service.transactions.store_protocols import Filters, Page
+from service.transactions.store_protocols import Page
 from store.engine.session import Values
 from store.repositories.repository import Repository, fetch_one
 from store.rows import decode
@@ -23,8 +23,11 @@ class AssetRepository(Repository):
     async def get(self, tenant: str, asset_id: str) -> Asset:
         return decode(await self._fetch_one("asset", "asset", tenant=tenant, id=asset_id), Asset)
 
-    async def find(self, tenant: str, filters: Filters, page: Page) -> list[Asset]:
-        rows = await self._list("list_assets", filters, page, tenant=tenant)
+    async def find(
+        self, tenant: str, provider: str, limit: int, cursor: str | None = None
+    ) -> list[Asset]:
+        page = Page(limit=limit, cursor=cursor)
+        rows = await self._list("list_assets", {"provider": provider}, page, tenant=tenant)
         return [decode(row, Asset) for row in rows]
 
     async def by_uuid(self, uuids: Sequence[str]) -> list[Asset]:

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from service.domain.assets import UPLOAD_SECONDS
 from service.domain.primitives.timestamps import SECOND
-from service.providers.runware.assets import MAX_BYTES as RUNWARE_BYTES
-from service.providers.useapi.assets import MAX_BYTES as USEAPI_BYTES
+from service.providers.assets.runware import MAX_BYTES as RUNWARE_BYTES
+from service.providers.assets.useapi import MAX_BYTES as USEAPI_BYTES
 from service.workers.asset_manager import MAX_UPLOADS
 from tests.support.asset_provider import EMAIL, AssetProvider
 from tests.support.databases import sqlite_file

@@ -5,9 +5,8 @@ from msgspec.structs import replace
 
 from service.domain.assets import AssetStatus
 from service.domain.primitives.errors import NotFound
-from service.transactions.store_protocols import Page, Store
+from service.transactions.store_protocols import Store
 from tests.support.factories import a_ref, an_asset
-from tests.support.store_steps import ALL
 
 pytestmark = pytest.mark.anyio
 
@@ -56,10 +55,9 @@ async def test_the_assets_of_a_tenant_are_listed_by_provider_newest_first(store:
     others = [an_asset(provider="runware"), an_asset(tenant="other")]
     for asset in (*assets, *others):
         await store.assets.add(asset)
-    filters = {"provider": "useapi"}
 
-    listed = await store.assets.find("acme", filters, ALL)
-    page = await store.assets.find("acme", filters, Page(limit=1, cursor=assets[1].id))
+    listed = await store.assets.find("acme", "useapi", 9)
+    page = await store.assets.find("acme", "useapi", 1, assets[1].id)
 
     assert listed == assets[::-1]
     assert page == [assets[0]]

@@ -87,7 +87,7 @@ async def test_no_list_contains_rows_of_another_tenant(store: Store) -> None:
         await store.callbacks.find("other", {}, ALL),
         await store.callbacks.find("other", {"job": job.id}, ALL),
         await store.subscriptions.find("other", {}, ALL),
-        await store.assets.find("other", {"provider": "useapi"}, ALL),
+        await store.assets.find("other", "useapi", 9),
         await store.deliveries.find("other", {}, ALL),
         *[
             await store.deliveries.find("other", {name: value}, ALL)

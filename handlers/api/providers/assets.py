@@ -24,7 +24,7 @@ from service.domain.primitives.errors import FieldError, Forbidden, Invalid
 from service.domain.primitives.ids import is_seq
 from service.domain.security.address_policy import url_error
 from service.domain.security.api_keys import Scope
-from service.providers.assets import AssetRules
+from service.providers.assets.protocol import AssetRules
 from service.providers.kit.coercion import media_type
 from service.runtime.clients.file_download import Download, DownloadFailed, download
 from service.workers.asset_manager import File
@@ -78,8 +78,8 @@ async def list_assets(
         return await _list_all(request, provider, rules)
     if query.account is not None:
         raise Invalid([FieldError("?account", "is only for all=true")])
-    filters = {"provider": provider}
-    found = await context.store.assets.find(request.tenant, filters, query.page())
+    page = query.page()
+    found = await context.store.assets.find(request.tenant, provider, page.limit, page.cursor)
     views = [render_asset(asset, context.clock()) for asset in found]
     return paginate(views, query.limit, [asset.id for asset in found])
 

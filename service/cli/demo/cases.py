@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from service.cli.demo.receiver import DemoReceiver
+from service.sandbox import EXAMPLE_ASSET
 
 Json = dict[str, Any]
 _CAPTION: Final = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
@@ -40,7 +41,7 @@ DEMO_CASES: Final = (
           {"text_prompt": "a wreck [moderated]"}, status="failed"),
     DemoCase("provider busy at first", "useapi", "frames.create",
           {"text_prompt": "a gull [429 1 after 1]"}),
-    DemoCase("image description", "useapi", "frames.describe", {"image_assetId": "lighthouse"}),
+    DemoCase("image description", "useapi", "frames.describe", {"image_assetId": EXAMPLE_ASSET}),
     DemoCase("two captions, one request", "runware", "imageCaption", _CAPTION),
     DemoCase("callback without envelope", "runware", "imageCaption",
           {**_CAPTION, "prompt": "What is this? [flat]"}),
@@ -55,7 +56,7 @@ class DemoRun:
     """
 
     def __init__(self, client: httpx.AsyncClient, sandbox_url: str, receiver: DemoReceiver) -> None:
-        self._client, self._sandbox_url, self._receiver = client, sandbox_url, receiver
+        self._client, self.sandbox_url, self._receiver = client, sandbox_url, receiver
         self._jobs: list[Json] = []
         self._callbacks: list[Json] = []
 
@@ -142,13 +143,19 @@ class DemoRun:
             if case.verdict and not _has_verdict(metrics, case.verdict)
         ]
         async with httpx.AsyncClient() as client:
-            requests = (await client.get(f"{self._sandbox_url}/ledger")).json()["requests"]
+            requests = (await client.get(f"{self.sandbox_url}/ledger")).json()["requests"]
         errors += [
             f"a provider was polled: {name}"
             for name in requests
             if "tasks" in name or "getResponse" in name
         ]
         return errors
+
+    def artifact_url(self) -> str:
+        """Return the URL of the first artifact, which a browser can open; empty without any."""
+        outputs = (job["output"] for job in self._jobs if job["output"])
+        urls = (artifact["url"] for output in outputs for artifact in output["artifacts"])
+        return next(urls, "")
 
     def summary(self, errors: list[str]) -> str:
         if errors:

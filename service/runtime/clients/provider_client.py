@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import structlog
 
-from service.providers.assets import UploadCall
+from service.providers.assets.protocol import UploadCall
 from service.providers.protocol import (
     Call,
     Credential,

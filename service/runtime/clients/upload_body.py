@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import AsyncIterator
 
-from service.providers.assets import UploadCall
+from service.providers.assets.protocol import UploadCall
 
 
 class UploadBody:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers import registry
-from service.providers.assets import AssetApi, NewAsset, ProviderAsset, Refusal, asset_apis
+from service.providers.assets import asset_apis
+from service.providers.assets.protocol import AssetApi, NewAsset, ProviderAsset, Refusal
 from service.providers.protocol import Inconclusive, Reply, RetryLater
 from tests.support.factories import a_ref
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.providers.assets import UploadCall
+from service.providers.assets.protocol import UploadCall
 from service.runtime.clients.upload_body import UploadBody
 
 pytestmark = pytest.mark.anyio

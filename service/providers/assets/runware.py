@@ -10,7 +10,7 @@ import msgspec
 
 from service.domain.jobs.results import ErrorCode, ErrorStage
 from service.domain.primitives.json_input import UnreadableJson
-from service.providers.assets import (
+from service.providers.assets.protocol import (
     MEBIBYTE,
     AssetRules,
     NewAsset,

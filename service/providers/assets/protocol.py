@@ -1,6 +1,6 @@
 """What a provider implements to take assets: files that jobs name as their input. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -105,11 +105,3 @@ def asset_url(value: Any) -> str | None:
     """Read an asset's URL; None if it is too long to be kept."""
     url = web_url(value)
     return url if url and len(url) <= MAX_URL else None
-
-
-def asset_apis() -> Mapping[str, AssetApi]:
-    """Map the name of each provider that takes assets to its API."""
-    from service.providers.runware.assets import RunwareAssets
-    from service.providers.useapi.assets import UseApiAssets
-
-    return {"useapi": UseApiAssets(), "runware": RunwareAssets()}

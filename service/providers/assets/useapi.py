@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from service.domain.primitives.json_input import UnreadableJson
-from service.providers.assets import (
+from service.providers.assets.protocol import (
     MEBIBYTE,
     AssetRules,
     NewAsset,

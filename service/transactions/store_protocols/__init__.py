@@ -12,7 +12,6 @@ from typing import Protocol
 
 import msgspec
 
-from service.domain.assets import Asset
 from service.domain.callbacks import Callback
 from service.domain.deliveries.circuit_breaker import ReceiverHealth
 from service.domain.deliveries.delivery import (
@@ -28,8 +27,14 @@ from service.domain.jobs.job import Job
 from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
+from service.transactions.change_set import (
+    CheckLease,
+    JobInsertion,
+    JobTransaction,
+    OpenTransaction,
+)
 from service.transactions.slots import AccountQueue, Admission
+from service.transactions.store_protocols.assets import AssetStore
 
 Filters = Mapping[str, object]
 """The filters of a list by name; what they mean is in the query."""
@@ -166,6 +171,11 @@ class SubscriptionStore(Protocol):
         """Delete a subscription and cancel its pending deliveries."""
 
     async def get(self, tenant: str, subscription_id: str) -> Subscription: ...
+    async def get_many(
+        self, tenant: str, subscription_ids: Sequence[str]
+    ) -> dict[str, Subscription]:
+        """Those of *subscription_ids* that exist, by id."""
+
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Subscription]: ...
     async def get_or_add_reply(self, reply: Subscription) -> Subscription:
         """The subscription of the tenant's reply URL, inserted if it is new."""
@@ -228,19 +238,6 @@ class ApiKeyStore(Protocol):
     async def is_empty(self) -> bool: ...
 
 
-class AssetStore(Protocol):
-    async def add(self, asset: Asset) -> None: ...
-    async def finish(self, asset: Asset) -> None:
-        """Write what became of an upload, unless the asset was deleted in the meantime."""
-
-    async def get(self, tenant: str, asset_id: str) -> Asset: ...
-    async def find(self, tenant: str, filters: Filters, page: Page) -> list[Asset]: ...
-    async def by_uuid(self, uuids: Sequence[str]) -> list[Asset]:
-        """The assets of all tenants whose id at the provider has one of these UUIDs."""
-
-    async def delete(self, tenant: str, asset_id: str) -> None: ...
-
-
 class Store(Protocol):
     """The whole store."""
 
@@ -265,7 +262,7 @@ class Store(Protocol):
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
-    ) -> AbstractAsyncContextManager[OpenTransaction]:
+    ) -> AbstractAsyncContextManager[JobTransaction]:
         """Read and lock the jobs of *refs*, and with *accounts* the paused accounts."""
 
     def insert_jobs(
