@@ -651,7 +651,7 @@ async def test_a_job_with_an_asset_of_another_tenant_is_refused(service: Service
                 {
                     "provider": "useapi",
                     "operation": "gen4.create",
-                    "input": {"text_prompt": "x", "images": [{"id": theirs}]},
+                    "input": {"firstImage_assetId": theirs, "images": [{"id": theirs}]},
                 }
             ),
         ]
@@ -667,7 +667,7 @@ async def test_a_job_with_an_asset_of_another_tenant_is_refused(service: Service
         ["input.image_assetId"],
         ["input.inputImage"],
         ["[1].input.inputImage"],
-        ["input.images"],
+        ["input.firstImage_assetId", "input.images"],
     ]
     assert [response.status_code for response in accepted] == [202, 202]
     assert len(jobs) == 2
