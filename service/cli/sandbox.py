@@ -16,6 +16,10 @@ def settings_for(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": tokens.runway_ai,
         "RUNWAY_AI_BASE_URL": url,
+        "REPLICATE_API_TOKEN": tokens.replicate,
+        "REPLICATE_BASE_URL": f"{url}/replicate/v1",
+        "LUMA_API_KEY": tokens.luma,
+        "LUMA_BASE_URL": f"{url}/dream-machine/v1",
     }
 
 

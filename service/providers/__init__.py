@@ -7,11 +7,14 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.luma.provider import Luma
+    from service.providers.replicate.provider import Replicate
     from service.providers.runware.provider import Runware
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
 
-    return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
+    providers: tuple[Provider, ...] = (UseApi(), Runware(), RunwayAi(), Replicate(), Luma())
+    return {provider.name: provider for provider in providers}
 
 
 def providers_with_callbacks() -> list[str]:

@@ -1,4 +1,4 @@
-"""The sandbox: emulates useapi.net, Runware and runway-ai.ai on one port, as they document it."""
+"""The sandbox: emulates the providers on one port, as they document themselves."""
 
 from service.sandbox.app import create_sandbox
 from service.sandbox.web import Tokens

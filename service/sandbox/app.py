@@ -1,4 +1,4 @@
-"""The sandbox's application: three emulated providers, an overview page and the ledger."""
+"""The sandbox's application: the emulated providers, an overview page and the ledger."""
 
 from typing import Final
 
@@ -10,6 +10,10 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.providers.luma.api import PREFIX as LUMA_PREFIX
+from service.sandbox.providers.luma.api import Luma
+from service.sandbox.providers.replicate.api import PREFIX as REPLICATE_PREFIX
+from service.sandbox.providers.replicate.api import Replicate
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway_ai.api import RunwayAi
 from service.sandbox.providers.useapi.api import Useapi
@@ -30,6 +34,8 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
             *Useapi(emulator, tokens.useapi).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *Replicate(emulator, tokens.replicate).routes(),
+            *Luma(emulator, tokens.luma).routes(),
             *_public_routes(emulator, tokens),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -46,11 +52,13 @@ def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
     async def overview(request: Request) -> Response:
         url = str(request.base_url).rstrip("/")
         page = {
-            "what": "Belfry's sandbox emulates three providers. Its requests cost nothing.",
+            "what": "Belfry's sandbox emulates these providers. Its requests cost nothing.",
             "providers": {
                 "useapi": {"base_url": f"{url}/v1/runwayml", "token": tokens.useapi},
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "replicate": {"base_url": url + REPLICATE_PREFIX, "token": tokens.replicate},
+                "luma": {"base_url": url + LUMA_PREFIX, "token": tokens.luma},
             },
             "ledger": f"{url}/ledger",
             "magic_words": HELP,

@@ -16,7 +16,8 @@ HELP: Final = {
     "[lost]": "no callback is sent; the task itself ends",
     "[dup N]": "the last callback is sent N times (2 if N is missing, 0: never)",
     "[shuffle]": "the final callback is sent first, then the earlier ones, newest first",
-    "[forged]": "a callback with an invalid `t=` and a false success precedes the final callback",
+    "[forged]": "a callback with an invalid signature (the provider's own if it signs, else `t=`) "
+    "and a false success precedes the final callback",
     "[flat]": "Runware: the callback body is the item itself",
     "[wrapped]": 'Runware: the callback body is {"data": […]} or {"errors": […]} (the default)',
     "[gone]": "status requests answer that the job has expired (410)",

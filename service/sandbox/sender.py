@@ -1,7 +1,7 @@
 """The callback sender: POSTs callbacks and retries until a 2xx, as the providers do."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,17 +9,37 @@ import httpx
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.sandbox.ledger import CallbackAttempt, Json, LedgerTask, now
-from service.sandbox.scenario import FORGED, Callback
+from service.sandbox.ledger import CallbackAttempt, LedgerTask, now
+from service.sandbox.scenario import FORGED, PROGRESS, Callback
 
 # Seconds between attempts. Runware documents 250 ms, doubled up to 8 s; useapi.net documents
 # nothing, so its values are a guess.
 RUNWARE_RETRY_DELAYS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 USEAPI_RETRY_DELAYS: Final = (1.0, 1.0)
+# Replicate: several retries on an exponential backoff, the last after about a minute
+# (replicate.com/docs/topics/webhooks/receive-webhook). Luma: three, 100 ms apart
+# (docs.lumalabs.ai/changelog/callbacks-and-credits-balance).
+REPLICATE_RETRY_DELAYS: Final = (2.0, 4.0, 8.0, 16.0, 30.0)
+LUMA_RETRY_DELAYS: Final = (0.1, 0.1, 0.1)
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "belfry-sandbox"}
 _MAX_PORT: Final = 65535
 # Runware expects a 2xx within about five seconds. The wait for a free connection is unlimited.
 _TIMEOUT: Final = httpx.Timeout(5.0, pool=None)
+
+Sign = Callable[[bytes, bool], Mapping[str, str]]
+"""Returns the headers that sign a body; if the second argument is true, they must be invalid."""
+
+
+class DeliveryRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What only some providers do.
+
+    *success_status* is the only status that ends the retries; None: any 2xx. *retries_progress*:
+    callbacks before the last one are retried too.
+    """
+
+    sign: Sign | None = None
+    success_status: int | None = None
+    retries_progress: bool = True
 
 
 def open_client() -> httpx.AsyncClient:
@@ -40,32 +60,46 @@ class CallbackSender:
         self._pace = pace
 
     async def send(
-        self, task: LedgerTask, callback: Callback, retry_delays: Sequence[float]
+        self,
+        task: LedgerTask,
+        callback: Callback,
+        retry_delays: Sequence[float],
+        rules: DeliveryRules,
     ) -> None:
         """Send *callback* to the task's reply URL; do nothing if it has none (any more).
 
-        Retry after each of *retry_delays* (seconds) until a 2xx; a forged callback is sent once.
+        Retry after each of *retry_delays* (seconds) until a success; a forged callback is sent
+        once, with an invalid signature: that of the provider if it signs, else that in the URL.
         """
         if task.reply_url is None:
             return
         if callback.kind == FORGED:
-            await self._attempt(task, forge_signature(task.reply_url), callback)
+            url = task.reply_url if rules.sign else forge_signature(task.reply_url)
+            await self._attempt(task, url, callback, rules)
             return
+        if callback.kind == PROGRESS and not rules.retries_progress:
+            retry_delays = ()
         for delay in (*retry_delays, None):
-            if await self._attempt(task, task.reply_url, callback) or delay is None:
+            if await self._attempt(task, task.reply_url, callback, rules) or delay is None:
                 return
             await asyncio.sleep(delay * self._pace)
 
-    async def _attempt(self, task: LedgerTask, url: str, callback: Callback) -> bool:
-        status_code = await self._post(url, callback.body)
+    async def _attempt(
+        self, task: LedgerTask, url: str, callback: Callback, rules: DeliveryRules
+    ) -> bool:
+        body = msgspec.json.encode(callback.body)
+        headers = rules.sign(body, callback.kind == FORGED) if rules.sign else {}
+        status_code = await self._post(url, body, headers)
         task.callbacks.append(
             CallbackAttempt(at=rfc3339(now()), status_code=status_code, kind=callback.kind)
         )
+        if rules.success_status is not None:
+            return status_code == rules.success_status
         return status_code is not None and httpx.codes.is_success(status_code)
 
-    async def _post(self, url: str, body: Json) -> int | None:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int | None:
         try:
-            response = await self._client.post(url, content=msgspec.json.encode(body))
+            response = await self._client.post(url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL):
             return None
         return response.status_code

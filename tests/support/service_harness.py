@@ -86,6 +86,10 @@ def providers_at(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": "sandbox",
         "RUNWAY_AI_BASE_URL": url,
+        "REPLICATE_API_TOKEN": "r8_sandbox",
+        "REPLICATE_BASE_URL": f"{url}/replicate/v1",
+        "LUMA_API_KEY": "luma-sandbox",
+        "LUMA_BASE_URL": f"{url}/dream-machine/v1",
     }
 
 

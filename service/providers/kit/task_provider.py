@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import JobError
-from service.domain.primitives.errors import Invalid
+from service.domain.jobs.results import ErrorCode, JobError
+from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.kit.coercion import as_dict, json_or_none
 from service.providers.kit.http_status import (
@@ -72,11 +72,24 @@ class TaskProvider(ABC):
     def task_path(self, job: Job) -> str | None:
         """Return the path that shows the task of *job*; None if the API has none, or no id yet."""
 
+    def combination_errors(
+        self,
+        operation: str,  # noqa: ARG002 - for the providers that have such rules
+        given: dict[str, Any],  # noqa: ARG002
+    ) -> list[FieldError]:
+        """Return the errors that a single `InputField` cannot describe."""
+        return []
+
+    def rejection_code(self, message: str | None) -> ErrorCode | None:  # noqa: ARG002 - as above
+        """Classify a refused submit by its *message*; None if its HTTP status says enough."""
+        return None
+
     def operation(self, name: str) -> Operation | None:
         return self.operations.get(name)
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        if errors := input_errors(operation.inputs, given):
+        errors = input_errors(operation.inputs, given)
+        if errors := errors + self.combination_errors(operation.name, given):
             raise Invalid(errors)
         own = {self.reply_url_field, self.reply_ref_field}
         return PreparedInput(
@@ -130,7 +143,8 @@ class TaskProvider(ABC):
         if reply.status in BUSY_STATUSES:
             return retry_later(reply, message_of(body))
         if not is_success(reply.status):
-            return rejected(reply.status, message_of(body))
+            message = message_of(body)
+            return rejected(reply.status, message, self.rejection_code(message))
         try:
             report = self.read_task(as_dict(body))
         except UnreadableJson:
