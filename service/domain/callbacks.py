@@ -65,12 +65,14 @@ class Assessment(msgspec.Struct, frozen=True):
 def correlate(job: Job, ref: str, reports: Sequence[Report]) -> list[Report] | None:
     """Select the reports about submission *ref*; None if the body is about another submission.
 
-    *ref* comes from the signed callback URL; the ids in the body must agree with it.
+    *ref* comes from the signed callback URL; the ids in the body must agree with it. The job knows
+    the task id of its latest submission only.
     """
+    known_task_id = job.provider_task_id if job.ref == ref else None
     matching = []
     for report in reports:
         has_other_ref = any(other != ref for other in report.refs)
-        if not has_other_ref and _same_task(job.provider_task_id, report.task_id):
+        if not has_other_ref and _same_task(known_task_id, report.task_id):
             matching.append(report)
         elif ref in report.refs:
             return None

@@ -7,14 +7,26 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.leonardo.provider import Leonardo
     from service.providers.luma.provider import Luma
     from service.providers.replicate.provider import Replicate
     from service.providers.runware.provider import Runware
+    from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
+    from service.providers.useapi_services.provider import UseApiServices
 
-    providers: tuple[Provider, ...] = (UseApi(), Runware(), RunwayAi(), Replicate(), Luma())
-    return {provider.name: provider for provider in providers}
+    found: tuple[Provider, ...] = (
+        UseApi(),
+        Runware(),
+        RunwayAi(),
+        UseApiServices(),
+        Leonardo(),
+        Runway(),
+        Replicate(),
+        Luma(),
+    )
+    return {provider.name: provider for provider in found}
 
 
 def providers_with_callbacks() -> list[str]:

@@ -1,7 +1,7 @@
 """The callback sender: POSTs callbacks and retries until a 2xx, as the providers do."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,9 +26,6 @@ _MAX_PORT: Final = 65535
 # Runware expects a 2xx within about five seconds. The wait for a free connection is unlimited.
 _TIMEOUT: Final = httpx.Timeout(5.0, pool=None)
 
-Sign = Callable[[bytes, bool], Mapping[str, str]]
-"""Returns the headers that sign a body; if the second argument is true, they must be invalid."""
-
 
 class DeliveryRules(msgspec.Struct, frozen=True, kw_only=True):
     """What only some providers do.
@@ -37,9 +34,14 @@ class DeliveryRules(msgspec.Struct, frozen=True, kw_only=True):
     callbacks before the last one are retried too.
     """
 
-    sign: Sign | None = None
     success_status: int | None = None
     retries_progress: bool = True
+
+    def is_success(self, status_code: int | None) -> bool:
+        """Tell whether a response ends the retries; None is no response."""
+        if status_code is None or self.success_status is None:
+            return status_code is not None and httpx.codes.is_success(status_code)
+        return status_code == self.success_status
 
 
 def open_client() -> httpx.AsyncClient:
@@ -68,36 +70,46 @@ class CallbackSender:
     ) -> None:
         """Send *callback* to the task's reply URL; do nothing if it has none (any more).
 
-        Retry after each of *retry_delays* (seconds) until a success; a forged callback is sent
-        once, with an invalid signature: that of the provider if it signs, else that in the URL.
+        Retry after each of *retry_delays* (seconds) until a success. A forged callback is sent
+        once, with an invalid signature of the vendor if there is one, else of the URL.
         """
-        if task.reply_url is None:
+        url, body = task.reply_url, msgspec.json.encode(callback.body)
+        if url is None:
             return
         if callback.kind == FORGED:
-            url = task.reply_url if rules.sign else forge_signature(task.reply_url)
-            await self._attempt(task, url, callback, rules)
+            signed = task.sign(body) if task.sign else {}
+            forged = {
+                name: value[:-1] + ("0" if value[-1] != "0" else "1")
+                for name, value in signed.items()
+            }
+            await self._attempt(
+                task, url if signed else forge_signature(url), callback, body, forged
+            )
             return
         if callback.kind == PROGRESS and not rules.retries_progress:
             retry_delays = ()
         for delay in (*retry_delays, None):
-            if await self._attempt(task, task.reply_url, callback, rules) or delay is None:
+            headers = task.sign(body) if task.sign else {}
+            status_code = await self._attempt(task, url, callback, body, headers)
+            if rules.is_success(status_code) or delay is None:
                 return
             await asyncio.sleep(delay * self._pace)
 
     async def _attempt(
-        self, task: LedgerTask, url: str, callback: Callback, rules: DeliveryRules
-    ) -> bool:
-        body = msgspec.json.encode(callback.body)
-        headers = rules.sign(body, callback.kind == FORGED) if rules.sign else {}
+        self,
+        task: LedgerTask,
+        url: str,
+        callback: Callback,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> int | None:
         status_code = await self._post(url, body, headers)
         task.callbacks.append(
             CallbackAttempt(at=rfc3339(now()), status_code=status_code, kind=callback.kind)
         )
-        if rules.success_status is not None:
-            return status_code == rules.success_status
-        return status_code is not None and httpx.codes.is_success(status_code)
+        return status_code
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int | None:
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int | None:
         try:
             response = await self._client.post(url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL):

@@ -9,13 +9,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import ErrorStage, JobError, Output
+from service.domain.jobs.results import ErrorStage, JobError
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.kit.coercion import as_dict, json_or_none, text
+from service.providers.kit.coercion import as_dict, json_or_none
 from service.providers.kit.http_status import (
     BUSY_STATUSES,
-    empty_result,
     is_success,
     message_of,
     rejected,
@@ -38,8 +37,10 @@ from service.providers.protocol import (
     Reply,
 )
 from service.providers.useapi.catalog import ENDPOINTS
+from service.providers.useapi.failures import read_refusal
+from service.providers.useapi.instant_answers import read_instant_answer
 from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
-from service.providers.useapi.tasks import is_task, read_task, refusal_error_code
+from service.providers.useapi.tasks import is_task, read_task
 
 _SERVICE_KEYS: Final = frozenset({"replyUrl", "replyRef"})
 """Input fields that this service reads and replaces by its own values."""
@@ -71,7 +72,11 @@ class UseApi:
         return self.operations.get(name)
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        if errors := input_errors(operation.inputs, given):
+        errors = input_errors(operation.inputs, given)
+        seen = {error.path for error in errors}
+        check = ENDPOINTS[operation.name].check
+        errors += [error for error in check(given) if error.path not in seen]
+        if errors:
             raise Invalid(errors)
         has_callback = not operation.answers_immediately
         return PreparedInput(
@@ -97,10 +102,10 @@ class UseApi:
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         try:
-            body = as_dict(read_json(reply.body))
-            return {task.ref: _answer(reply, body, task) for task in tasks}
+            value = read_json(reply.body)
+            return {task.ref: _answer(reply, value, task) for task in tasks}
         except UnreadableJson:
-            return {task.ref: _answer(reply, {}, task) for task in tasks}
+            return {task.ref: _answer(reply, None, task) for task in tasks}
 
     def read_callback(
         self,
@@ -137,11 +142,13 @@ class UseApi:
         status = status_of(reply, as_dict(body))
         if is_success(status):
             return None if isinstance(body, dict) else unreadable_result().error
-        message = _ACCOUNT_PROBLEMS.get(status) or message_of(body)
-        return rejected(status, message, refusal_error_code(status)).error
+        message = _ACCOUNT_PROBLEMS.get(status)
+        return rejected(status, message).error if message else read_refusal(status, body).error
 
 
-def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
+def _answer(reply: Reply, value: Any, task: ProviderTask) -> Answer:
+    """Read the answer to *task*; *value* is the decoded body, None if it is not JSON."""
+    body, endpoint = as_dict(value), ENDPOINTS[task.operation]
     status = status_of(reply, body)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         # The task may be among those that keep the account busy: then it was accepted before.
@@ -151,9 +158,9 @@ def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        return rejected(status, message_of(body), refusal_error_code(status))
-    if ENDPOINTS[task.operation].operation.answers_immediately:
-        return _read_description(body)
+        return read_refusal(status, body, endpoint.moderated_status)
+    if endpoint.operation.answers_immediately:
+        return read_instant_answer(task.operation, value)
     return _read_accepted_task(body)
 
 
@@ -164,12 +171,3 @@ def _read_accepted_task(body: dict[str, Any]) -> Answer:
     if report.task_id is None and report.error is not None:
         return replace(report, error=replace(report.error, stage=ErrorStage.SUBMIT))
     return report if report.status else replace(report, status=Status.SUBMITTED)
-
-
-def _read_description(body: dict[str, Any]) -> Report:
-    """Read the answer of frames/describe: the text is in `prompt`."""
-    if prompt := text(body.get("prompt")):
-        return Report(status=Status.SUCCEEDED, output=Output(text=prompt))
-    if body.get("error"):
-        return unreadable_result(message_of(body))
-    return empty_result() if body else unreadable_result()

@@ -541,7 +541,7 @@ async def run_lookups(world: World, base: str, job: Job) -> list[LookupResult]:
 
 async def create(world: World, ref: str, prompt: str) -> Job:
     """Create a task at the emulated useapi.net, for a job whose submit got no answer."""
-    email = f"{ref}@example.com"
+    email = "demo@example.com"
     body = {"text_prompt": prompt, "replyRef": ref, "email": email}
     answer = await world.post("/v1/runwayml/frames/create", json=body)
     assert answer.is_success

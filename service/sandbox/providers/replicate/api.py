@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -34,13 +33,10 @@ _EVENTS: Final = frozenset({"start", "output", "logs", "completed"})
 _PAGE: Final = 100
 _RETENTION_SECONDS: Final = 3600
 _DELETED: Final[Json] = {"input": {}, "output": None, "logs": "", "data_removed": True}
-_DELIVERY: Final = DeliveryRules(
-    sign=lambda body, forged: sign(body, b"of somebody else" if forged else None),
-    retries_progress=False,
-)
+_DELIVERY: Final = DeliveryRules(retries_progress=False)
 
 
-def sign(body: bytes, key: bytes | None = None) -> Mapping[str, str]:
+def sign(body: bytes, key: bytes | None = None) -> dict[str, str]:
     """Sign *body* by Standard Webhooks, with the webhook secret unless *key* is given."""
     message_id, sent_at = f"msg_{uuid4().hex}", str(now() // SECOND)
     key = key or base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
@@ -109,6 +105,7 @@ class Replicate:
             directives=directives,
             request=body,
             reply_url=body.get("webhook"),
+            sign=sign,
             state=(prediction,),
         )
         scenario = apply_directives(
