@@ -12,6 +12,7 @@ HELP: Final = {
     "[empty]": "the task succeeds without any output",
     "[part-fail]": "Runware, numberResults > 1: the second result is an error",
     "[slow N]": "the task takes N more seconds (5 if N is missing)",
+    "[at-once]": "Runware: the response to the submit has the results, and callbacks follow",
     "[early]": "all callbacks are sent before the response to the submit",
     "[lost]": "no callback is sent; the task itself ends",
     "[dup N]": "the last callback is sent N times (2 if N is missing, 0: never)",
@@ -35,6 +36,7 @@ _FLAGS: Final = frozenset(
         "moderated",
         "empty",
         "part-fail",
+        "at-once",
         "early",
         "lost",
         "shuffle",
@@ -75,6 +77,7 @@ class Directives(msgspec.Struct, frozen=True, kw_only=True):
     moderated: bool = False
     empty: bool = False
     part_fail: bool = False
+    at_once: bool = False
     early: bool = False
     lost: bool = False
     shuffle: bool = False

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from service.domain.events import ProviderData
 from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.domain.jobs.state_machine import apply_report, ended, requeued, schedule_reconcile
+from service.domain.jobs.state_machine import apply_reports, ended, requeued, schedule_reconcile
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Answer, Inconclusive, LostAnswerPolicy, Reply, RetryLater
 from service.transactions.change_set import AccountHold
@@ -23,6 +23,7 @@ FIRST_PAUSE: Final = 60 * SECOND
 """How long an account that its provider refused is paused; doubles with each try of the job."""
 LONGEST_PAUSE: Final = 3600 * SECOND
 _ACCOUNT_ERRORS: Final = (ErrorCode.UNAUTHORIZED, ErrorCode.INSUFFICIENT_CREDITS)
+_ACCEPTED: Final = Report(status=Status.SUBMITTED)
 _BUSY_SECONDS: Final = (10, 30)
 """useapi's page on frames/create: wait 10..30 seconds after a 429 and try again."""
 
@@ -59,11 +60,11 @@ def apply_answer(uow: UnitOfWork, result: SubmitResult) -> None:
     if job is None or job.ref != result.sent.ref:
         return
     unchanged = job.status is Status.SUBMITTING and job.tries == result.sent.tries
-    if isinstance(answer, Report):
-        if not is_account_refused(answer, result.reply):
-            _take_report(uow, job, answer)
-        elif unchanged:
+    if isinstance(answer, Report) and is_account_refused(answer, result.reply):
+        if unchanged:
             _pause_account(uow, job, answer)
+    elif isinstance(answer, Report | tuple):
+        _take_reports(uow, job, answer if isinstance(answer, tuple) else (answer,))
     elif unchanged and isinstance(answer, RetryLater):
         uow.transition(job, requeued(job))
         uow.changes.holds[job.account] = _hold(answer, result.jitter, uow.at)
@@ -71,15 +72,17 @@ def apply_answer(uow: UnitOfWork, result: SubmitResult) -> None:
         uow.transition(job, _unanswered(job, answer, result.on_lost_answer, uow.at))
 
 
-def _take_report(uow: UnitOfWork, job: Job, report: Report) -> None:
-    """Apply *report*; any report about a job shows that a paused account works again."""
+def _take_reports(uow: UnitOfWork, job: Job, reports: tuple[Report, ...]) -> None:
+    """Apply *reports*; any report about a job shows that a paused account works again.
+
+    Whatever they say, the provider has answered: a job that they do not end is submitted.
+    """
     if uow.is_paused(job.account) and job.account not in uow.changes.resumed_accounts:
         uow.changes.resumed_accounts.add(job.account)
         data = ProviderData(provider=job.provider, reason=None, job=job.id)
         uow.emit_system_event("provider.resumed", job.tenant, data)
-    changed = apply_report(job, report, uow.at)
-    if changed is not None:
-        uow.transition(job, changed)
+    for changed in apply_reports(job, (*reports, _ACCEPTED), uow.at):
+        job = uow.transition_step(job, changed)
 
 
 def _pause_account(uow: UnitOfWork, job: Job, refusal: Report) -> None:

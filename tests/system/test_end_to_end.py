@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import httpx
 import pytest
 
 from service.sandbox import EXAMPLE_ASSET
 from tests.support.receivers import Receiver
-from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService
+from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService, plain_client
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +172,27 @@ async def test_a_task_uuid_in_the_input_is_returned_and_not_sent(
     assert (ended["reply_ref"], ended["status"]) == (uuid, "succeeded")
     assert sent == [ended["ref"]] != [uuid]
     assert [one["id"] for one in found["data"]] == [job["id"]]
+
+
+async def test_a_task_of_somebody_else_with_the_clients_uuid_is_not_taken_for_the_job(
+    sandboxed: SandboxedService,
+) -> None:
+    """A conflict of taskUUIDs can only mean that an earlier submit of the job has arrived."""
+    uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
+    foreign = {**CAPTION, "taskType": "imageCaption", "taskUUID": uuid}
+    async with plain_client(authorization="Bearer sandbox") as client:
+        answer = await client.post(f"{sandboxed.sandbox}/v1", json=[foreign])
+
+    job = await sandboxed.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
+    ended = await sandboxed.ended(job["id"])
+    events = (await sandboxed.get(f"/v1/jobs/{job['id']}/events"))["data"]
+    tasks = [task["ref"] for task in (await sandboxed.ledger())["tasks"]]
+
+    assert answer.status_code == 200
+    assert ended["status"] == "succeeded"
+    assert tasks == [uuid, ended["ref"]]
+    assert UUID(ended["ref"]).version == 4
+    assert {event["data"]["reply_ref"] for event in events} == {uuid}
 
 
 async def test_the_next_job_is_sent_as_soon_as_a_slot_is_free(sandboxed: SandboxedService) -> None:

@@ -62,12 +62,19 @@ WORST: Final[dict[str, list[Text]]] = {
     "service.providers.kit.coercion._NUMBER": [("", "1", "a")],
     "service.providers.kit.coercion._WEB_URL": [("", "http", ""), ("", "https://", " ")],
     "service.providers.runware.provider._TASK_TYPE": [("", "a", "!")],
+    "service.providers.runware.items._FAILED_STATUS": [("", "erro", ""), ("", "fai", "")],
     "service.providers.runware.errors._CLASSES": [
         ("", "notfound", "!"),
         ("", "rate", ""),
         ("", "unauthori", ""),
         ("", "model", ""),
         ("", "noavailable", ""),
+    ],
+    "service.providers.runware.errors._MODERATED": [
+        ("", "moderat", ""),
+        ("", "safety ", ""),
+        ("", "sensitive conten", ""),
+        ("", "content poli", ""),
     ],
     "service.providers.runware.errors._DUPLICATE_TASK": [
         ("", "conflict", ""),

@@ -97,7 +97,10 @@ def _merge(job: Job, report: Report) -> Job:
 
 
 def _take_part(job: Job, report: Report, at: int) -> Job | None:
-    """Add one of the expected results. The last one ends the job: succeeded if any part did."""
+    """Add one of the expected results. The last one ends the job: succeeded if any part did.
+
+    A part shows that the provider has the job, even if the response to its submit was lost.
+    """
     if report.part is None or report.part in job.received_parts:
         return None
     output = merge_results(job.output, report.output, report.error)
@@ -106,7 +109,13 @@ def _take_part(job: Job, report: Report, at: int) -> Job | None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
     received = (*job.received_parts, report.part)
     merged = _merge(job, replace(report, cost_usd=None))
-    merged = replace(merged, received_parts=received, output=output, cost_usd=cost)
+    merged = replace(
+        merged,
+        status=max(merged.status, Status.SUBMITTED, key=RANK.__getitem__),
+        received_parts=received,
+        output=output,
+        cost_usd=cost,
+    )
     if len(received) < job.expected_parts:
         ratio = round(len(received) / job.expected_parts, 4)
         return _with_times(replace(merged, progress=max(merged.progress or 0.0, ratio)), at)

@@ -34,16 +34,17 @@ REPORTS = {
     "part success": a_report(status=Status.SUCCEEDED, part="1", output=IMAGE),
     "part failure": a_report(status=Status.FAILED, part="1", error=OVERLOADED),
 }
+FINAL = ("succeeded", "failed", "canceled")
 TRANSITIONS: dict[str, tuple[str | None, ...]] = {
     # the status before, and the status after each of REPORTS; None: nothing changes
-    "queued": ("submitted", "running", "succeeded", "failed", "canceled", *["queued"] * 3),
-    "submitting": ("submitted", "running", "succeeded", "failed", "canceled", *["submitting"] * 3),
-    "submitted": (None, "running", "succeeded", "failed", "canceled", *["submitted"] * 3),
-    "running": (None, None, "succeeded", "failed", "canceled", *["running"] * 3),
+    "queued": ("submitted", "running", *FINAL, "queued", "submitted", "submitted"),
+    "submitting": ("submitted", "running", *FINAL, "submitting", "submitted", "submitted"),
+    "submitted": (None, "running", *FINAL, *["submitted"] * 3),
+    "running": (None, None, *FINAL, *["running"] * 3),
     "succeeded": (None,) * 8,
     "failed": (None,) * 8,
     "canceled": (None, None, "canceled", None, None, None, "canceled", None),
-    "expired": (None, None, "succeeded", "failed", "canceled", None, "expired", "expired"),
+    "expired": (None, None, *FINAL, None, "expired", "expired"),
 }
 TABLE = [
     (Status(before), name, after)
@@ -231,6 +232,14 @@ def test_a_job_ends_with_its_last_part() -> None:
 
     assert (after.status, after.progress) == (Status.SUBMITTED, 0.6667)
     assert apply_all(after, a_part("3")).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("before", [Status.QUEUED, Status.SUBMITTING, Status.RUNNING])
+def test_a_part_shows_that_the_provider_has_the_job(before: Status) -> None:
+    after = apply_all(build_job(status=before, expected_parts=2, due_at=5), a_part("1"))
+
+    assert after.status is max(before, Status.SUBMITTED, key=RANK.__getitem__)
+    assert (after.due_at, after.deadline_at is None) == (None, False)
 
 
 def test_the_same_part_twice_counts_once() -> None:

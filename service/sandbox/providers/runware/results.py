@@ -1,6 +1,7 @@
 """Runware's response bodies: result items, the scenario of a task and callback envelopes."""
 
 import zlib
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
@@ -12,7 +13,7 @@ from service.sandbox.scenario import END, PROGRESS, RESULT, Callback, Scenario, 
 
 AGE_MODELS: Final = frozenset({"runware:153@1", "runware:154@1", "runware:152@50"})
 _VIDEO_TYPES: Final = frozenset({"videoInference"})
-_SLOW_TYPES: Final = _VIDEO_TYPES | {"3dInference", "training"}
+_SLOW_TYPES: Final = _VIDEO_TYPES | {"3dInference", "training", "modelUpload"}
 _MEDIUMS: Final = {
     **dict.fromkeys(("imageCaption", "caption", "promptEnhance", "textInference"), "text"),
     **dict.fromkeys(_VIDEO_TYPES, "video"),
@@ -75,8 +76,17 @@ def processing(task: Json) -> Json:
     return {**ack(task), "status": "processing"}
 
 
+def split(items: Iterable[Json]) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
+    """Split *items* into the `data` and the `errors` of a response, which have no status."""
+    final: tuple[list[Json], list[Json]] = ([], [])
+    for item in items:
+        fields = {key: value for key, value in item.items() if key != "status"}
+        final[item.get("status") == "error"].append(fields)
+    return tuple(final[0]), tuple(final[1])
+
+
 def scenario(task: Json, directives: Directives) -> Scenario:
-    """Build the scenario of *task*: queued, progress for videos, then one step per result."""
+    """Build the scenario of *task*: queued, its progress, then one step per result."""
     items = results(task, directives)
     steps = [Step(_QUEUED_SECONDS, (processing(task),)), *_progress_steps(task, directives)]
     for count, item in enumerate(items, start=1):
@@ -91,6 +101,8 @@ def results(task: Json, directives: Directives) -> tuple[Json, ...]:
     """Build all result items; a failed one has `status: error`, a successful one no status."""
     if directives.moderated or directives.fail:
         return (_failed_item(task, directives),)
+    if task["taskType"] == "modelUpload":
+        return (_uploaded_model(task, "ready"),)
     count = task.get("numberResults") or 1
     items = [_successful_item(task, directives, index) for index in range(count)]
     if directives.part_fail and count > 1:
@@ -127,13 +139,22 @@ def envelope(item: Json, directives: Directives) -> Json:
 
 
 def _progress_steps(task: Json, directives: Directives) -> list[Step]:
-    if task["taskType"] not in _VIDEO_TYPES:
+    if task["taskType"] in _VIDEO_TYPES:
+        items = [{**processing(task), "progress": percent} for percent in (25, 50, 75)]
+    elif task["taskType"] == "modelUpload":
+        items = [_uploaded_model(task, step) for step in ("validated", "downloaded", "optimized")]
+    else:
         return []
-    items = [{**processing(task), "progress": percent} for percent in (25, 50, 75)]
     return [
         Step(_PROGRESS_SECONDS, (item,), (Callback(envelope(item, directives), PROGRESS),))
         for item in items
     ]
+
+
+def _uploaded_model(task: Json, status: str) -> Json:
+    """Build one status report of a model upload; the last one is `ready`."""
+    item = {**ack(task), "status": status, "message": f"The model is {status}."}
+    return item | {"air": task.get("air", "sandbox:1@1")}
 
 
 def _failed_item(task: Json, directives: Directives) -> Json:
