@@ -7,6 +7,8 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.fal.provider import Fal
+    from service.providers.ideogram.provider import Ideogram
     from service.providers.leonardo.provider import Leonardo
     from service.providers.luma.provider import Luma
     from service.providers.replicate.provider import Replicate
@@ -21,6 +23,8 @@ def registry() -> Mapping[str, Provider]:
         Runware(),
         RunwayAi(),
         UseApiServices(),
+        Fal(),
+        Ideogram(),
         Leonardo(),
         Runway(),
         Replicate(),

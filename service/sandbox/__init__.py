@@ -1,4 +1,4 @@
-"""The sandbox: emulates the providers on one port, as they document themselves."""
+"""The sandbox: emulates all providers on one port, as they document themselves."""
 
 from typing import Final
 

@@ -27,7 +27,12 @@ from service.domain.jobs.job import Job
 from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
+from service.transactions.change_set import (
+    CheckLease,
+    JobInsertion,
+    JobTransaction,
+    OpenTransaction,
+)
 from service.transactions.slots import AccountQueue, Admission
 
 Filters = Mapping[str, object]
@@ -165,6 +170,11 @@ class SubscriptionStore(Protocol):
         """Delete a subscription and cancel its pending deliveries."""
 
     async def get(self, tenant: str, subscription_id: str) -> Subscription: ...
+    async def get_many(
+        self, tenant: str, subscription_ids: Sequence[str]
+    ) -> dict[str, Subscription]:
+        """Those of *subscription_ids* that exist, by id."""
+
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Subscription]: ...
     async def get_or_add_reply(self, reply: Subscription) -> Subscription:
         """The subscription of the tenant's reply URL, inserted if it is new."""
@@ -249,7 +259,7 @@ class Store(Protocol):
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
-    ) -> AbstractAsyncContextManager[OpenTransaction]:
+    ) -> AbstractAsyncContextManager[JobTransaction]:
         """Read and lock the jobs of *refs*, and with *accounts* the paused accounts."""
 
     def insert_jobs(

@@ -16,6 +16,8 @@ CREATE TABLE jobs (
     due_at BIGINT,
     next_check_at BIGINT,
     check_lease_until BIGINT,
+    finished_at BIGINT,
+    error_code TEXT,
     version BIGINT NOT NULL,
     doc TEXT NOT NULL
 );
@@ -26,6 +28,7 @@ CREATE INDEX jobs_by_task ON jobs (provider_task_id, tenant) WHERE provider_task
 CREATE INDEX jobs_waiting ON jobs (status, account, id) WHERE status IN ('queued', 'submitting');
 CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
 CREATE INDEX jobs_to_check ON jobs (next_check_at) WHERE next_check_at IS NOT NULL;
+CREATE INDEX jobs_ended ON jobs (account, finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE job_inputs (
     job_id TEXT NOT NULL PRIMARY KEY,
@@ -74,6 +77,13 @@ CREATE TABLE accounts (
     slots INTEGER NOT NULL,
     paused_for TEXT,
     paused_at BIGINT
+);
+
+-- warned: the last warning about moderated jobs counts until their share has been below half the
+-- limit.
+CREATE TABLE moderation_warnings (
+    account TEXT NOT NULL PRIMARY KEY,
+    warned INTEGER NOT NULL
 );
 
 CREATE TABLE callbacks (

@@ -142,7 +142,7 @@ async def test_every_runware_task_type_ends_successfully(shared_bench: Sandboxed
 async def test_an_unknown_task_type_fails_with_the_error_of_the_provider(
     shared_bench: SandboxedService,
 ) -> None:
-    (job,) = await run_jobs(shared_bench, "runware", ["aTypeOfTomorrow"], EVERYTHING)
+    (job,) = await run_jobs(shared_bench, "runware", {"aTypeOfTomorrow": EVERYTHING})
 
     assert job["status"] == "failed"
     assert job["error"]["provider_code"] == "unsupportedTaskType"
@@ -151,18 +151,18 @@ async def test_an_unknown_task_type_fails_with_the_error_of_the_provider(
 
 async def test_an_image_is_uploaded_and_then_described(shared_bench: SandboxedService) -> None:
     given = {"image": "data:image/png;base64,iVBORw0KGgo="}
-    (upload,) = await run_jobs(shared_bench, "runware", ["imageUpload"], given)
+    (upload,) = await run_jobs(shared_bench, "runware", {"imageUpload": given})
     (image,) = upload["output"]["artifacts"]
     caption = {**EVERYTHING, "inputImage": image["id"]}
 
-    (described,) = await run_jobs(shared_bench, "runware", ["imageCaption"], caption)
+    (described,) = await run_jobs(shared_bench, "runware", {"imageCaption": caption})
 
     assert (upload["status"], image["kind"]) == ("succeeded", "image")
     assert (described["status"], bool(described["output"]["text"])) == ("succeeded", True)
 
 
 async def test_a_model_search_is_answered_at_once(shared_bench: SandboxedService) -> None:
-    (job,) = await run_jobs(shared_bench, "runware", ["modelSearch"], {"search": "llava"})
+    (job,) = await run_jobs(shared_bench, "runware", {"modelSearch": {"search": "llava"}})
 
     assert job["status"] == "succeeded"
     assert job["output"]["data"] == {
@@ -173,11 +173,11 @@ async def test_a_model_search_is_answered_at_once(shared_bench: SandboxedService
 
 async def test_stored_media_can_be_deleted(shared_bench: SandboxedService) -> None:
     upload = {"operation": "upload", "media": "https://example.com/1.jpg"}
-    (stored,) = await run_jobs(shared_bench, "runware", ["mediaStorage"], upload)
+    (stored,) = await run_jobs(shared_bench, "runware", {"mediaStorage": upload})
     (file,) = stored["output"]["artifacts"]
 
     deletion = {"operation": "delete", "mediaUUID": file["id"]}
-    (deleted,) = await run_jobs(shared_bench, "runware", ["mediaStorage"], deletion)
+    (deleted,) = await run_jobs(shared_bench, "runware", {"mediaStorage": deletion})
 
     assert [job["status"] for job in (stored, deleted)] == ["succeeded"] * 2
 
@@ -188,7 +188,7 @@ async def test_results_in_the_response_and_in_callbacks_count_once(
 ) -> None:
     given = {**EVERYTHING, "positivePrompt": prompt, "numberResults": 3}
 
-    (job,) = await run_jobs(shared_bench, "runware", ["imageInference"], given)
+    (job,) = await run_jobs(shared_bench, "runware", {"imageInference": given})
 
     results = job["output"]["artifacts"] + job["output"]["errors"]
     assert (job["status"], len(results)) == ("succeeded", 3)

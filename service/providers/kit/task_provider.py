@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import ErrorCode, JobError
+from service.domain.jobs.results import JobError
 from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.kit.coercion import as_dict, json_or_none
@@ -80,10 +80,6 @@ class TaskProvider(ABC):
         """Return the errors that a single `InputField` cannot describe."""
         return []
 
-    def rejection_code(self, message: str | None) -> ErrorCode | None:  # noqa: ARG002 - as above
-        """Classify a refused submit by its *message*; None if its HTTP status says enough."""
-        return None
-
     def operation(self, name: str) -> Operation | None:
         return self.operations.get(name)
 
@@ -129,6 +125,10 @@ class TaskProvider(ABC):
             return Inconclusive(message="the answer to the lookup does not mention the task")
         return [replace(report, refs=(job.ref,))]
 
+    def rejection(self, status: int, body: Any) -> Report:
+        """Read the answer to a submit that was refused for good with HTTP *status*."""
+        return rejected(status, message_of(body))
+
     def check(self) -> Call | None:
         return None if self.check_path is None else get(self.check_path, {})
 
@@ -143,8 +143,7 @@ class TaskProvider(ABC):
         if reply.status in BUSY_STATUSES:
             return retry_later(reply, message_of(body))
         if not is_success(reply.status):
-            message = message_of(body)
-            return rejected(reply.status, message, self.rejection_code(message))
+            return self.rejection(reply.status, body)
         try:
             report = self.read_task(as_dict(body))
         except UnreadableJson:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.domain.jobs.job import Job, Report
-from service.domain.jobs.results import ErrorCode
 from service.domain.primitives.errors import FieldError
+from service.providers.kit.http_status import message_of, rejected
 from service.providers.kit.request_builder import segment, send
 from service.providers.kit.task_provider import TaskProvider
 from service.providers.luma.catalog import ENDPOINTS, OPERATIONS, combination_errors
@@ -53,5 +53,6 @@ class Luma(TaskProvider):
         known = job.provider_task_id
         return None if known is None else f"/generations/{segment(known)}"
 
-    def rejection_code(self, message: str | None) -> ErrorCode | None:
-        return code_of(message)
+    def rejection(self, status: int, body: Any) -> Report:
+        message = message_of(body)
+        return rejected(status, message, code_of(message))

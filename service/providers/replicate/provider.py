@@ -6,6 +6,7 @@ from typing import Any, Final
 from service.domain.jobs.job import Job, Report
 from service.domain.jobs.results import ErrorCode
 from service.domain.primitives.errors import FieldError
+from service.providers.kit.http_status import message_of, rejected
 from service.providers.kit.request_builder import segment, send
 from service.providers.kit.signatures import StandardWebhooks
 from service.providers.kit.task_provider import TaskProvider
@@ -60,5 +61,7 @@ class Replicate(TaskProvider):
         known = job.provider_task_id
         return None if known is None else f"/predictions/{segment(known)}"
 
-    def rejection_code(self, message: str | None) -> ErrorCode | None:
-        return ErrorCode.MODERATED if moderated(message) else None
+    def rejection(self, status: int, body: Any) -> Report:
+        message = message_of(body)
+        code = ErrorCode.MODERATED if moderated(message) else None
+        return rejected(status, message, code)

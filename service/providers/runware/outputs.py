@@ -53,7 +53,7 @@ def output_of(item: dict[str, Any]) -> Output:
     data = next((value for value in values if value), None)
     words = text(item.get("text")) or text(item.get("result")) if data is None else None
     if not artifacts and words is None and data is None:
-        data = _other_content(item)
+        data = _other_content(item) or _ids(item, media)
     return Output(artifacts=artifacts, text=words, data=data)
 
 
@@ -72,6 +72,12 @@ def _other_content(item: dict[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in fields.items() if key not in _TASK_KEYS}
 
 
+def _ids(item: dict[str, Any], media: set[str]) -> dict[str, Any] | None:
+    """Return the ids of files that come without a URL, as after an upload."""
+    keys = (f"{medium}UUID" for medium in sorted(media))
+    return {key: item[key] for key in keys if text(item.get(key))} or None
+
+
 def _structured(item: dict[str, Any], key: str) -> dict[str, Any] | list[Any] | None:
     """Read an object or a list; a single value of `structuredData` keeps its name."""
     value = item.get(key)
@@ -86,7 +92,7 @@ def _artifact(item: dict[str, Any], medium: str) -> Artifact | None:
     url = web_url(item.get(f"{medium}URL"))
     data_uri = None if url else _data_uri(item, medium)
     uuid = text(item.get(f"{medium}UUID"))
-    if url is None and data_uri is None and uuid is None:
+    if url is None and data_uri is None:
         return None
     file_type = media_type(url) if url else _media_type_of_data_uri(data_uri)
     kind = medium.removeprefix("guide").removeprefix("mask").lower()

@@ -485,10 +485,10 @@ def test_a_failed_model_upload_is_a_failure() -> None:
     assert failure("model_upload_failed").message == "The file is not a safetensors file."
 
 
-def test_an_uploaded_image_is_an_artifact_with_its_uuid() -> None:
+def test_an_uploaded_image_has_no_url_so_its_uuid_is_data() -> None:
     (report,) = reports_of(answers(200, payload("upload_uuid_only"))[REF])
 
-    assert report.output == Output(artifacts=(Artifact(id=IMAGE, kind="image"),))
+    assert report.output == Output(data={"imageUUID": IMAGE})
 
 
 def test_acknowledged_tasks_are_submitted() -> None:
@@ -906,12 +906,9 @@ def test_the_key_of_a_part_is_its_index_uuid_or_url(name: str, part: str) -> Non
             "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg==",
             "image/png",
         ),
-        ("upload_uuid_only", "image", None, None),
     ],
 )
-def test_each_kind_of_file_is_an_artifact(
-    name: str, kind: str, url: str | None, media_type: str | None
-) -> None:
+def test_each_kind_of_file_is_an_artifact(name: str, kind: str, url: str, media_type: str) -> None:
     (artifact,) = output(name).artifacts
 
     assert (artifact.kind, artifact.url, artifact.media_type) == (kind, url, media_type)

@@ -96,7 +96,7 @@ class Runware:
         return None
 
     async def _run(self, request: Request, tasks: list[Json]) -> Response:
-        replies = [self._handle(task) for task in tasks]
+        replies = [self._handle(task, str(request.base_url)) for task in tasks]
         for reply in replies:
             if reply.task is None or reply.run is None:
                 continue
@@ -109,7 +109,7 @@ class Runware:
             return json_response(results.error_body(504, tasks), 504)
         return _merge_replies(replies)
 
-    def _handle(self, task: Json) -> Reply:
+    def _handle(self, task: Json, base_url: str) -> Reply:
         if errors := checks.input_errors(task, self._library):
             return Reply(errors=tuple(errors))
         self._count(task["taskType"])
@@ -123,7 +123,7 @@ class Runware:
             return Reply(errors=(error,))
         if task["taskType"] in INSTANT_TYPES:
             return self._answer_at_once(task)
-        return self._accept(task)
+        return self._accept(task, base_url)
 
     def _answer_at_once(self, request: Json) -> Reply:
         result = {**results.ack(request), **instant_result(request, self._library)}
@@ -139,10 +139,10 @@ class Runware:
         if key in self._ledger.requests or len(self._ledger.requests) < _MAX_COUNTERS:
             self._ledger.requests[key] += 1
 
-    def _accept(self, request: Json) -> Reply:
+    def _accept(self, request: Json, base_url: str) -> Reply:
         task = _new_task(request)
         scenario = apply_directives(
-            results.scenario(request, task.directives),
+            results.scenario(request, task.directives, base_url),
             task.directives,
             results.forged_callback(request, task.directives),
         )
