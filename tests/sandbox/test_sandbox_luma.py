@@ -126,6 +126,9 @@ async def test_every_operation_ends_with_a_file(operation: str, bench: Sandboxed
     (artifact,) = job["output"]["artifacts"]
     assert job["status"] == "succeeded"
     assert artifact["kind"] == ("image" if "image" in operation else "video")
+    async with plain_client() as client:
+        for url in (artifact["url"], *artifact["preview_urls"]):
+            assert (await client.get(url)).status_code == 200
 
 
 async def test_a_generated_video_can_be_upscaled_and_get_sound(bench: SandboxedService) -> None:
@@ -138,6 +141,14 @@ async def test_a_generated_video_can_be_upscaled_and_get_sound(bench: SandboxedS
     for job in (upscaled, sounding):
         assert job["output"]["artifacts"][0]["kind"] == "video"
         assert job["provider_task_id"] != source
+
+
+async def test_our_signature_in_the_echoed_request_is_not_shown(bench: SandboxedService) -> None:
+    ended = await run_video(bench, "a bell")
+
+    raw = (await bench.get(f"/v1/jobs/{ended['id']}", expand="raw"))["raw"]
+
+    assert raw["request"]["callback_url"].endswith(f"/callbacks/luma/{ended['ref']}?[redacted]")
 
 
 async def test_each_callback_is_sent_once_because_it_is_answered_200(

@@ -98,7 +98,7 @@ class Luma:
             state=(generation,),
         )
         scenario = apply_directives(
-            bodies.scenario(generation, directives),
+            bodies.scenario(generation, directives, str(request.base_url)),
             directives,
             bodies.forged_generation(generation),
         )

@@ -6,6 +6,7 @@ from uuid import uuid4
 from service.domain.primitives.timestamps import rfc3339
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
+from service.sandbox.media.files import image, video
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step
 from service.sandbox.sender import is_http_url
 
@@ -14,7 +15,6 @@ DETAILS: Final = {
     402: "Insufficient credits",
     429: "Too many requests",
 }
-_FILES: Final = "https://storage.luma.example.com/dream_machine"
 _RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "21:9", "9:21")
 _MIN_PROMPT: Final = 3
 _MAX_PROMPT: Final = 5000
@@ -69,14 +69,17 @@ def new_generation(kind: str, body: Json, at: int) -> Json:
     }
 
 
-def scenario(generation: Json, directives: Directives) -> Scenario:
-    """Build the scenario: queued, dreaming, ended; each has a callback."""
+def scenario(generation: Json, directives: Directives, files: str) -> Scenario:
+    """Build the scenario: queued, dreaming, ended; each has a callback.
+
+    *files* begins the URLs of the assets.
+    """
     dreaming = generation | {"state": "dreaming"}
     if directives.fail or directives.moderated:
         reason = _MODERATED if directives.moderated else _FAILED
         ended = generation | {"state": "failed", "failure_reason": reason}
     else:
-        assets = None if directives.empty else _assets(generation, _FILES)
+        assets = None if directives.empty else _assets(generation, files)
         ended = generation | {"state": "completed", "assets": assets}
     states = ((0.2, generation, PROGRESS), (0.4, dreaming, PROGRESS), (1.2, ended, END))
     return tuple(Step(delay, (state,), (Callback(state, kind),)) for delay, state, kind in states)
@@ -86,16 +89,19 @@ def forged_generation(generation: Json) -> Json:
     """Build a generation with a false success and a file on another host."""
     return generation | {
         "state": "completed",
-        "assets": _assets(generation, "https://forged.example.net"),
+        "assets": _assets(generation, "https://forged.example.net/"),
     }
 
 
 def _assets(generation: Json, files: str) -> Json:
-    folder = f"{files}/{generation['id']}"
+    request = generation["request"]
+    prompt = prompt_of(request)
+    shape = tuple(int(side) for side in request.get("aspect_ratio", "16:9").split(":"))
+    picture = files + image(prompt, 0, shape).path
     if generation["generation_type"] == "image":
-        return {"image": f"{folder}/image.jpg", "video": None, "progress_video": None}
+        return {"image": picture, "video": None, "progress_video": None}
     return {
-        "image": f"{folder}/thumbnail.jpg",
-        "video": f"{folder}/video.mp4",
-        "progress_video": f"{folder}/progress.mp4",
+        "image": picture,
+        "video": files + video(prompt, 0, shape).path,
+        "progress_video": files + video(prompt, 1, shape).path,
     }

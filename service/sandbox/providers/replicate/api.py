@@ -109,7 +109,7 @@ class Replicate:
             state=(prediction,),
         )
         scenario = apply_directives(
-            bodies.scenario(prediction, body, directives, at),
+            bodies.scenario(prediction, body, directives, at, str(request.base_url)),
             directives,
             bodies.forged_prediction(prediction, at),
         )

@@ -6,11 +6,11 @@ from typing import Any, Final
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
+from service.sandbox.media.files import image, video
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step
 
 _ALPHABET: Final = "abcdefghjkmnpqrstvwxyz0123456789"
 _ID_LENGTH: Final = 26
-_FILES: Final = "https://replicate.delivery.example.com/sandbox"
 _VIDEO_WORDS: Final = ("video", "veo", "kling", "seedance", "ray")
 _TEXT_WORDS: Final = ("llama", "claude", "gpt", "deepseek")
 _TOKENS: Final = ("A", " bell", " rings", " in", " the", " tower", ".")
@@ -72,10 +72,11 @@ def new_prediction(body: Json, model: str, base_url: str, at: int) -> Json:
     }
 
 
-def scenario(prediction: Json, body: Json, directives: Directives, at: int) -> Scenario:
+def scenario(prediction: Json, body: Json, directives: Directives, at: int, files: str) -> Scenario:
     """Build the scenario: starting, processing, two lines of logs, ended.
 
     `webhook_events_filter` of *body* selects the callbacks; *at* is when the task was accepted.
+    *files* begins the URLs of the output.
     """
     events = body.get("webhook_events_filter") or ["output", "completed"]
     started_at = at + int(_START_SECONDS * SECOND)
@@ -88,7 +89,7 @@ def scenario(prediction: Json, body: Json, directives: Directives, at: int) -> S
         error = _MODERATED if directives.moderated else _FAILED
         state = _ended(state, "failed", started_at) | {"error": error}
     else:
-        output = None if directives.empty else _output(prediction)
+        output = None if directives.empty else _output(prediction, prompt_of(body), files)
         state = _ended(state, "succeeded", started_at) | {"output": output}
     # `completed` is the only kind of webhook that reports the end.
     last = (Callback(state, END),) if "completed" in events else ()
@@ -112,16 +113,16 @@ def _ended(state: Json, status: str, started_at: int) -> Json:
     return state | {"status": status, "completed_at": completed_at, "metrics": metrics}
 
 
-def _output(prediction: Json) -> Any:
+def _output(prediction: Json, prompt: str, files: str) -> Any:
     """Make the output by the words in the model's name: one URL, tokens, or a list of URLs."""
-    model, folder = prediction["model"], f"{_FILES}/{prediction['id']}"
+    model = prediction["model"]
     if any(word in model for word in _TEXT_WORDS):
         return list(_TOKENS)
     if any(word in model for word in _VIDEO_WORDS):
-        return f"{folder}/output.mp4"
+        return files + video(prompt).path
     number = prediction["input"].get("num_outputs")
     outputs = number if type(number) is int and 0 < number <= _MAX_OUTPUTS else 1
-    return [f"{folder}/out-{index}.png" for index in range(outputs)]
+    return [files + image(prompt, index).path for index in range(outputs)]
 
 
 def _progress_bar(percent: int) -> str:
