@@ -194,6 +194,7 @@ class Transactions:
         new_id: IdFactory,
         placement: PlacementPolicy,
         on_commit: tuple[OnCommit, ...],
+        *,
         moderation_limit: float | None = None,
     ) -> None:
         self._store, self.clock, self._new_id = store, clock, new_id
