@@ -96,9 +96,13 @@ async def running(
             _count_moderated_jobs,
         )
         transactions = Transactions(
-            store, clock, ids.new_id, placement=inbox.queues, on_commit=on_commit
+            store,
+            clock,
+            ids.new_id,
+            placement=inbox.queues,
+            on_commit=on_commit,
+            moderation_limit=settings.moderation_warning,
         )
-        transactions.moderation_limit = settings.moderation_warning
 
         dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
         context = AppContext(

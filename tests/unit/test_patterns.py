@@ -117,6 +117,24 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "result", "expired!"),
         ("", "notfound", "!"),
     ],
+    "service.providers.luma.catalog._AT_LEAST_3": [("", "a", ""), ("", "\n", "")],
+    "service.providers.luma.catalog._ID": [("", "a", "!"), ("", "-", "!")],
+    "service.providers.replicate.catalog._NAME": [
+        ("", "a", "!"),
+        ("a/", "a", "!"),
+        ("", "a/", ""),
+    ],
+    "service.providers.replicate.predictions._ERROR_CODE": [
+        ("", "E", ""),
+        ("", "E1", ""),
+        ("", " E12", ""),
+        ("E", "1", ""),
+    ],
+    "service.providers.replicate.predictions._PERCENT": [
+        ("", "1", "%"),
+        ("", "100%", ""),
+        ("100%", " ", ""),
+    ],
     "service.providers.useapi.provider._PLACEHOLDER": [
         ("", "{", ""),
         ("", "{a", ""),
