@@ -28,7 +28,7 @@ from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
-from service.transactions.slots import AccountQueue, Admission
+from service.transactions.slots import Admission
 
 Filters = Mapping[str, object]
 """The filters of a list by name; what they mean is in the query."""
@@ -103,9 +103,12 @@ class ChangeTopic(StrEnum):
 
 class JobStore(Protocol):
     async def claim(
-        self, at: int, admit: Callable[[Sequence[AccountQueue]], Admission]
+        self, at: int, limits: Mapping[str, int], start: Callable[[Job], Job]
     ) -> Admission:
-        """Write the jobs that *admit* takes from the queues; it decides and changes nothing."""
+        """Take the oldest jobs for which there are slots, and write them as *start* returns them.
+
+        *limits* are the slots of each account, by provider. One process at a time counts slots.
+        """
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:
         """Lease the jobs whose sender stopped before the answer came."""

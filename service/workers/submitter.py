@@ -32,7 +32,6 @@ from service.runtime.observability.metrics import SUBMISSIONS
 from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import ChangeSet, RawResponse
-from service.transactions.slots import AccountQueue, Admission, admit
 from service.transactions.store_protocols import Store
 from service.transactions.submit_outcome import SubmitResult, apply_answer, is_account_refused
 from service.transactions.unit_of_work import Transactions
@@ -105,7 +104,7 @@ class Submitter:
                 lost = Inconclusive(message="the service stopped before the answer came")
                 await self._apply_answers([job], {job.ref: lost}, None)
             self._wakeup.waiting = True  # a job may end while the claim is committed
-            admission = await self._store.jobs.claim(at, partial(self._admit, at))
+            admission = await self._store.jobs.claim(at, self._limits, partial(self._start, at))
             self._wakeup.waiting, self._paused = admission.waiting, admission.paused
             for group in self._groups(admission.jobs):
                 self._sending.spawn(self._send(group))
@@ -119,16 +118,9 @@ class Submitter:
             return IDLE_SECONDS
         return min(IDLE_SECONDS, max(0.05, (due - self._clock()) / SECOND))
 
-    def _admit(self, at: int, queues: Sequence[AccountQueue]) -> Admission:
-        jobs = []
-        for job in admit(queues, self._limits):
-            timeout = int(self._operation(job).answer_timeout_seconds * SECOND)
-            jobs.append(admitted(job, at, at + timeout + LEASE_MARGIN))
-        return Admission(
-            jobs=jobs,
-            waiting=any(queue.jobs for queue in queues),
-            paused=frozenset(queue.account for queue in queues if queue.paused),
-        )
+    def _start(self, at: int, job: Job) -> Job:
+        timeout = int(self._operation(job).answer_timeout_seconds * SECOND)
+        return admitted(job, at, at + timeout + LEASE_MARGIN)
 
     def _operation(self, job: Job) -> Operation:
         operation = self._channels[job.provider].provider.operation(job.operation)

@@ -3,12 +3,14 @@
 -- are copies that queries use. Leases are columns only, except
 -- that of a submission: `due_at` of a job that is submitting.
 
+-- queue: the account and the other properties of a job that decide when it may be submitted.
 CREATE TABLE jobs (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
     provider TEXT NOT NULL,
     operation TEXT NOT NULL,
     account TEXT NOT NULL,
+    queue TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN
         ('queued', 'submitting', 'submitted', 'running', 'succeeded', 'failed', 'canceled', 'expired')),
     reply_ref TEXT,
@@ -23,7 +25,8 @@ CREATE INDEX jobs_of_tenant ON jobs (tenant, id);
 CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
 CREATE INDEX jobs_by_reply_ref ON jobs (tenant, reply_ref) WHERE reply_ref IS NOT NULL;
 CREATE INDEX jobs_by_task ON jobs (tenant, provider_task_id) WHERE provider_task_id IS NOT NULL;
-CREATE INDEX jobs_waiting ON jobs (status, account, id) WHERE status IN ('queued', 'submitting');
+CREATE INDEX jobs_queued ON jobs (queue, id) WHERE status = 'queued';
+CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
 CREATE INDEX jobs_to_check ON jobs (next_check_at) WHERE next_check_at IS NOT NULL;
 

@@ -2,10 +2,10 @@
 
 -- add_job --
 -- The row is committed before the job is sent.
-INSERT INTO jobs (id, tenant, provider, operation, account, status, reply_ref, provider_task_id,
-                  due_at, next_check_at, version, doc)
-VALUES (:id, :tenant, :provider, :operation, :account, :status, :reply_ref, :provider_task_id,
-        :due_at, :next_check_at, :version, :doc)
+INSERT INTO jobs (id, tenant, provider, operation, account, queue, status, reply_ref,
+                  provider_task_id, due_at, next_check_at, version, doc)
+VALUES (:id, :tenant, :provider, :operation, :account, :queue, :status, :reply_ref,
+        :provider_task_id, :due_at, :next_check_at, :version, :doc)
 
 -- add_input --
 -- Inputs have their own table: they may be megabytes, and the job's row is rewritten at each
@@ -33,7 +33,7 @@ SELECT uuid FROM task_uuids WHERE tenant = :tenant AND uuid {in:uuids} AND job_i
 -- update_job --
 -- Columns beside `doc` are copies for queries.
 UPDATE jobs
-SET status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
+SET account = :account, queue = :queue, status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
     next_check_at = :next_check_at, version = :version, doc = :doc
 WHERE id = :id
 
@@ -127,15 +127,19 @@ SELECT account, COUNT(*) AS used,
 FROM jobs
 WHERE status IN ('submitting', 'submitted', 'running') GROUP BY account
 
--- accounts_waiting --
--- Accounts with queued jobs.
-SELECT account FROM jobs
-WHERE status = 'queued'{is_waiting} GROUP BY account
+-- queues_waiting --
+-- The queues that have jobs. Each step reads one entry of the index, however many jobs wait.
+WITH RECURSIVE waiting (queue) AS (
+    SELECT MIN(queue) FROM jobs WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT MIN(j.queue) FROM jobs j WHERE j.status = 'queued' AND j.queue > waiting.queue)
+    FROM waiting WHERE waiting.queue IS NOT NULL)
+SELECT queue FROM waiting WHERE queue IS NOT NULL
 
 -- jobs_queued --
--- The next jobs of one account, oldest first.
+-- The next jobs of one queue, oldest first.
 SELECT doc FROM jobs
-WHERE status = 'queued'{is_waiting} AND account = :account
+WHERE status = 'queued' AND queue = :queue
   AND (due_at IS NULL OR due_at <= :at)
 ORDER BY id LIMIT :limit
 {skip_locked}
@@ -143,8 +147,8 @@ ORDER BY id LIMIT :limit
 -- unanswered_jobs --
 -- Jobs whose sender's lease ended before the answer came: it is unknown whether they were sent.
 SELECT doc FROM jobs
-WHERE status = 'submitting'{is_waiting} AND due_at <= :at
-ORDER BY id LIMIT :limit
+WHERE status = 'submitting' AND due_at <= :at
+ORDER BY due_at LIMIT :limit
 {skip_locked}
 
 -- claim_checks --
@@ -165,7 +169,8 @@ WHERE id = :id AND check_lease_until = :lease_until
 
 -- next_job_due --
 -- When the submitter must claim again, even if nothing wakes it.
-SELECT MIN(due_at) AS at FROM jobs WHERE status IN ('queued', 'submitting') AND due_at IS NOT NULL
+-- Only queued and submitting jobs have a due time.
+SELECT MIN(due_at) AS at FROM jobs WHERE due_at IS NOT NULL
 
 -- next_check --
 -- When the reconciler must claim again, even if nothing wakes it.
@@ -175,7 +180,7 @@ WHERE next_check_at IS NOT NULL AND (check_lease_until IS NULL OR check_lease_un
 -- expire_job_leases --
 -- At start on SQLite: no other process can hold these.
 UPDATE jobs SET due_at = :at
-WHERE status = 'submitting'{is_waiting} AND due_at > :at
+WHERE status = 'submitting' AND due_at > :at
 
 -- expire_check_leases --
 -- At start on SQLite: no other process can hold these.

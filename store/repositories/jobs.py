@@ -1,30 +1,40 @@
 """Jobs: claimed for sending and checking, and found again."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job
 from service.transactions.change_set import CheckLease
-from service.transactions.slots import AccountQueue, Admission
+from service.transactions.slots import AccountState, Admission, JobQueue, Slots
 from service.transactions.store_protocols import Filters, Page, PausedAccount
 from store.engine.session import Session
 from store.repositories.repository import Repository
-from store.rows import decode, decode_job, encode_job
+from store.rows import decode, decode_job, decode_queue, encode_job, encode_queue
 
 CLAIM_LIMIT: Final = 100
 
 
 class JobRepository(Repository):
     async def claim(
-        self, at: int, admit: Callable[[Sequence[AccountQueue]], Admission]
+        self, at: int, limits: Mapping[str, int], start: Callable[[Job], Job]
     ) -> Admission:
         async with self._database.writing() as session:
             await session.queue("lock_accounts")
-            admission = admit(await _account_queues(session, at))
-            await session.queue_many("update_job", map(encode_job, admission.jobs))
-        return admission
+            queues = [decode_queue(row) for row in await session.fetch("queues_waiting")]
+            accounts = await _account_states(session, at) if queues else {}
+            slots = Slots(limits, accounts)
+            queued: list[Job] = []
+            for queue in queues:
+                if free := slots.free(queue):
+                    queued += await _oldest_jobs(session, queue, at, min(free, CLAIM_LIMIT))
+            admitted = slots.admit(sorted(queued, key=lambda job: job.id))
+            jobs = [start(job) for job in admitted]
+            await session.queue_many("update_job", map(encode_job, jobs))
+        paused = frozenset(name for name, account in accounts.items() if account.paused)
+        return Admission(jobs=jobs, waiting=bool(queues), paused=paused)
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:
         async with self._database.writing() as session:
@@ -87,26 +97,19 @@ class JobRepository(Repository):
         return bytes(rows[0]["response"]) if rows else None
 
 
-async def _account_queues(session: Session, at: int) -> list[AccountQueue]:
-    """The accounts with queued jobs, and how many of their slots are used."""
-    accounts = [row["account"] for row in await session.fetch("accounts_waiting")]
-    if not accounts:
-        return []
+async def _account_states(session: Session, at: int) -> dict[str, AccountState]:
+    """The accounts that are in use, held or paused."""
     found = await session.fetch_all(jobs_under_way={}, accounts_held={"at": at})
-    under_way = {row["account"]: row for row in found["jobs_under_way"]}
-    held = {row["account"]: row for row in found["accounts_held"]}
-    queues = []
-    for account in accounts:
-        rows = await session.fetch("jobs_queued", account=account, at=at, limit=CLAIM_LIMIT)
-        used, hold = under_way.get(account), held.get(account)
-        queues.append(
-            AccountQueue(
-                account=account,
-                used=used["used"] if used else 0,
-                sending=used["sending"] if used else 0,
-                slots=hold["slots"] if hold else None,
-                paused=hold is not None and hold["paused_for"] is not None,
-                jobs=[decode_job(row) for row in rows],
-            )
-        )
-    return queues
+    states: defaultdict[str, AccountState] = defaultdict(AccountState)
+    for row in found["jobs_under_way"]:
+        state = states[row["account"]]
+        state.used, state.sending = row["used"], row["sending"]
+    for row in found["accounts_held"]:
+        state = states[row["account"]]
+        state.slots, state.paused = row["slots"], row["paused_for"] is not None
+    return states
+
+
+async def _oldest_jobs(session: Session, queue: JobQueue, at: int, limit: int) -> list[Job]:
+    rows = await session.fetch("jobs_queued", queue=encode_queue(queue), at=at, limit=limit)
+    return [decode_job(row) for row in rows]

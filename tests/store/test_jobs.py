@@ -1,7 +1,7 @@
 """Jobs: insertion, account queues, checks and lists."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +12,6 @@ from service.domain.jobs.results import Artifact, Output
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.timestamps import SECOND
 from service.transactions.change_set import AccountHold, ChangeSet, Snapshot
-from service.transactions.slots import AccountQueue, Admission
 from service.transactions.store_protocols import Idempotency, NewJob, Page, Store
 from tests.support.factories import T0, a_new_job, a_subscription, an_event, build_job
 from tests.support.store_steps import ALL, LATER, insert_job, insert_jobs
@@ -28,20 +27,11 @@ async def claim_checks(store: Store, at: int, limit: int = 9) -> list[Job]:
     return [lease.job for lease in await store.jobs.claim_checks(at, LATER + LEASE, limit)]
 
 
-def admission(*jobs: Job) -> Admission:
-    return Admission(jobs=jobs, waiting=True, paused=frozenset())
-
-
-async def account_queues(store: Store, at: int = T0) -> dict[str, AccountQueue]:
-    """The queues that a claim sees, by account; no job is admitted."""
-    queues: list[AccountQueue] = []
-
-    def admit_none(found: Sequence[AccountQueue]) -> Admission:
-        queues.extend(found)
-        return admission()
-
-    await store.jobs.claim(at, admit_none)
-    return {queue.account: queue for queue in queues}
+async def claim(
+    store: Store, at: int = T0, limit: int = 100, start: Callable[[Job], Job] = lambda job: job
+) -> list[Job]:
+    """The jobs that a claim takes; unless *start* changes them, they stay queued."""
+    return (await store.jobs.claim(at, {"useapi": limit}, start)).jobs
 
 
 async def test_a_job_is_inserted_with_its_input_and_its_first_event(store: Store) -> None:
@@ -155,56 +145,71 @@ async def test_jobs_with_one_reply_url_share_one_subscription(store: Store) -> N
 # Account queues
 
 
-async def test_each_account_has_a_queue_of_its_jobs_oldest_first(store: Store) -> None:
-    first, second = [await insert_job(store) for _ in range(2)]
+async def test_each_account_gets_its_oldest_jobs(store: Store) -> None:
+    first, second, _ = [await insert_job(store) for _ in range(3)]
     named_account = await insert_job(store, account="useapi:ann@example.com")
     await insert_job(store, status=Status.RUNNING)
     await insert_job(store, status=Status.SUCCEEDED)
 
-    queues = await account_queues(store)
+    assert await claim(store, limit=1) == [named_account]
+    assert await claim(store, limit=3) == [first, second, named_account]
 
-    assert queues == {
-        "useapi": AccountQueue(account="useapi", used=1, slots=None, jobs=[first, second]),
-        named_account.account: AccountQueue(
-            account=named_account.account, used=0, slots=None, jobs=[named_account]
-        ),
-    }
+
+async def test_jobs_that_wait_for_their_own_limit_do_not_hide_those_behind_them(
+    store: Store,
+) -> None:
+    await insert_job(store, status=Status.RUNNING)
+    await insert_jobs(store, *(a_new_job(max_jobs=1) for _ in range(150)))
+    behind = [await insert_job(store, max_jobs=2), await insert_job(store)]
+
+    assert await claim(store) == behind
+
+
+async def test_jobs_of_several_limits_are_claimed_in_the_order_of_their_age(store: Store) -> None:
+    jobs = [await insert_job(store, max_jobs=most) for most in (9, None, 8, None)]
+
+    assert await claim(store) == jobs
+    assert await claim(store, limit=3) == jobs[:3]
 
 
 async def test_an_admitted_job_is_written_and_leaves_the_queue(store: Store) -> None:
     first, second = [await insert_job(store) for _ in range(2)]
-    admitted = replace(first, status=Status.SUBMITTING, due_at=LATER)
 
-    claimed = await store.jobs.claim(T0, lambda _: admission(admitted))
+    (admitted,) = await claim(
+        store, limit=1, start=lambda job: replace(job, status=Status.SUBMITTING, due_at=LATER)
+    )
 
-    assert claimed.jobs == (admitted,)
+    assert admitted == replace(first, status=Status.SUBMITTING, due_at=LATER)
     assert await store.jobs.get("acme", first.id) == admitted
-    queue = (await account_queues(store))["useapi"]
-    assert (queue.used, queue.jobs) == (1, [second])
+    assert await claim(store, limit=1) == []
+    assert await claim(store, limit=2) == [second]
 
 
 async def test_a_job_that_is_due_later_is_not_in_the_queue(store: Store) -> None:
     job = await insert_job(store, due_at=LATER)
 
-    before, after = await account_queues(store), await account_queues(store, LATER)
+    before, after = await claim(store), await claim(store, LATER)
 
-    assert before["useapi"].jobs == []
-    assert after["useapi"].jobs == [job]
+    assert (before, after) == ([], [job])
     assert await store.jobs.next_due(T0) == LATER
 
 
-@pytest.mark.parametrize(("strict", "slots"), [(True, 0), (False, 2)])
+@pytest.mark.parametrize("strict", [True, False])
 async def test_a_held_account_has_no_slots_if_strict_or_else_those_in_use(
-    store: Store, *, strict: bool, slots: int
+    store: Store, *, strict: bool
 ) -> None:
-    await insert_job(store)
-    for status in (Status.RUNNING, Status.SUBMITTED, Status.SUCCEEDED):
-        await insert_job(store, status=status)
+    job = await insert_job(store)
+    under_way = [
+        await insert_job(store, status=status) for status in (Status.RUNNING, Status.SUBMITTED)
+    ]
 
     await change(store, [], write(holds={"useapi": AccountHold(until=LATER, strict=strict)}))
+    held = await claim(store)
+    await change(store, [under_way[0].ref], update_jobs(status=Status.SUCCEEDED))
 
-    assert (await account_queues(store))["useapi"].slots == slots
-    assert (await account_queues(store, LATER))["useapi"].slots is None
+    assert held == []
+    assert await claim(store) == ([] if strict else [job])
+    assert await claim(store, LATER) == [job]
     assert await store.jobs.next_due(T0) == LATER
     assert await store.jobs.next_due(LATER) is None
 

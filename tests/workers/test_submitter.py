@@ -391,6 +391,24 @@ async def test_jobs_wait_for_a_free_slot_of_their_account(
     assert (set(two), third) == ({job["ref"] for job in jobs[:2]}, jobs[2]["ref"])
 
 
+async def test_a_job_that_waits_for_its_own_limit_delays_no_other(
+    service: Service, provider: Receiver
+) -> None:
+    first = await submit(service)
+    await service.reached(first["id"], "submitted")
+    limited = await submit(service, maxJobs=1)
+    other = await submit(service)
+    await service.reached(other["id"], "submitted")
+    waiting = await service.job(limited["id"])
+
+    await call_back_done(service, first["ref"])
+    await call_back_done(service, other["ref"])
+    await service.reached(limited["id"], "submitted")
+
+    assert waiting["status"] == "queued"
+    assert len(provider.received) == 3
+
+
 async def test_jobs_of_different_accounts_do_not_wait_for_each_other(
     service: Service, provider: Receiver
 ) -> None:
