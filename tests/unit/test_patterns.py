@@ -57,6 +57,11 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "?t=", " "),
         ("", "%3Ft%3D", ""),
     ],
+    "service.providers.kit.http_status._MODERATION": [
+        ("", "modera", ""),
+        ("", "content", ""),
+        ("", "unsaf", ""),
+    ],
     "service.providers.kit.input_schema.UUID": [("", "0", ""), ("01234567", "-0123", "")],
     "service.providers.kit.input_schema.WEB_URL": [("", "http://", ""), ("http://a", "a", " ")],
     "service.providers.kit.coercion._NUMBER": [("", "1", "a")],

@@ -149,7 +149,7 @@ async def read_raw(service: Service, job_id: str) -> Json | None:
 
 REJECTIONS: dict[str, tuple[Answer, str, bool]] = {
     "400": (json_answer(400, {"error": "no such style", "code": 400}), "invalid_input", False),
-    "403": (json_answer(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
+    "403": (json_answer(403, {"error": "forbidden", "code": 403}), "invalid_input", False),
     "404": (json_answer(404, {"error": "not found", "code": 404}), "invalid_input", False),
     "422": (json_answer(422, {"error": "moderated", "code": 422}), "moderated", False),
     "500": (json_answer(500, {"error": "oops", "code": 500}), "provider_error", True),

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from service.domain.jobs.job import Report, Status
@@ -20,7 +21,7 @@ _ERROR_CODES: Final = {
     400: ErrorCode.INVALID_INPUT,
     401: ErrorCode.UNAUTHORIZED,
     402: ErrorCode.INSUFFICIENT_CREDITS,
-    403: ErrorCode.UNAUTHORIZED,
+    403: ErrorCode.INVALID_INPUT,  # the job asks for what it may not use; see error_code_for
     404: ErrorCode.INVALID_INPUT,
     412: ErrorCode.INSUFFICIENT_CREDITS,
     413: ErrorCode.INVALID_INPUT,
@@ -38,6 +39,7 @@ _MESSAGE_KEYS: Final = (
     "reason",
     "code",
 )
+_MODERATION: Final = re.compile(r"(?i)moderat|content.polic|nsfw|unsafe|\bsafety\b")
 
 # Accounts and credentials: `user:1234-token` (task ids of useapi.net begin with it too), bearer
 # tokens, and the signature in our own callback URLs, also if such a URL is encoded in another one.
@@ -54,7 +56,10 @@ def is_success(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - not HTTPStatus, which does not know 596
 
 
-def error_code_for(status: int) -> ErrorCode:
+def error_code_for(status: int, message: str | None = None) -> ErrorCode:
+    """Classify an HTTP status; *message* tells for 403 whether the content was moderated."""
+    if status == HTTPStatus.FORBIDDEN and _MODERATION.search(message or ""):
+        return ErrorCode.MODERATED
     return _ERROR_CODES.get(status, ErrorCode.PROVIDER_ERROR)
 
 
@@ -89,7 +94,7 @@ def rejected(status: int, message: str | None, code: ErrorCode | None = None) ->
     *message* is the provider's. *code* replaces the usual error code of *status* if the provider
     uses that status with another meaning.
     """
-    code = code or error_code_for(status)
+    code = code or error_code_for(status, message)
     return failed(
         code,
         safe_message(code, message) or f"The provider answered with HTTP status {status}.",

@@ -130,7 +130,7 @@ class UseApi:
         if is_success(status):
             return None if isinstance(body, dict) else unreadable_result().error
         message = _ACCOUNT_PROBLEMS.get(status) or message_of(body)
-        return rejected(status, message, refusal_error_code(status)).error
+        return rejected(status, message, refusal_error_code(status, message)).error
 
 
 def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
@@ -143,7 +143,8 @@ def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        return rejected(status, message_of(body), refusal_error_code(status))
+        message = message_of(body)
+        return rejected(status, message, refusal_error_code(status, message))
     if ENDPOINTS[task.operation].operation.answers_immediately:
         return _read_description(body)
     return _read_accepted_task(body)

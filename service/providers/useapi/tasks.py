@@ -122,7 +122,7 @@ def _error(task: dict[str, Any]) -> JobError:
     """Classify a failure by Runway's failure code, else by the HTTP status in the body."""
     error, status = task.get("error"), refusal_status(task)
     reason = _reason(error)
-    code = _error_code(as_dict(error), reason, status)
+    code = _error_code(as_dict(error), reason, status, message_of(error))
     if code is not ErrorCode.PROVIDER_ERROR:
         retryable = False
     elif status is not None:
@@ -145,19 +145,21 @@ def _reason(error: Any) -> str | None:
     return next(filter(None, reasons), None)
 
 
-def _error_code(error: dict[str, Any], reason: str | None, status: int | None) -> ErrorCode:
+def _error_code(
+    error: dict[str, Any], reason: str | None, status: int | None, message: str | None
+) -> ErrorCode:
     words = (reason or "").upper().split(".")
     # Runway marks moderation in fields beside the reason too.
     if "SAFETY" in words or error.get("moderation_category") or error.get("tally_asimov") is True:
         return ErrorCode.MODERATED
     if words[0] in ("ASSET", "INPUT_PREPROCESSING"):
         return ErrorCode.INVALID_INPUT
-    return ErrorCode.PROVIDER_ERROR if status is None else refusal_error_code(status)
+    return ErrorCode.PROVIDER_ERROR if status is None else refusal_error_code(status, message)
 
 
-def refusal_error_code(status: int) -> ErrorCode:
+def refusal_error_code(status: int, message: str | None = None) -> ErrorCode:
     """Classify an HTTP status; useapi.net answers 422 if the prompt was moderated."""
-    return ErrorCode.MODERATED if status == 422 else error_code_for(status)  # noqa: PLR2004
+    return ErrorCode.MODERATED if status == 422 else error_code_for(status, message)  # noqa: PLR2004
 
 
 def _artifacts(task: dict[str, Any]) -> tuple[Artifact, ...]:

@@ -450,7 +450,7 @@ def test_a_result_in_the_answer_is_read() -> None:
         (402, "error_unknown_code", ErrorCode.INSUFFICIENT_CREDITS, "402", False),
         (500, "error_unknown_code", ErrorCode.PROVIDER_ERROR, "500", True),
         (401, "error_plain", ErrorCode.UNAUTHORIZED, "401", False),
-        (403, "error_text_without_task", ErrorCode.UNAUTHORIZED, "403", False),
+        (403, "error_text_without_task", ErrorCode.INVALID_INPUT, "403", False),
         (404, "error_plain", ErrorCode.INVALID_INPUT, "404", False),
         (200, "error_flat_without_status", ErrorCode.TIMED_OUT, "timeoutProvider", True),
     ],

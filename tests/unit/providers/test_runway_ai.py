@@ -332,7 +332,7 @@ def test_an_error_in_a_200_answer_is_an_error_of_the_provider() -> None:
         (400, ErrorCode.INVALID_INPUT, False),
         (401, ErrorCode.UNAUTHORIZED, False),
         (402, ErrorCode.INSUFFICIENT_CREDITS, False),
-        (403, ErrorCode.UNAUTHORIZED, False),
+        (403, ErrorCode.INVALID_INPUT, False),
         (404, ErrorCode.INVALID_INPUT, False),
         (413, ErrorCode.INVALID_INPUT, False),
         (422, ErrorCode.INVALID_INPUT, False),

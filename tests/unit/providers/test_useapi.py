@@ -379,7 +379,7 @@ def test_an_error_without_a_code_in_a_200_answer_fails_the_submit() -> None:
         (400, "error_400", ErrorCode.INVALID_INPUT, False),
         (400, "error_passed_through", ErrorCode.INVALID_INPUT, False),
         (401, "error_401", ErrorCode.UNAUTHORIZED, False),
-        (403, "error_401", ErrorCode.UNAUTHORIZED, False),
+        (403, "error_400", ErrorCode.INVALID_INPUT, False),
         (402, "error_402", ErrorCode.INSUFFICIENT_CREDITS, False),
         (404, "error_404", ErrorCode.INVALID_INPUT, False),
         (410, "error_410", ErrorCode.PROVIDER_ERROR, False),
