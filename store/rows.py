@@ -15,7 +15,7 @@ from service.domain.jobs.job import Job
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import AccountHold
-from service.transactions.slots import JobQueue, queue_of
+from service.transactions.slots import AccountPause, JobQueue, queue_of
 from store.engine.session import Row
 
 T = TypeVar("T")
@@ -100,7 +100,15 @@ def encode_callback(callback: Callback) -> Values:
 
 
 def encode_hold(account: str, hold: AccountHold) -> Values:
-    return {**asdict(hold), "account": account, "strict": int(hold.strict)}
+    return {"account": account, "until": hold.until, "strict": int(hold.strict)}
+
+
+def decode_pause(row: Row) -> AccountPause:
+    return decode(row, AccountPause)
+
+
+def encode_pause(pause: AccountPause) -> Values:
+    return {**asdict(pause), "scope": pause.scope.value}
 
 
 def decode_delivery(row: Row) -> Delivery:

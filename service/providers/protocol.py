@@ -44,7 +44,8 @@ class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
 
     *input* is sent to the provider. *account* is an account suffix (an e-mail address) that pins
     one of several accounts. *task_uuid* is a reference of the client, in lower case, that must be
-    unique within its tenant. *expected_parts* is the number of results that complete the job.
+    unique within its tenant. *expected_parts* is the number of results that complete the job. A job
+    that *uses_credits* waits while its account has none.
     """
 
     input: dict[str, Any]
@@ -54,6 +55,7 @@ class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
     account: str | None = None
     max_jobs: int | None = None
     expected_parts: int = 1
+    uses_credits: bool = True
 
 
 class ProviderTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +109,31 @@ class Inconclusive(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class RefusalScope(StrEnum):
+    """What a provider refuses; jobs that this does not concern continue."""
+
+    CREDENTIAL = "credential"
+    """Our credential, and with it every account of the provider."""
+    ACCOUNT = "account"
+    """One account, for example because its session is broken."""
+    CREDITS = "credits"
+    """The jobs of one account that use credits."""
+
+
+class AccountRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider did not accept the task because of our account; it may be sent again later."""
+
+    message: str
+    scope: RefusalScope
+
+
 class TaskNotFound(msgspec.Struct, frozen=True, kw_only=True):
     """The provider does not know the task: it never did, or it has deleted it."""
 
     message: str
 
 
-Answer = Report | RetryLater | Inconclusive
+Answer = Report | RetryLater | AccountRefused | Inconclusive
 """What the response to a submit means for one task."""
 LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
 """What one lookup found; reports of the state of the task, at least one, if it was found."""

@@ -28,18 +28,10 @@ from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
-from service.transactions.slots import Admission
+from service.transactions.slots import AccountPause, Admission
 
 Filters = Mapping[str, object]
 """The filters of a list by name; what they mean is in the query."""
-
-
-class PausedAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that its provider refuses since *paused_at*, with the provider's reason."""
-
-    account: str
-    paused_for: str
-    paused_at: int
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +110,7 @@ class JobStore(Protocol):
 
     async def next_due(self, at: int) -> int | None: ...
     async def next_check(self, at: int) -> int | None: ...
-    async def paused_accounts(self) -> list[PausedAccount]: ...
+    async def account_pauses(self) -> list[AccountPause]: ...
     async def ended(self, job_ids: Sequence[str]) -> list[str]:
         """Which of *job_ids* have ended."""
 
@@ -247,7 +239,10 @@ class Store(Protocol):
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
     ) -> AbstractAsyncContextManager[OpenTransaction]:
-        """Read and lock the jobs of *refs*, and with *accounts* the paused accounts."""
+        """Read and lock the jobs of *refs*.
+
+        The pauses of accounts are locked and read with *accounts*, or if one may concern a job.
+        """
 
     def insert_jobs(
         self, new: Sequence[NewJob], key: Idempotency | None

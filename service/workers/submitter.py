@@ -18,6 +18,7 @@ from service.domain.primitives.timestamps import SECOND
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.kit.http_status import failed
 from service.providers.protocol import (
+    AccountRefused,
     Answer,
     Call,
     Inconclusive,
@@ -33,7 +34,7 @@ from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import ChangeSet, RawResponse
 from service.transactions.store_protocols import Store
-from service.transactions.submit_outcome import SubmitResult, apply_answer, is_account_refused
+from service.transactions.submit_outcome import SubmitResult, apply_answer
 from service.transactions.unit_of_work import Transactions
 
 IDLE_SECONDS: Final = 1.0
@@ -48,13 +49,15 @@ log = structlog.get_logger()
 
 
 class SubmitWakeup(WakeupEvent):
-    """Wakes the submitter if a job was queued, or if one ended while others are *waiting*."""
+    """Wakes the submitter if a job was queued, or if others *waiting* may now be sent."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waiting = True
 
     def on_commit(self, changes: ChangeSet) -> None:
+        if None in changes.pauses.values():
+            self.set()
         for job in changes.jobs.values():
             if job.status is Status.QUEUED or (self.waiting and job.ended):
                 self.set()
@@ -81,7 +84,6 @@ class Submitter:
         self._limits = {name: channel.max_jobs for name, channel in channels.items()}
         self._clock = transactions.clock
         self._sending = TaskSet()
-        self._paused: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Send until cancelled; then let requests in flight end, for a few seconds at most."""
@@ -105,7 +107,7 @@ class Submitter:
                 await self._apply_answers([job], {job.ref: lost}, None)
             self._wakeup.waiting = True  # a job may end while the claim is committed
             admission = await self._store.jobs.claim(at, self._limits, partial(self._start, at))
-            self._wakeup.waiting, self._paused = admission.waiting, admission.paused
+            self._wakeup.waiting = admission.waiting
             for group in self._groups(admission.jobs):
                 self._sending.spawn(self._send(group))
             if admission.jobs:
@@ -212,23 +214,19 @@ class Submitter:
             except Unavailable as exc:
                 log.warning("submitter.waiting", reason=str(exc))
                 await asyncio.sleep(IDLE_SECONDS)
-        if changes.resumed_accounts:
-            self._wakeup.set()
         for job in jobs:
             _log(job, changes.jobs.get(job.id, job), answers[job.ref], reply)
 
     async def _commit(
         self, jobs: Sequence[Job], answers: Mapping[str, Answer], reply: Reply | None
     ) -> ChangeSet:
-        refused = any(is_account_refused(answer, reply) for answer in answers.values())
-        accounts = refused or jobs[0].account in self._paused
+        accounts = any(isinstance(answer, AccountRefused) for answer in answers.values())
         refs = [job.ref for job in jobs]
         async with self._transactions.begin(refs, accounts=accounts) as uow:
             for job in jobs:
                 result = SubmitResult(
                     sent=job,
                     answer=answers[job.ref],
-                    reply=reply,
                     on_lost_answer=self._operation(job).on_lost_answer,
                     jitter=random.random(),  # noqa: S311 - spread, not secret
                 )

@@ -74,9 +74,19 @@ CREATE TABLE idempotency (
 CREATE TABLE accounts (
     account TEXT NOT NULL PRIMARY KEY,
     held_until BIGINT NOT NULL,
-    slots INTEGER NOT NULL,
-    paused_for TEXT,
-    paused_at BIGINT
+    slots INTEGER NOT NULL
+);
+
+-- account is the name of the provider if the scope is 'credential'.
+CREATE TABLE account_pauses (
+    account TEXT NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('credential', 'account', 'credits')),
+    tenant TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    paused_at BIGINT NOT NULL,
+    retry_at BIGINT NOT NULL,
+    refusals BIGINT NOT NULL,
+    PRIMARY KEY (account, scope)
 );
 
 CREATE TABLE callbacks (

@@ -44,10 +44,13 @@ SELECT j.id FROM submissions s JOIN jobs j ON j.id = s.job_id
 WHERE s.ref {in:refs} ORDER BY j.id FOR UPDATE OF j
 
 -- jobs_by_ref --
--- The jobs of a batch of callbacks, and whether a delivery of each is pending.
+-- The jobs of a batch of callbacks, whether a delivery of each is pending, and whether its account
+-- may be paused.
 SELECT s.ref, j.doc, {subscriptions_version} AS version,
        EXISTS (SELECT 1 FROM deliveries d
-               WHERE d.job_id = j.id AND d.status = 'pending') AS has_pending
+               WHERE d.job_id = j.id AND d.status = 'pending') AS has_pending,
+       EXISTS (SELECT 1 FROM account_pauses p
+               WHERE p.account IN (j.account, j.provider)) AS may_be_paused
 FROM submissions s
 JOIN jobs j ON j.id = s.job_id
 WHERE s.ref {in:refs}
@@ -122,10 +125,10 @@ SELECT pg_advisory_xact_lock(7140001)
 
 -- jobs_under_way --
 -- Used slots are counted, not stored, so a crash cannot leak one.
-SELECT account, COUNT(*) AS used,
+SELECT queue, COUNT(*) AS used,
        SUM(CASE WHEN status = 'submitting' AND due_at IS NOT NULL THEN 1 ELSE 0 END) AS sending
 FROM jobs
-WHERE status IN ('submitting', 'submitted', 'running') GROUP BY account
+WHERE status IN ('submitting', 'submitted', 'running') GROUP BY queue
 
 -- queues_waiting --
 -- The queues that have jobs. Each step reads one entry of the index, however many jobs wait.

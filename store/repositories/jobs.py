@@ -1,6 +1,5 @@
 """Jobs: claimed for sending and checking, and found again."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -8,11 +7,11 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job
 from service.transactions.change_set import CheckLease
-from service.transactions.slots import AccountState, Admission, JobQueue, Slots
-from service.transactions.store_protocols import Filters, Page, PausedAccount
+from service.transactions.slots import AccountPause, AccountUse, Admission, JobQueue, Slots
+from service.transactions.store_protocols import Filters, Page
 from store.engine.session import Session
 from store.repositories.repository import Repository
-from store.rows import decode, decode_job, decode_queue, encode_job, encode_queue
+from store.rows import decode_job, decode_pause, decode_queue, encode_job, encode_queue
 
 CLAIM_LIMIT: Final = 100
 
@@ -24,8 +23,8 @@ class JobRepository(Repository):
         async with self._database.writing() as session:
             await session.queue("lock_accounts")
             queues = [decode_queue(row) for row in await session.fetch("queues_waiting")]
-            accounts = await _account_states(session, at) if queues else {}
-            slots = Slots(limits, accounts)
+            use = await _account_use(session, at) if queues else AccountUse()
+            slots = Slots(limits, use, at)
             queued: list[Job] = []
             for queue in queues:
                 if free := slots.free(queue):
@@ -33,8 +32,7 @@ class JobRepository(Repository):
             admitted = slots.admit(sorted(queued, key=lambda job: job.id))
             jobs = [start(job) for job in admitted]
             await session.queue_many("update_job", map(encode_job, jobs))
-        paused = frozenset(name for name, account in accounts.items() if account.paused)
-        return Admission(jobs=jobs, waiting=bool(queues), paused=paused)
+        return Admission(jobs=jobs, waiting=bool(queues))
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:
         async with self._database.writing() as session:
@@ -58,10 +56,9 @@ class JobRepository(Repository):
     async def next_check(self, at: int) -> int | None:
         return await self._fetch_time("next_check", at=at)
 
-    async def paused_accounts(self) -> list[PausedAccount]:
+    async def account_pauses(self) -> list[AccountPause]:
         async with self._database.reading() as session:
-            rows = await session.fetch("accounts_paused")
-        return [decode(row, PausedAccount) for row in rows]
+            return [decode_pause(row) for row in await session.fetch("account_pauses")]
 
     async def ended(self, job_ids: Sequence[str]) -> list[str]:
         async with self._database.reading() as session:
@@ -97,17 +94,17 @@ class JobRepository(Repository):
         return bytes(rows[0]["response"]) if rows else None
 
 
-async def _account_states(session: Session, at: int) -> dict[str, AccountState]:
-    """The accounts that are in use, held or paused."""
-    found = await session.fetch_all(jobs_under_way={}, accounts_held={"at": at})
-    states: defaultdict[str, AccountState] = defaultdict(AccountState)
+async def _account_use(session: Session, at: int) -> AccountUse:
+    found = await session.fetch_all(jobs_under_way={}, accounts_held={"at": at}, account_pauses={})
+    use = AccountUse(
+        held={row["account"]: row["slots"] for row in found["accounts_held"]},
+        pauses=[decode_pause(row) for row in found["account_pauses"]],
+    )
     for row in found["jobs_under_way"]:
-        state = states[row["account"]]
-        state.used, state.sending = row["used"], row["sending"]
-    for row in found["accounts_held"]:
-        state = states[row["account"]]
-        state.slots, state.paused = row["slots"], row["paused_for"] is not None
-    return states
+        queue = decode_queue(row)
+        use.used[queue.account] += row["used"]
+        use.sending[queue] += row["sending"]
+    return use
 
 
 async def _oldest_jobs(session: Session, queue: JobQueue, at: int, limit: int) -> list[Job]:

@@ -11,11 +11,19 @@ from service.domain.jobs.job import QUEUE_LIMIT, Job, ReconcileReason, Status
 from service.domain.jobs.results import Artifact, Output
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.timestamps import SECOND
+from service.providers.protocol import RefusalScope
 from service.transactions.change_set import AccountHold, ChangeSet, Snapshot
 from service.transactions.store_protocols import Idempotency, NewJob, Page, Store
-from tests.support.factories import T0, a_new_job, a_subscription, an_event, build_job
+from tests.support.factories import T0, a_new_job, a_pause, a_subscription, an_event, build_job
 from tests.support.store_steps import ALL, LATER, insert_job, insert_jobs
-from tests.support.transactions import add_jobs, change, no_changes, update_jobs, write
+from tests.support.transactions import (
+    SnapshotRecorder,
+    add_jobs,
+    change,
+    no_changes,
+    update_jobs,
+    write,
+)
 
 pytestmark = pytest.mark.anyio
 UNKNOWN = "job_none"
@@ -221,6 +229,61 @@ async def test_the_latest_hold_of_an_account_replaces_the_earlier_one(store: Sto
     await change(store, [], write(holds={"useapi": AccountHold(until=LATER, strict=True)}))
 
     assert await store.jobs.next_due(T0) == LATER
+
+
+async def test_a_pause_is_read_with_the_jobs_that_it_may_concern_until_it_ends(
+    store: Store,
+) -> None:
+    pause = a_pause(RefusalScope.CREDITS, retry_at=LATER)
+    key, seen = (pause.account, pause.scope), SnapshotRecorder()
+    mine = await insert_job(store, account="useapi:ann@example.com")
+    other = await insert_job(store, provider="runware", account="runware")
+    await change(store, [], write(pauses={key: pause}))
+
+    for job in (mine, other):
+        await change(store, [job.ref], seen)
+    await change(store, [other.ref], seen, accounts=True)
+    paused, due = await store.jobs.account_pauses(), await store.jobs.next_due(T0)
+    await change(store, [], write(pauses={key: None}))
+
+    assert [snapshot.pauses for snapshot in seen.snapshots] == [{key: pause}, {}, {key: pause}]
+    assert (paused, due) == ([pause], LATER)
+    assert (await store.jobs.account_pauses(), await store.jobs.next_due(T0)) == ([], None)
+
+
+async def test_a_repeated_refusal_changes_the_pause(store: Store) -> None:
+    pause = a_pause(RefusalScope.ACCOUNT)
+    longer = replace(pause, retry_at=LATER, refusals=2, reason="still no")
+
+    for one in (pause, longer):
+        await change(store, [], write(pauses={(one.account, one.scope): one}))
+
+    assert await store.jobs.account_pauses() == [longer]
+
+
+async def test_jobs_that_wait_for_credits_do_not_hide_those_behind_them(store: Store) -> None:
+    pause = a_pause(RefusalScope.CREDITS)
+    await insert_jobs(store, *(a_new_job() for _ in range(150)))
+    behind = await insert_job(store, uses_credits=False)
+    await change(store, [], write(pauses={(pause.account, pause.scope): pause}))
+
+    assert await claim(store) == [behind]
+
+
+async def test_an_account_is_tried_with_one_job_at_a_time(store: Store) -> None:
+    pause = a_pause(RefusalScope.ACCOUNT, retry_at=T0)
+    first, second = [await insert_job(store) for _ in range(2)]
+    await change(store, [], write(pauses={(pause.account, pause.scope): pause}))
+
+    tried = await claim(
+        store, start=lambda job: replace(job, status=Status.SUBMITTING, due_at=LATER)
+    )
+    meanwhile = await claim(store)
+    await change(store, [first.ref], update_jobs(status=Status.SUBMITTED, due_at=None))
+
+    assert [job.id for job in tried] == [first.id]
+    assert meanwhile == []
+    assert await claim(store) == [second]
 
 
 async def test_a_queued_job_is_checked_after_a_week(store: Store) -> None:

@@ -501,6 +501,86 @@ async def test_a_rejected_account_is_paused_once_and_no_job_fails(
     assert types == ["provider.resumed", "provider.paused"]
 
 
+async def told(service: Service) -> list[str]:
+    """The types of the events about accounts, newest first."""
+    events = (await service.get("/v1/events"))["data"]
+    return [event["type"] for event in events if event["type"].startswith("provider.")]
+
+
+NO_CREDITS = json_answer(412, {"error": "You do not have enough credits to run this task."})
+
+
+async def test_work_without_credits_goes_on_while_an_account_has_none(
+    service: Service, provider: Receiver
+) -> None:
+    provider.script = [
+        NO_CREDITS,
+        json_answer(200, {"prompt": "a bell"}),
+        json_answer(200, {"taskId": "user:1-runwayml:me@example.com-task:1", "status": "PENDING"}),
+    ]
+
+    paid = [await submit(service)]
+    await wait_until_requeued(service, paid[0]["id"])
+    paid.append(await submit(service))
+    described = await service.submit("useapi", "frames.describe", {"image_assetId": "a"})
+    await service.ended(described["id"])
+    explored = await submit(service, exploreMode=True)
+    await service.reached(explored["id"], "submitted")
+
+    assert [(await service.job(job["id"]))["status"] for job in paid] == ["queued", "queued"]
+    assert len(provider.received) == 3
+    (reason,) = (await service.http.get("/readyz")).json()["accounts"].values()
+    assert reason.startswith("jobs that use credits are paused since ")
+    assert await told(service) == ["provider.paused"]
+
+
+async def test_an_account_is_resumed_by_its_only_job_and_paused_again_by_the_next(
+    service: Service, provider: Receiver, clock: MovableClock
+) -> None:
+    provider.script = [NO_CREDITS, accept, NO_CREDITS]
+
+    job = await submit(service)
+    await wait_until_requeued(service, job["id"])
+    clock.advance(FIRST_PAUSE)
+    await service.reached(job["id"], "submitted")
+    resumed = (await service.http.get("/readyz")).json()["accounts"]
+    await wait_until_requeued(service, (await submit(service))["id"])
+
+    assert resumed == {}
+    assert await told(service) == ["provider.paused", "provider.resumed", "provider.paused"]
+
+
+async def test_a_callback_of_a_job_whose_answer_was_lost_resumes_the_account(
+    service: Service, provider: Receiver, clock: MovableClock
+) -> None:
+    provider.script = [NO_CREDITS, reset]
+
+    job = await submit(service)
+    await wait_until_requeued(service, job["id"])
+    clock.advance(FIRST_PAUSE)
+    await provider.wait(2)
+    await call_back_done(service, job["ref"])
+
+    assert (await service.http.get("/readyz")).json()["accounts"] == {}
+    assert await told(service) == ["provider.resumed", "provider.paused"]
+
+
+async def test_a_restarted_service_resumes_an_account_that_was_paused_before(
+    database_url: str, provider: Receiver, clock: MovableClock
+) -> None:
+    provider.script = [NO_CREDITS]
+    env = providers_at(provider.url)
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock, **env) as service:
+        job = await submit(service)
+        await wait_until_requeued(service, job["id"])
+    clock.advance(FIRST_PAUSE)
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock, **env) as service:
+        await service.reached(job["id"], "submitted")
+
+        assert (await service.http.get("/readyz")).json()["accounts"] == {}
+        assert await told(service) == ["provider.resumed", "provider.paused"]
+
+
 @pytest.mark.parametrize("answer", [hang, reset])
 async def test_no_answer_in_time_is_inconclusive(answer: Answer, provider: Receiver) -> None:
     provider.otherwise = answer

@@ -78,9 +78,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     *ref* is the UUIDv4 of its latest submission. *account* is the account whose slots it uses: the
     provider, or `provider:email` if the input names an account, of which it uses at most
-    *max_jobs*. *batch* is the id of the request that created it. *tries* counts its submits,
-    *unanswered_submits* those whose response was lost. *due_at* is when the submitter may act on it
-    next. It ends with *expected_parts* results; *received_parts* are the keys of those received.
+    *max_jobs*. While that account has no credits, only jobs that use none are sent. *batch* is the
+    id of the request that created it. *tries* counts its submits, *unanswered_submits* those whose
+    response was lost. *admitted_at* is when its latest submit began, *due_at* when the submitter
+    may act on it next. It ends with *expected_parts* results; *received_parts* are the keys of
+    those received.
 
     *sequence* is the number of its events, *version* that of its changes. With a
     *reconcile_reason* it is looked up at its provider at *reconcile_at*; *failed_lookups* counts
@@ -98,6 +100,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status.QUEUED
     batch: str | None = None
     max_jobs: int | None = None
+    uses_credits: bool = True
     reply_ref: str | None = None
     reply_subscription_id: str | None = None
     reply_event_types: tuple[str, ...] = ()
@@ -123,6 +126,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_count: int = 0
     deadline_extended: bool = False
     queued_at: int | None = None
+    admitted_at: int | None = None
     submitted_at: int | None = None
     finished_at: int | None = None
     deadline_at: int | None = None

@@ -10,7 +10,7 @@ from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.primitives.retry_after import http_date, retry_after_seconds
 from service.domain.primitives.timestamps import SECOND
 from service.providers.kit.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
-from service.providers.protocol import Reply, RetryLater
+from service.providers.protocol import AccountRefused, RefusalScope, Reply, RetryLater
 
 BUSY_STATUSES: Final = frozenset({408, 429, 503, 504})
 """The provider is busy or unavailable, and the request may be sent again later."""
@@ -27,6 +27,10 @@ _ERROR_CODES: Final = {
     413: ErrorCode.INVALID_INPUT,
     415: ErrorCode.INVALID_INPUT,
     422: ErrorCode.INVALID_INPUT,
+}
+_REFUSAL_SCOPES: Final = {
+    ErrorCode.UNAUTHORIZED: RefusalScope.CREDENTIAL,
+    ErrorCode.INSUFFICIENT_CREDITS: RefusalScope.CREDITS,
 }
 _SESSION_BROKEN: Final = 596  # only useapi.net: its Runway account must be repaired by hand
 _MESSAGE_KEYS: Final = (
@@ -88,19 +92,34 @@ def failed(
     )
 
 
-def rejected(status: int, message: str | None, code: ErrorCode | None = None) -> Report:
-    """Report that the submit failed with HTTP status *status*.
+def rejection(status: int, message: str | None, code: ErrorCode | None = None) -> JobError:
+    """Describe a submit that was answered with the error *status*.
 
     *message* is the provider's. *code* replaces the usual error code of *status* if the provider
     uses that status with another meaning.
     """
     code = code or error_code_for(status, message)
-    return failed(
-        code,
-        safe_message(code, message) or f"The provider answered with HTTP status {status}.",
+    return JobError(
+        code=code,
+        message=safe_message(code, message) or f"The provider answered with HTTP status {status}.",
         provider_code=str(status),
         retryable=is_retryable(status),
+        stage=ErrorStage.SUBMIT,
     )
+
+
+def rejected(
+    status: int, message: str | None, code: ErrorCode | None = None
+) -> Report | AccountRefused:
+    """Tell whether a submit with this `rejection` refused our account, or failed the job."""
+    error = rejection(status, message, code)
+    return account_refused(error) or Report(status=Status.FAILED, error=error)
+
+
+def account_refused(error: JobError) -> AccountRefused | None:
+    """Return the refusal of our account that *error* stands for; None if it concerns the job."""
+    scope = _REFUSAL_SCOPES.get(error.code)
+    return None if scope is None else AccountRefused(message=error.message, scope=scope)
 
 
 def unreadable_result(message: str | None = None) -> Report:

@@ -19,6 +19,7 @@ from service.providers.kit.http_status import (
     is_success,
     message_of,
     rejected,
+    rejection,
     retry_later,
     unreadable_result,
 )
@@ -76,6 +77,7 @@ class UseApi:
             reply_ref=given.get("replyRef"),
             account=given["email"].lower() if has_callback and "email" in given else None,
             max_jobs=given.get("maxJobs") if has_callback else None,
+            uses_credits=has_callback and given.get("exploreMode") is not True,
         )
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
@@ -130,7 +132,7 @@ class UseApi:
         if is_success(status):
             return None if isinstance(body, dict) else unreadable_result().error
         message = _ACCOUNT_PROBLEMS.get(status) or message_of(body)
-        return rejected(status, message, refusal_error_code(status, message)).error
+        return rejection(status, message, refusal_error_code(status, message))
 
 
 def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:

@@ -8,7 +8,7 @@ import pytest
 from service.domain.jobs.job import Report
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers import registry
-from service.providers.protocol import Answer, ProviderTask, Reply
+from service.providers.protocol import AccountRefused, Answer, ProviderTask, RefusalScope, Reply
 
 OPERATIONS = {
     "useapi": "frames.create",
@@ -49,3 +49,68 @@ def test_a_403_that_speaks_of_moderation_is_moderated(provider: str, message: st
     error = job_error(answer(provider, 403, {"error": message}))
 
     assert (error.code, error.message) == (ErrorCode.MODERATED, message)
+
+
+def refused(found: Answer) -> RefusalScope:
+    assert isinstance(found, AccountRefused)
+    assert found.message
+    return found.scope
+
+
+@pytest.mark.parametrize("provider", OPERATIONS)
+def test_a_401_refuses_the_credential_and_its_message_is_replaced(provider: str) -> None:
+    found = answer(provider, 401, {"error": "bad token xyz-123"})
+
+    assert found == AccountRefused(
+        message="The provider refused the credential.", scope=RefusalScope.CREDENTIAL
+    )
+
+
+@pytest.mark.parametrize("provider", OPERATIONS)
+@pytest.mark.parametrize("status", [402, 412])
+def test_a_lack_of_credits_refuses_the_jobs_that_use_them(provider: str, status: int) -> None:
+    found = answer(provider, status, {"error": "You do not have enough credits of ann@example.com"})
+
+    assert found == AccountRefused(
+        message="You do not have enough credits of …", scope=RefusalScope.CREDITS
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "scope"),
+    [
+        ("invalidApiKey", RefusalScope.CREDENTIAL),
+        ("missingApiKey", RefusalScope.CREDENTIAL),
+        ("insufficientCredits", RefusalScope.CREDITS),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 429])
+def test_runwares_codes_name_what_is_refused(code: str, scope: RefusalScope, status: int) -> None:
+    body = {"errors": [{"code": code, "message": "no", "taskUUID": "r"}]}
+
+    assert refused(answer("runware", status, body)) is scope
+
+
+@pytest.mark.parametrize(
+    ("provider", "operation", "given", "uses_credits"),
+    [
+        ("useapi", "frames.create", {"text_prompt": "x"}, True),
+        ("useapi", "frames.create", {"text_prompt": "x", "exploreMode": False}, True),
+        ("useapi", "frames.create", {"text_prompt": "x", "exploreMode": True}, False),
+        ("useapi", "gen4.create", {"exploreMode": True}, False),
+        ("useapi", "frames.describe", {"image_assetId": "a"}, False),
+        ("runware", "imageInference", {}, True),
+        ("runware", "imageUpload", {}, False),
+        ("runware", "modelSearch", {}, False),
+        ("runway_ai", "generate-image", {"prompt": "x"}, True),
+        ("runway_ai", "image-metadata", {"image_url": "https://example.com/1.jpg"}, False),
+        ("runway_ai", "delete-media", {"media_url": "https://e.com/1", "auth_token": "t"}, False),
+    ],
+)
+def test_free_operations_use_no_credits(
+    provider: str, operation: str, given: dict[str, Any], *, uses_credits: bool
+) -> None:
+    found = registry()[provider].operation(operation)
+    assert found is not None
+
+    assert registry()[provider].prepare(found, given).uses_credits is uses_credits

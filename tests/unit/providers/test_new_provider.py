@@ -19,6 +19,7 @@ from service.providers.kit.http_status import (
     is_success,
     message_of,
     rejected,
+    rejection,
     retry_later,
 )
 from service.providers.kit.input_schema import InputField, input_errors, json_schema
@@ -110,7 +111,7 @@ class Foundry:
         return get("/me", {})
 
     def read_check(self, reply: Reply) -> JobError | None:
-        return None if is_success(reply.status) else rejected(reply.status, None).error
+        return None if is_success(reply.status) else rejection(reply.status, None)
 
 
 def _answer(reply: Reply) -> Answer:
@@ -219,7 +220,7 @@ def test_an_answer_is_a_rejection_a_delay_or_inconclusive() -> None:
     def answer(status: int, body: object, **headers: str) -> Answer:
         return FOUNDRY.read_answer(reply(status, body, **headers), [build_task("r")])["r"]
 
-    failed = answer(402, {"error": "no bronze left"})
+    failed = answer(400, {"error": "no bronze left"})
 
     assert isinstance(failed, Report)
     assert failed.error is not None

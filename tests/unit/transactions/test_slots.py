@@ -1,9 +1,15 @@
+from collections import Counter
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.transactions.slots import AccountState, Slots, queue_of
-from tests.support.factories import build_job
+from service.domain.jobs.job import Job
+from service.domain.primitives.timestamps import SECOND
+from service.providers.protocol import RefusalScope
+from service.transactions.slots import AccountPause, AccountUse, Slots, queue_of
+from tests.support.factories import T0, a_pause, build_job
 
 LIMITS = {"useapi": 3, "runware": 100}
 
@@ -12,14 +18,22 @@ def admitted(
     *max_jobs: int | None,
     used: int = 0,
     slots: int | None = None,
-    paused: bool = False,
-    sending: int = 0,
 ) -> list[int]:
     """Admit jobs with these limits of their own; returns their positions."""
     jobs = [build_job(max_jobs=most) for most in max_jobs]
-    state = AccountState(used=used, slots=slots, paused=paused, sending=sending)
-    chosen = Slots(LIMITS, {"useapi": state}).admit(jobs)
-    return [jobs.index(job) for job in chosen]
+    return [jobs.index(job) for job in slots_of(used=used, slots=slots).admit(jobs)]
+
+
+def slots_of(
+    *pauses: AccountPause, used: int = 0, slots: int | None = None, sending: Job | None = None
+) -> Slots:
+    use = AccountUse(
+        used=Counter(useapi=used),
+        held={} if slots is None else {"useapi": slots},
+        sending=Counter([queue_of(sending)] if sending else ()),
+        pauses=pauses,
+    )
+    return Slots(LIMITS, use, T0)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +53,6 @@ def admitted(
         (admitted(None, 1, None), [0, 2]),
         (admitted(1, 2, None, used=1), [1, 2]),
         (admitted(9, 9, 9, 9), [0, 1, 2]),
-        (admitted(None, None, used=9, paused=True), [0]),
-        (admitted(None, used=9, paused=True, sending=1), []),
     ],
     ids=[
         "no job waits",
@@ -57,8 +69,6 @@ def admitted(
         "a job with max_jobs 1 waits for the others",
         "a job with a higher limit passes one with a lower",
         "a job cannot raise the limit",
-        "a paused account gets one job, whatever runs",
-        "a paused account gets no second job before the first is answered",
     ],
 )
 def test_an_account_gets_as_many_jobs_as_it_has_free_slots(
@@ -70,15 +80,13 @@ def test_an_account_gets_as_many_jobs_as_it_has_free_slots(
 def test_the_accounts_of_one_provider_have_separate_slots() -> None:
     full, free = build_job(), build_job(account="useapi:ann@example.com")
 
-    slots = Slots(LIMITS, {"useapi": AccountState(used=3)})
-
-    assert slots.admit([full, free]) == [free]
+    assert slots_of(used=3).admit([full, free]) == [free]
 
 
 def test_a_provider_that_no_longer_exists_has_one_slot() -> None:
     jobs = [build_job(provider="closed", account="closed") for _ in range(2)]
 
-    assert Slots(LIMITS, {}).admit(jobs) == jobs[:1]
+    assert slots_of().admit(jobs) == jobs[:1]
 
 
 @given(
@@ -91,7 +99,7 @@ def test_no_job_is_admitted_above_its_limits_and_none_is_left_below_them(
 ) -> None:
     limit = 3 if slots is None else min(3, slots)
     jobs = [build_job(max_jobs=most) for most in max_jobs]
-    plan = Slots(LIMITS, {"useapi": AccountState(used=used, slots=slots)})
+    plan = slots_of(used=used, slots=slots)
     reads = [plan.free(queue_of(job)) for job in jobs]
 
     chosen = plan.admit(jobs)
@@ -103,3 +111,86 @@ def test_no_job_is_admitted_above_its_limits_and_none_is_left_below_them(
             expected.append(job)
             used += 1
     assert chosen == expected
+
+
+# Paused accounts
+
+ANN = "useapi:ann@example.com"
+PAID, FREE = build_job(), build_job(uses_credits=False)
+OF_ANN, FREE_OF_ANN = build_job(account=ANN), build_job(account=ANN, uses_credits=False)
+OF_RUNWARE = build_job(provider="runware", account="runware")
+
+
+@pytest.mark.parametrize(
+    ("pause", "stopped"),
+    [
+        (a_pause(RefusalScope.CREDENTIAL), [PAID, FREE, OF_ANN, FREE_OF_ANN]),
+        (a_pause(RefusalScope.ACCOUNT), [PAID, FREE]),
+        (a_pause(RefusalScope.ACCOUNT, account=ANN), [OF_ANN, FREE_OF_ANN]),
+        (a_pause(RefusalScope.CREDITS), [PAID]),
+        (a_pause(RefusalScope.CREDITS, account=ANN), [OF_ANN]),
+    ],
+    ids=["credential", "account", "account of Ann", "credits", "credits of Ann"],
+)
+def test_a_pause_stops_only_the_jobs_that_it_concerns(
+    pause: AccountPause, stopped: list[Job]
+) -> None:
+    jobs = [PAID, FREE, OF_ANN, FREE_OF_ANN, OF_RUNWARE]
+
+    chosen = slots_of(pause).admit(jobs)
+
+    assert chosen == [job for job in jobs if job not in stopped]
+
+
+def over(scope: RefusalScope, **changes: Any) -> AccountPause:
+    return a_pause(scope, retry_at=T0, **changes)
+
+
+def test_after_a_pause_one_job_is_tried_whatever_is_under_way() -> None:
+    slots = slots_of(over(RefusalScope.ACCOUNT), used=9)
+
+    assert slots.admit([PAID, FREE]) == [PAID]
+
+
+def test_without_credits_one_job_that_uses_them_is_tried_beside_the_free_ones() -> None:
+    free = [build_job(uses_credits=False) for _ in range(2)]
+
+    assert slots_of(over(RefusalScope.CREDITS)).admit([PAID, *free, build_job()]) == [PAID, *free]
+
+
+@pytest.mark.parametrize(
+    ("scope", "sending", "tried"),
+    [
+        (RefusalScope.CREDENTIAL, OF_ANN, []),
+        (RefusalScope.ACCOUNT, OF_ANN, [PAID]),
+        (RefusalScope.ACCOUNT, FREE, []),
+        (RefusalScope.CREDITS, FREE, [PAID]),
+        (RefusalScope.CREDITS, PAID, []),
+    ],
+)
+def test_no_second_job_is_tried_before_the_first_is_answered(
+    scope: RefusalScope, sending: Job, tried: list[Job]
+) -> None:
+    assert slots_of(over(scope), used=1, sending=sending).admit([PAID]) == tried
+
+
+def test_a_refused_credential_is_tried_with_one_job_of_all_accounts() -> None:
+    assert slots_of(over(RefusalScope.CREDENTIAL)).admit([OF_ANN, PAID]) == [OF_ANN]
+
+
+def test_a_paused_account_that_is_busy_is_not_tried() -> None:
+    assert slots_of(over(RefusalScope.ACCOUNT), slots=0).admit([PAID]) == []
+
+
+def test_a_job_with_a_limit_of_its_own_is_tried_only_below_it() -> None:
+    limited = build_job(max_jobs=1)
+
+    slots = slots_of(over(RefusalScope.ACCOUNT), used=1)
+
+    assert slots.admit([limited, PAID]) == [PAID]
+
+
+def test_an_account_with_two_pauses_is_tried_after_both() -> None:
+    later = a_pause(RefusalScope.CREDITS, retry_at=T0 + SECOND)
+
+    assert slots_of(over(RefusalScope.ACCOUNT), later).admit([PAID, FREE]) == [FREE]
