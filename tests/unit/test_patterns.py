@@ -98,6 +98,13 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "result", "expired!"),
         ("", "notfound", "!"),
     ],
+    "service.providers.useapi.provider._NO_ACCOUNT": [
+        ("", "no ", ""),
+        ("", "no runway ", ""),
+        ("", "account ", ""),
+        ("account ", "a", ""),
+        ("", "account a is ", ""),
+    ],
     "service.providers.useapi.provider._PLACEHOLDER": [
         ("", "{", ""),
         ("", "{a", ""),

@@ -154,7 +154,6 @@ REJECTIONS: dict[str, tuple[Answer, str, bool]] = {
     "422": (json_answer(422, {"error": "moderated", "code": 422}), "moderated", False),
     "500": (json_answer(500, {"error": "oops", "code": 500}), "provider_error", True),
     "502": (status(502, b"<html>Bad Gateway</html>"), "provider_error", True),
-    "596": (json_answer(596, {"error": "session broken", "code": 596}), "provider_error", False),
     "a 200 that says 422": (json_answer(200, {"error": "no", "code": 422}), "moderated", False),
 }
 
@@ -475,6 +474,8 @@ async def test_a_job_without_a_callback_expires_and_a_late_callback_replaces_tha
 ACCOUNT_REJECTIONS = {
     "401": json_answer(401, {"error": "Unauthorized", "code": 401}),
     "402": json_answer(402, {"error": "expired", "code": 402}),
+    "404": json_answer(404, {"error": "No Runway account configured", "code": 404}),
+    "596": json_answer(596, {"error": "session broken", "code": 596}),
     "412": json_answer(412, {"error": "You do not have enough credits"}),
 }
 

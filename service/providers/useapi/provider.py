@@ -26,6 +26,7 @@ from service.providers.kit.http_status import (
 from service.providers.kit.input_schema import input_errors
 from service.providers.kit.request_builder import get, segment, send
 from service.providers.protocol import (
+    AccountRefused,
     AccountSettings,
     Answer,
     Call,
@@ -34,6 +35,7 @@ from service.providers.protocol import (
     Operation,
     PreparedInput,
     ProviderTask,
+    RefusalScope,
     Reply,
 )
 from service.providers.useapi.catalog import ENDPOINTS
@@ -46,6 +48,12 @@ _ACCOUNT_PROBLEMS: Final = {
     402: "The subscription at useapi.net has expired.",
     404: "No Runway account is set up at useapi.net.",
 }
+_SESSION_BROKEN: Final = 596
+"""The session of the Runway account has ended, or must be confirmed by hand."""
+_NO_ACCOUNT: Final = re.compile(
+    r"(?i)\bno (?:linked |configured |available |active )?(?:runway |runwayml )?accounts?\b"
+    r"|\baccounts?(?: \S{1,100})?(?: is| are| was)? not (?:found|linked|configured|set up)\b"
+)
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -145,11 +153,34 @@ def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        message = message_of(body)
-        return rejected(status, message, refusal_error_code(status, message))
+        return _rejected(status, message_of(body), task)
     if ENDPOINTS[task.operation].operation.answers_immediately:
         return _read_description(body)
     return _read_accepted_task(body)
+
+
+def _rejected(status: int, message: str | None, task: ProviderTask) -> Answer:
+    scope = _refusal_scope(status, message or "", task)
+    if scope is not None:
+        default = _ACCOUNT_PROBLEMS.get(status, "The Runway account cannot be used.")
+        return AccountRefused(message=message or default, scope=scope)
+    return rejected(status, message, refusal_error_code(status, message))
+
+
+def _refusal_scope(status: int, message: str, task: ProviderTask) -> RefusalScope | None:
+    """Tell what a status means that only useapi.net uses so; None if it means the usual.
+
+    An account that the input names, but that is not set up, is an error of the input.
+    """
+    if status == _SESSION_BROKEN:
+        return RefusalScope.ACCOUNT
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        # The subscription at useapi.net has lapsed, or the Runway account is out of credits.
+        out_of_credits = "credit" in message.lower()
+        return RefusalScope.CREDITS if out_of_credits else RefusalScope.CREDENTIAL
+    if status == HTTPStatus.NOT_FOUND and "email" not in task.input:
+        return RefusalScope.ACCOUNT if _NO_ACCOUNT.search(message) else None
+    return None
 
 
 def _read_accepted_task(body: dict[str, Any]) -> Answer:

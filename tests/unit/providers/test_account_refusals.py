@@ -92,6 +92,40 @@ def test_runwares_codes_name_what_is_refused(code: str, scope: RefusalScope, sta
 
 
 @pytest.mark.parametrize(
+    ("status", "message", "scope"),
+    [
+        (402, "Your subscription has expired", RefusalScope.CREDENTIAL),
+        (402, "", RefusalScope.CREDENTIAL),
+        (402, "The Runway account is out of credits", RefusalScope.CREDITS),
+        (412, "", RefusalScope.CREDITS),
+        (596, "Session expired, captcha required", RefusalScope.ACCOUNT),
+        (596, "", RefusalScope.ACCOUNT),
+        (404, "No Runway account configured", RefusalScope.ACCOUNT),
+        (404, "Account a-b+c@mail.com is not linked", RefusalScope.ACCOUNT),
+        (404, "Account not found", RefusalScope.ACCOUNT),
+    ],
+)
+def test_useapi_says_what_is_refused(status: int, message: str, scope: RefusalScope) -> None:
+    assert refused(answer("useapi", status, {"error": message})) is scope
+    assert refused(answer("useapi", 200, {"error": message, "code": status})) is scope
+
+
+@pytest.mark.parametrize(
+    ("message", "given"),
+    [
+        ("Asset user:1-runwayml:a@b.c-asset:1 not found", {}),
+        ("No asset in this account", {}),
+        ("Asset not found in account a@b.c", {}),
+        ("Account a@b.c is not linked", {"email": "a@b.c"}),
+    ],
+)
+def test_a_404_about_something_else_fails_the_job(message: str, given: dict[str, Any]) -> None:
+    error = job_error(answer("useapi", 404, {"error": message}, input=given))
+
+    assert error.code is ErrorCode.INVALID_INPUT
+
+
+@pytest.mark.parametrize(
     ("provider", "operation", "given", "uses_credits"),
     [
         ("useapi", "frames.create", {"text_prompt": "x"}, True),

@@ -382,7 +382,6 @@ def test_an_error_without_a_code_in_a_200_answer_fails_the_submit() -> None:
         (404, "error_404", ErrorCode.INVALID_INPUT, False),
         (410, "error_410", ErrorCode.PROVIDER_ERROR, False),
         (422, "error_422", ErrorCode.MODERATED, False),
-        (596, "error_596", ErrorCode.PROVIDER_ERROR, False),
     ],
 )
 def test_a_rejected_submit_fails_the_job_with_an_error_code(
