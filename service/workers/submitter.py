@@ -22,6 +22,7 @@ from service.providers.protocol import (
     Answer,
     Call,
     Inconclusive,
+    LostAnswerPolicy,
     Operation,
     Provider,
     ProviderTask,
@@ -44,6 +45,10 @@ _NOT_BUILT: Final = failed(
     ErrorCode.PROVIDER_ERROR,
     "The request to the provider could not be built: an error of this service, see its log.",
     retryable=True,
+)
+_NO_OPERATION: Final = failed(
+    ErrorCode.INVALID_INPUT,
+    "This operation was removed while the job waited: submit a new job with another operation.",
 )
 log = structlog.get_logger()
 
@@ -121,26 +126,31 @@ class Submitter:
         return min(IDLE_SECONDS, max(0.05, (due - self._clock()) / SECOND))
 
     def _start(self, at: int, job: Job) -> Job:
-        timeout = int(self._operation(job).answer_timeout_seconds * SECOND)
+        operation = self._operation(job)
+        timeout = 0 if operation is None else int(operation.answer_timeout_seconds * SECOND)
         return admitted(job, at, at + timeout + LEASE_MARGIN)
 
-    def _operation(self, job: Job) -> Operation:
-        operation = self._channels[job.provider].provider.operation(job.operation)
-        if operation is None:
-            raise LookupError(f"{job.provider} no longer has an operation {job.operation}")
-        return operation
+    def _operation(self, job: Job) -> Operation | None:
+        """The operation of *job*; None if it was removed while the job waited."""
+        channel = self._channels.get(job.provider)
+        return None if channel is None else channel.provider.operation(job.operation)
 
     def _groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """Jobs of one request go into one call where the provider takes arrays."""
         groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
         for job in jobs:
-            batch = job.batch if self._operation(job).batched else None
+            operation = self._operation(job)
+            batch = job.batch if operation is not None and operation.batched else None
             groups[job.account, batch or job.id].append(job)
         return list(groups.values())
 
     async def _send(self, jobs: Sequence[Job]) -> None:
         """Send one call with *jobs*; an error of this service fails them and is logged."""
-        channel, operation = self._channels[jobs[0].provider], self._operation(jobs[0])
+        operation = self._operation(jobs[0])
+        if operation is None:
+            await self._apply_answers(jobs, {job.ref: _NO_OPERATION for job in jobs}, None)
+            return
+        channel = self._channels[jobs[0].provider]
         try:
             inputs = await self._store.jobs.inputs([job.id for job in jobs])
             size = sum(map(len, inputs.values()))
@@ -186,7 +196,8 @@ class Submitter:
 
     def _callback_url(self, job: Job) -> str | None:
         """The signed URL for the job's callback; None if the response is the result."""
-        if self._operation(job).answers_immediately:
+        operation = self._operation(job)
+        if operation is None or operation.answers_immediately:
             return None
         token = self._signer.sign(job.provider, job.ref, job.created_at)
         base = self._channels[job.provider].callback_base
@@ -224,10 +235,11 @@ class Submitter:
         refs = [job.ref for job in jobs]
         async with self._transactions.begin(refs, accounts=accounts) as uow:
             for job in jobs:
+                operation = self._operation(job)
                 result = SubmitResult(
                     sent=job,
                     answer=answers[job.ref],
-                    on_lost_answer=self._operation(job).on_lost_answer,
+                    on_lost_answer=operation.on_lost_answer if operation else LostAnswerPolicy.FAIL,
                     jitter=random.random(),  # noqa: S311 - spread, not secret
                 )
                 apply_answer(uow, result)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from service.domain.jobs.job import Job, ReconcileReason, Status
+from service.domain.jobs.results import ErrorCode
 from service.domain.primitives.timestamps import SECOND
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Answer as ProviderAnswer
@@ -717,6 +718,31 @@ async def test_a_bug_while_building_the_request_fails_the_job(
     assert "could not be built" in job.error.message
     assert job.error.retryable
     assert not provider.received
+
+
+@pytest.mark.parametrize(
+    "removed",
+    [{"operation": "gen0.create"}, {"provider": "closed", "account": "closed"}],
+    ids=["operation", "provider"],
+)
+async def test_a_job_whose_operation_was_removed_fails_and_stops_no_other(
+    removed: dict[str, str], database_url: str, provider: Receiver
+) -> None:
+    async with submitting(database_url, UseApi(), provider.url) as (store, transactions):
+        lost = {"status": Status.SUBMITTING, "due_at": now() - SECOND}
+        old = [a_new_job(created_at=now(), **removed, **more) for more in ({}, lost)]
+        other = a_new_job(created_at=now())
+        await transactions.add_jobs([*old, other], None)
+        never_sent, never_answered = [await wait_until_answered(store, one.job) for one in old]
+        sent = await wait_until_answered(store, other.job)
+
+    assert (never_sent.status, never_answered.status) == (Status.FAILED, Status.FAILED)
+    assert never_sent.error is not None
+    assert never_sent.error.code is ErrorCode.INVALID_INPUT
+    assert never_sent.error.message.startswith("This operation was removed")
+    assert never_answered.error is not None
+    assert never_answered.error.code is ErrorCode.SUBMIT_UNKNOWN
+    assert sent.status is Status.SUBMITTED
 
 
 async def test_a_bug_while_reading_the_answer_makes_it_inconclusive(
