@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 from handlers.http.bodies import read_body
 from service.context import AppContext
 from service.domain.callbacks import Verdict
+from service.domain.security.redaction import public_headers
+from service.providers.protocol import Callbacks
 from service.runtime.observability.metrics import count_callback
 
 _REF: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -18,7 +20,7 @@ _MAX_TOKEN: Final = 256
 
 
 class CallbackEndpoint:
-    """Receives callbacks. An ASGI app gets all methods, so that each but POST returns 404 too."""
+    """Receives callbacks. An ASGI app gets all methods, so that an unexpected one gets 404 too."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await _receive(Request(scope, receive))
@@ -26,20 +28,36 @@ class CallbackEndpoint:
 
 
 async def _receive(request: Request) -> Response:
-    """Return 204 once the callback and its effects are on disk; 400 for an unreadable body."""
+    """Answer success once the callback and its effects are on disk; 400 if it is unreadable."""
     context = cast("AppContext", request.app.state.context)
-    provider, ref = _provider_and_ref(request)
-    if request.method != "POST" or not _is_signed(context, provider, ref, request):
-        known = provider if provider in context.providers else "unknown"
-        count_callback(known, Verdict.FORGED)
-        return Response(status_code=404)
+    name, ref = _provider_and_ref(request)
+    callbacks = context.providers[name].callbacks if name in context.providers else None
+    if (
+        callbacks is None
+        or request.method not in callbacks.methods
+        or not _is_addressed(context, callbacks, name, ref, request)
+    ):
+        return _not_found(name if callbacks else "unknown")
     try:
         body = await read_body(request)
     except HTTPException as exc:
-        count_callback(provider, f"refused_{exc.status_code}")
+        count_callback(name, f"refused_{exc.status_code}")
         raise
-    result = await context.intake.receive(provider, ref, body)
-    return Response(status_code=400 if result.verdict is Verdict.UNREADABLE else 204)
+    verifier = context.verifiers.get(name)
+    if verifier is not None and not await verifier.verify(request.headers, body):
+        return _not_found(name)
+    headers = public_headers(request.headers.items())
+    if ref:
+        results = [await context.intake.receive(name, ref, body, headers)]
+    else:
+        results = await context.intake.receive_for_account(name, body, headers)
+    unreadable = any(result.verdict is Verdict.UNREADABLE for result in results)
+    return Response(status_code=400 if unreadable else callbacks.success_status)
+
+
+def _not_found(provider: str) -> Response:
+    count_callback(provider, Verdict.FORGED)
+    return Response(status_code=404)
 
 
 def _provider_and_ref(request: Request) -> tuple[str, str]:
@@ -51,12 +69,19 @@ def _provider_and_ref(request: Request) -> tuple[str, str]:
     return parameters["provider"], parameters["ref"]
 
 
-def _is_signed(context: AppContext, provider: str, ref: str, request: Request) -> bool:
-    """Check the URL and its signature, before the body is read and without a database query."""
+def _is_addressed(
+    context: AppContext, callbacks: Callbacks, provider: str, ref: str, request: Request
+) -> bool:
+    """Check the URL before the body is read and without a database query.
+
+    The URL of a job has a signature. That of an account has none: the vendor's signature, which is
+    checked next, must be there instead.
+    """
+    if not ref:
+        return callbacks.account_wide and provider in context.verifiers
     tokens = request.query_params.getlist("t")
     return (
-        provider in context.providers
-        and _REF.fullmatch(ref) is not None
+        _REF.fullmatch(ref) is not None
         and len(tokens) == 1
         and 0 < len(tokens[0]) <= _MAX_TOKEN
         and context.signer.verify(provider, ref, tokens[0])

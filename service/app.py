@@ -21,6 +21,7 @@ from service.domain.security.api_keys import (
 )
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers import registry
+from service.runtime.clients.callback_verifier import CallbackVerifier
 from service.runtime.clients.provider_client import ProviderChannel, ProviderClient
 from service.runtime.clients.webhook_client import WebhookClient
 from service.runtime.clock import Clock, SystemIdSource, now
@@ -74,7 +75,8 @@ async def running(
         shares = file_shares(settings.max_posts)
         webhook_client = WebhookClient(clock, settings.allow_targets, shares.webhook_sockets)
         stack.push_async_callback(webhook_client.close)
-        channels = _open_channels(settings, stack)
+        channels = _open_channels(settings, clock, stack)
+        verifiers = _open_verifiers(channels, settings, clock, stack)
         providers = {name: channel.provider for name, channel in channels.items()}
         secret_box, signer = SecretBox(settings.secret_keys), CallbackSigner(settings.secret_keys)
         ids = SystemIdSource()
@@ -103,7 +105,8 @@ async def running(
                 providers, settings, secret_box, ids, deadlines.deadline_seconds
             ),
             transactions=transactions,
-            intake=CallbackIntake(transactions, providers, reconcile=settings.reconcile),
+            intake=CallbackIntake(store, transactions, providers, reconcile=settings.reconcile),
+            verifiers=verifiers,
             inbox=inbox,
             dispatcher=dispatcher,
             recovery_worker=RecoveryWorker(store, clock, ids.new_id, inbox.wake),
@@ -175,12 +178,14 @@ async def _create_first_key(settings: Settings, store: Store, at: int) -> None:
     print(f"Your admin key, shown only this once: {plain}", file=sys.stderr)  # noqa: T201
 
 
-def _open_channels(settings: Settings, stack: AsyncExitStack) -> Mapping[str, ProviderChannel]:
+def _open_channels(
+    settings: Settings, clock: Clock, stack: AsyncExitStack
+) -> Mapping[str, ProviderChannel]:
     """A client per provider; they share one TLS context, because creating it is slow."""
     tls, channels = ssl.create_default_context(), {}
     for name, provider in registry().items():
         account = settings.accounts[name]
-        client = ProviderClient(account, tls)
+        client = ProviderClient(account, tls, provider.account.credential, clock)
         stack.push_async_callback(client.close)
         channels[name] = ProviderChannel(
             provider=provider,
@@ -189,6 +194,24 @@ def _open_channels(settings: Settings, stack: AsyncExitStack) -> Mapping[str, Pr
             callback_base=settings.callback_base,
         )
     return channels
+
+
+def _open_verifiers(
+    channels: Mapping[str, ProviderChannel],
+    settings: Settings,
+    clock: Clock,
+    stack: AsyncExitStack,
+) -> Mapping[str, CallbackVerifier]:
+    """A verifier for each provider whose vendor signs its callbacks."""
+    verifiers = {}
+    for name, channel in channels.items():
+        callbacks = channel.provider.callbacks
+        if callbacks is not None and callbacks.signature is not None:
+            account = settings.accounts[name]
+            verifier = CallbackVerifier(callbacks.signature, account, channel.client, clock)
+            stack.push_async_callback(verifier.close)
+            verifiers[name] = verifier
+    return verifiers
 
 
 def _wake_streams(wakeups: Wakeups) -> OnCommit:

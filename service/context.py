@@ -6,6 +6,7 @@ import msgspec
 
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Provider
+from service.runtime.clients.callback_verifier import CallbackVerifier
 from service.runtime.clock import Clock, IdSource
 from service.runtime.observability.readiness import WriteCheck
 from service.runtime.open_streams import HEARTBEAT_SECONDS, OpenStreams
@@ -30,6 +31,8 @@ class AppContext(msgspec.Struct, frozen=True, kw_only=True):
     job_factory: JobFactory
     transactions: Transactions
     intake: CallbackIntake
+    verifiers: Mapping[str, CallbackVerifier]
+    """By provider, for those whose vendor signs its callbacks."""
     inbox: DispatchInbox
     dispatcher: Dispatcher
     recovery_worker: RecoveryWorker

@@ -91,12 +91,14 @@ def encode_event(event: Event) -> Values:
 
 
 def decode_callback(row: Row) -> Callback:
-    """Lists are read without bodies."""
-    return msgspec.convert({"body": b"", **dict(row)}, Callback)
+    """Lists are read without bodies and headers."""
+    found = {"body": b"", "headers": "{}", **dict(row)}
+    return msgspec.convert(found | {"headers": _decode(found["headers"])}, Callback)
 
 
 def encode_callback(callback: Callback) -> Values:
-    return {**asdict(callback), "verdict": callback.verdict.value}
+    headers = _encode(callback.headers).decode()
+    return {**asdict(callback), "verdict": callback.verdict.value, "headers": headers}
 
 
 def encode_hold(account: str, hold: AccountHold) -> Values:

@@ -4,6 +4,7 @@ from handlers.http.endpoint import ApiRequest, NoQuery
 from handlers.http.pagination import ListResponse
 from handlers.schemas.providers import OperationView, ProviderView
 from service.providers.kit.input_schema import json_schema
+from service.providers.protocol import Operation, Provider
 
 
 async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderView]:
@@ -19,7 +20,7 @@ async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderV
                     OperationView(
                         name=operation.name,
                         summary=operation.summary,
-                        answers="at once" if operation.answers_immediately else "by callback",
+                        answers=_answers(provider, operation),
                         deadline_seconds=operation.deadline_seconds,
                         input=json_schema(operation.inputs),
                     )
@@ -29,3 +30,9 @@ async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderV
             for name, provider in request.context.providers.items()
         ]
     )
+
+
+def _answers(provider: Provider, operation: Operation) -> str:
+    if operation.answers_immediately:
+        return "at once"
+    return "by callback" if provider.callbacks is not None else "by polling"

@@ -14,7 +14,7 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     provider asked about the job; null for all other callbacks. *settlement* is what the provider
     said then, and the resulting status of the job; *settled_at* is when. Both are null until then.
     *repeats* counts further callbacks with the same body. Only the response for a single callback
-    contains the *body*; secrets in it are redacted.
+    contains its *headers*, without credentials, and the *body*, in which secrets are redacted.
     """
 
     id: str
@@ -28,6 +28,7 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: ReconcileReason | None
     settled_at: str | None
     settlement: str | None
+    headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     body: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -45,5 +46,6 @@ def render_callback(
         quarantine=callback.reconcile_reason,
         settled_at=rfc3339_or_none(callback.settled_at),
         settlement=callback.settlement,
+        headers=msgspec.UNSET if body is msgspec.UNSET else callback.headers,
         body=body,
     )

@@ -8,9 +8,9 @@ import msgspec
 class OperationView(msgspec.Struct, frozen=True, kw_only=True):
     """An operation of a provider.
 
-    *answers* says how the provider sends the result: `at once` in its response, or later `by
-    callback`. *deadline_seconds* is the default deadline of its jobs, until the durations of 20
-    successful jobs replace it. *input* is a JSON Schema.
+    *answers* says how the provider sends the result: `at once` in its response, later `by
+    callback`, or never, so that it is read `by polling`. *deadline_seconds* is the default deadline
+    of its jobs, until the durations of 20 successful jobs replace it. *input* is a JSON Schema.
     """
 
     name: str

@@ -16,6 +16,11 @@ def settings_for(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": tokens.runway_ai,
         "RUNWAY_AI_BASE_URL": url,
+        "USEAPI_SERVICES_BASE_URL": url,
+        "LEONARDO_API_KEY": tokens.leonardo,
+        "LEONARDO_BASE_URL": f"{url}/leonardo/v1",
+        "RUNWAYML_API_SECRET": tokens.runway,
+        "RUNWAYML_BASE_URL": f"{url}/runway/v1",
     }
 
 

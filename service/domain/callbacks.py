@@ -31,7 +31,8 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One stored callback; times in microseconds since 1970.
 
     *digest* is that of the whole body, also if *body* was cut. *repeats* counts further callbacks
-    with the same bytes. *settlement* is what the lookup for *reconcile_reason* found.
+    with the same bytes. *settlement* is what the lookup for *reconcile_reason* found. *headers* are
+    those of the request without credentials, names in lower case.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_reason: ReconcileReason | None = None
     settled_at: int | None = None
     settlement: str | None = None
+    headers: dict[str, str] = {}
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -63,12 +65,14 @@ class Assessment(msgspec.Struct, frozen=True):
 def correlate(job: Job, ref: str, reports: Sequence[Report]) -> list[Report] | None:
     """Select the reports about submission *ref*; None if the body is about another submission.
 
-    *ref* comes from the signed callback URL; the ids in the body must agree with it.
+    *ref* comes from the signed callback URL; the ids in the body must agree with it. The job knows
+    the task id of its latest submission only.
     """
+    known_task_id = job.provider_task_id if job.ref == ref else None
     matching = []
     for report in reports:
         has_other_ref = any(other != ref for other in report.refs)
-        if not has_other_ref and _same_task(job.provider_task_id, report.task_id):
+        if not has_other_ref and _same_task(known_task_id, report.task_id):
             matching.append(report)
         elif ref in report.refs:
             return None

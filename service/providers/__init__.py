@@ -7,17 +7,24 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.leonardo.provider import Leonardo
     from service.providers.runware.provider import Runware
+    from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
     from service.providers.useapi.provider import UseApi
+    from service.providers.useapi_services.provider import UseApiServices
 
-    return {provider.name: provider for provider in (UseApi(), Runware(), RunwayAi())}
+    found: tuple[Provider, ...] = (
+        UseApi(),
+        Runware(),
+        RunwayAi(),
+        UseApiServices(),
+        Leonardo(),
+        Runway(),
+    )
+    return {provider.name: provider for provider in found}
 
 
 def providers_with_callbacks() -> list[str]:
-    """Name the providers that have at least one operation whose result arrives as a callback."""
-    return [
-        name
-        for name, provider in registry().items()
-        if any(not operation.answers_immediately for operation in provider.operations.values())
-    ]
+    """Name the providers that call a URL of ours."""
+    return [name for name, provider in registry().items() if provider.callbacks is not None]

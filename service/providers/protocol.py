@@ -1,8 +1,8 @@
 """The protocol that every provider implements, with its parameter and result types. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -73,12 +73,14 @@ class ProviderTask(msgspec.Struct, frozen=True, kw_only=True):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request to a provider, without its credential, which the HTTP client adds.
 
-    *path* is appended to the base URL and may include a query string.
+    *path* is appended to the base URL and may include a query string; if it is an absolute URL, it
+    is used as it is, and the credential is not sent. *headers* are added to those of the client.
     """
 
     method: str
     path: str
     body: bytes | None = None
+    headers: Mapping[str, str] = {}
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,18 +141,36 @@ LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
 """What one lookup found; reports of the state of the task, at least one, if it was found."""
 
 
-class AccountSettings(msgspec.Struct, frozen=True):
-    """The environment variables of a provider's account, and the defaults of two of them.
+def bearer(token: str, at: int) -> dict[str, str]:  # noqa: ARG001 - one of `Credential`
+    """Send the token as `Authorization: Bearer …` (RFC 6750)."""
+    return {"authorization": f"Bearer {token}"}
 
-    *token_variable* holds the credential. *prefix* begins the names of the other variables.
-    *base_url* is the default of `<prefix>_BASE_URL`, without a slash at its end. *max_jobs* is the
-    default of `<prefix>_MAX_JOBS`: how many jobs may be in progress at the account at once.
+
+Credential = Callable[[str, int], Mapping[str, str]]
+"""Makes the headers that authenticate one request from the account's token and the time.
+
+The time is in microseconds since 1970; a token that is made for each request needs it.
+"""
+
+
+class AccountSettings(msgspec.Struct, frozen=True):
+    """The environment variables of a provider's account, and the defaults of some of them.
+
+    *token_variable* holds the credential, which *credential* puts into requests. *prefix* begins
+    the names of the other variables. *base_url* is the default of `<prefix>_BASE_URL`, without a
+    slash at its end. *max_jobs* is the default of `<prefix>_MAX_JOBS`: how many jobs may be in
+    progress at the account at once. *keys_url* is the default of `<prefix>_KEYS_URL`, where the
+    vendor publishes the keys of its signatures; None if it does not. *has_webhook_secret*:
+    `<prefix>_WEBHOOK_SECRET` holds a secret that the vendor sends with each callback.
     """
 
     token_variable: str
     prefix: str
     base_url: str
     max_jobs: int
+    credential: Credential = bearer
+    keys_url: str | None = None
+    has_webhook_secret: bool = False
 
     @property
     def base_url_variable(self) -> str:
@@ -160,13 +180,67 @@ class AccountSettings(msgspec.Struct, frozen=True):
     def max_jobs_variable(self) -> str:
         return f"{self.prefix}_MAX_JOBS"
 
+    @property
+    def keys_url_variable(self) -> str:
+        return f"{self.prefix}_KEYS_URL"
+
+    @property
+    def webhook_secret_variable(self) -> str:
+        return f"{self.prefix}_WEBHOOK_SECRET"
+
+
+class CallbackSignature(Protocol):
+    """How a vendor signs its callbacks."""
+
+    def keys_request(self, keys_url: str | None) -> Call | None:
+        """Build the request for the keys; None if the account's webhook secret is the key.
+
+        *keys_url* is the account's `<prefix>_KEYS_URL`.
+        """
+        ...
+
+    def read_keys(self, reply: Reply) -> Sequence[bytes]:
+        """Read the response to `keys_request`; empty if it has no usable key."""
+        ...
+
+    def is_valid(
+        self, keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, at: int
+    ) -> bool:
+        """Verify a callback that arrived at *at*; header names are in lower case."""
+        ...
+
+
+class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
+    """How a provider sends callbacks.
+
+    *methods* are the HTTP methods it may use, *success_status* is what it takes for "received".
+    *signature* is checked in addition to that of our callback URL. *account_wide*: all callbacks
+    of the account go to one URL, so *signature* alone authenticates them, and a task id in the
+    body tells the job.
+    """
+
+    methods: frozenset[str] = frozenset({"POST"})
+    success_status: int = 204
+    signature: CallbackSignature | None = None
+    account_wide: bool = False
+
+
+UNSIGNED: Final = Callbacks()
+"""Callbacks that only the signature in our own URL authenticates."""
+
 
 class Provider(Protocol):
-    """A provider, as the rest of the service uses it."""
+    """A provider, as the rest of the service uses it.
+
+    *callbacks* is None if it sends none. *poll_seconds* is the shortest interval at which the state
+    of its tasks may be read, for a provider without callbacks; None if it is never polled.
+    """
 
     name: str
     title: str
     account: AccountSettings
+    callbacks: Callbacks | None
+    poll_seconds: float | None
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -192,8 +266,11 @@ class Provider(Protocol):
         """Return for the ref of each of *tasks* what *reply* means for it."""
         ...
 
-    def read_callback(self, body: bytes) -> list[Report]:
-        """Read a callback; raises UnreadableJson if *body* is not in this provider's format."""
+    def read_callback(self, body: bytes, headers: Mapping[str, str]) -> list[Report]:
+        """Read a callback; raises UnreadableJson if *body* is not in this provider's format.
+
+        *headers* have names in lower case, and no credentials.
+        """
         ...
 
     def lookup(self, job: Job, step: int) -> Call | None:

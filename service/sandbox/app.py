@@ -10,27 +10,38 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.providers.leonardo import Leonardo
 from service.sandbox.providers.runware.api import Runware
+from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
+from service.sandbox.providers.useapi.accounts import UseapiSetup
 from service.sandbox.providers.useapi.api import Useapi
+from service.sandbox.providers.useapi.assets import example_asset
+from service.sandbox.providers.useapi_services import UseapiServices
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 
 
-def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starlette:
+def create_sandbox(
+    tokens: Tokens | None = None, *, pace: float = 1.0, useapi: UseapiSetup | None = None
+) -> Starlette:
     """Build the application.
 
-    *pace* multiplies every delay; at 1 a task takes about two seconds.
+    *pace* multiplies every delay; at 1 a task takes about two seconds. *useapi* sets up the
+    accounts at useapi.net; by default there is one with credits for 200,000 tasks.
     """
-    tokens = tokens or Tokens()
+    tokens, setup = tokens or Tokens(), useapi or UseapiSetup()
     emulator = Emulator(pace)
     app = Starlette(
         routes=[
-            *Useapi(emulator, tokens.useapi).routes(),
+            *Useapi(emulator, tokens.useapi, setup).routes(),
             *Runware(emulator, tokens.runware).routes(),
             *RunwayAi(emulator, tokens.runway_ai).routes(),
-            *_public_routes(emulator, tokens),
+            *UseapiServices(emulator, tokens.useapi).routes(),
+            *Leonardo(emulator, tokens.leonardo).routes(),
+            *Runway(emulator, tokens.runway).routes(),
+            *_public_routes(emulator, tokens, setup),
         ],
         exception_handlers={HTTPException: on_http_error},
         lifespan=lambda _: emulator.open(),
@@ -40,17 +51,24 @@ def create_sandbox(tokens: Tokens | None = None, *, pace: float = 1.0) -> Starle
     return app
 
 
-def _public_routes(emulator: Emulator, tokens: Tokens) -> list[Route]:
+def _public_routes(emulator: Emulator, tokens: Tokens, setup: UseapiSetup) -> list[Route]:
     """Build the two routes that need no credentials: the overview and the ledger."""
 
     async def overview(request: Request) -> Response:
         url = str(request.base_url).rstrip("/")
         page = {
-            "what": "Belfry's sandbox emulates three providers. Its requests cost nothing.",
+            "what": "Belfry's sandbox emulates the providers. Its requests cost nothing.",
             "providers": {
-                "useapi": {"base_url": f"{url}/v1/runwayml", "token": tokens.useapi},
+                "useapi": {
+                    "base_url": f"{url}/v1/runwayml",
+                    "token": tokens.useapi,
+                    "image_assetId": example_asset(setup.accounts[0].email),
+                },
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
+                "useapi_services": {"base_url": url, "token": tokens.useapi},
+                "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
+                "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },
             "ledger": f"{url}/ledger",
             "magic_words": HELP,

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +28,7 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
 
     *state* changes while the task runs: it is what the provider's status request returns now.
     *at* is in microseconds since 1970 (UTC). *account* is the provider's account that the task
-    occupies a slot of.
+    occupies a slot of. *sign* makes the headers with which the vendor signs a callback's body.
     """
 
     provider: str
@@ -39,6 +40,7 @@ class LedgerTask(msgspec.Struct, kw_only=True, eq=False):
     request: Json
     ref: str | None = None
     reply_url: str | None = None
+    sign: Callable[[bytes], dict[str, str]] | None = None
     account: str = ""
     paid: bool = True
     state: tuple[Json, ...] = ()

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from service.domain.primitives.timestamps import rfc3339
-from service.sandbox.ledger import CallbackAttempt, Json, LedgerTask, now
+from service.sandbox.ledger import CallbackAttempt, LedgerTask, now
 from service.sandbox.scenario import FORGED, Callback
 
 # Seconds between attempts. Runware documents 250 ms, doubled up to 8 s; useapi.net documents
@@ -44,28 +44,45 @@ class CallbackSender:
     ) -> None:
         """Send *callback* to the task's reply URL; do nothing if it has none (any more).
 
-        Retry after each of *retry_delays* (seconds) until a 2xx; a forged callback is sent once.
+        Retry after each of *retry_delays* (seconds) until a 2xx. A forged callback is sent once,
+        with an invalid signature of the vendor if there is one, else of the URL.
         """
-        if task.reply_url is None:
+        url, body = task.reply_url, msgspec.json.encode(callback.body)
+        if url is None:
             return
         if callback.kind == FORGED:
-            await self._attempt(task, forge_signature(task.reply_url), callback)
+            signed = task.sign(body) if task.sign else {}
+            forged = {
+                name: value[:-1] + ("0" if value[-1] != "0" else "1")
+                for name, value in signed.items()
+            }
+            await self._attempt(
+                task, url if signed else forge_signature(url), callback, body, forged
+            )
             return
         for delay in (*retry_delays, None):
-            if await self._attempt(task, task.reply_url, callback) or delay is None:
+            headers = task.sign(body) if task.sign else {}
+            if await self._attempt(task, url, callback, body, headers) or delay is None:
                 return
             await asyncio.sleep(delay * self._pace)
 
-    async def _attempt(self, task: LedgerTask, url: str, callback: Callback) -> bool:
-        status_code = await self._post(url, callback.body)
+    async def _attempt(
+        self,
+        task: LedgerTask,
+        url: str,
+        callback: Callback,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> bool:
+        status_code = await self._post(url, body, headers)
         task.callbacks.append(
             CallbackAttempt(at=rfc3339(now()), status_code=status_code, kind=callback.kind)
         )
         return status_code is not None and httpx.codes.is_success(status_code)
 
-    async def _post(self, url: str, body: Json) -> int | None:
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int | None:
         try:
-            response = await self._client.post(url, content=msgspec.json.encode(body))
+            response = await self._client.post(url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL):
             return None
         return response.status_code

@@ -23,6 +23,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     useapi: str = "user:1-sandbox"
     runware: str = "sandbox"
     runway_ai: str = "sandbox"
+    leonardo: str = "sandbox"
+    runway: str = "sandbox"
 
 
 class InvalidJson(Exception):

@@ -108,7 +108,7 @@ class JobFactory:
             raise Invalid(errors)
         reply_url = request.reply_url or prepared.reply_url
         reply = self.reply_subscription(reply_url, scope.tenant, scope.at) if reply_url else None
-        job = self._job(request, operation, prepared, scope)
+        job = self._job(request, provider, operation, prepared, scope)
         return NewJob(
             job=job,
             input=msgspec.json.encode(prepared.input),
@@ -141,16 +141,29 @@ class JobFactory:
                 "provider", f"{provider.name} is not configured: its credential is missing"
             )
             raise Invalid([error], code="provider_not_configured")
-        if not operation.answers_immediately and not self._settings.reachable_from(provider.name):
+        if operation.answers_immediately:
+            return provider, operation
+        if provider.callbacks is None:
+            self._check_polling(provider)
+        elif not self._settings.reachable_from(provider.name):
             error = FieldError(
                 "provider", "cannot send callbacks: set BELFRY_PUBLIC_URL to our public URL"
             )
             raise Invalid([error], code="public_url_missing")
         return provider, operation
 
+    def _check_polling(self, provider: Provider) -> None:
+        if provider.name not in self._settings.poll:
+            message = (
+                f"{provider.name} has no callbacks, and polling it is off: "
+                f"set BELFRY_POLL={provider.name} to allow it"
+            )
+            raise Invalid([FieldError("provider", message)], code="polling_off")
+
     def _job(
         self,
         request: JobRequest,
+        provider: Provider,
         operation: Operation,
         prepared: PreparedInput,
         scope: _RequestScope,
@@ -177,6 +190,7 @@ class JobFactory:
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
             reply_event_types=tuple(event_types),
             expected_parts=prepared.expected_parts,
+            poll_seconds=None if operation.answers_immediately else provider.poll_seconds,
             metadata=request.metadata or {},
             tags=tuple(dict.fromkeys(request.tags or ())),
         )

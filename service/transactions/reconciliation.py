@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, ReconcileReason, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.domain.jobs.state_machine import apply_reports, ended, reconciled
+from service.domain.jobs.state_machine import apply_reports, ended, reconciled, schedule_poll
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Inconclusive, LookupResult, TaskNotFound
 
@@ -31,7 +31,12 @@ def reason_of(job: Job) -> ReconcileReason:
 
 
 def postponed(job: Job, at: int) -> Job | None:
-    """Schedule an unanswered lookup again after a growing pause; None after `MAX_LOOKUPS` tries."""
+    """Schedule an unanswered lookup again after a growing pause; None after `MAX_LOOKUPS` tries.
+
+    A job that is polled is read again until its deadline.
+    """
+    if _is_polled(job, at):
+        return schedule_poll(job, at)
     if job.failed_lookups + 1 >= MAX_LOOKUPS:
         return None
     pause = RETRY_PAUSE * 4**job.failed_lookups
@@ -59,12 +64,23 @@ def _decide(job: Job, found: LookupResult, at: int) -> Job:
     known = not isinstance(found, TaskNotFound | Inconclusive)
     if job.reconcile_reason is ReconcileReason.NO_OUTPUT and not known:
         return ended(job, Status.FAILED, _NO_OUTPUT, at)
-    if job.reconcile_reason is not None:
+    if _is_polled(job, at):
+        return schedule_poll(job, at)
+    if job.reconcile_reason not in (None, ReconcileReason.POLL):
         return reconciled(job)
     if known and not job.deadline_extended and job.status is not Status.QUEUED:
         more = min(job.deadline_seconds * SECOND // 2, LONGEST_EXTENSION)
-        return replace(job, deadline_extended=True, deadline_at=at + more, version=job.version + 1)
+        extended = replace(
+            job, deadline_extended=True, deadline_at=at + more, version=job.version + 1
+        )
+        return schedule_poll(extended, at)
     return ended(job, Status.EXPIRED, _overdue(job, known=known), at)
+
+
+def _is_polled(job: Job, at: int) -> bool:
+    """Whether the lookup was one of many, because the provider has no callbacks."""
+    before_deadline = job.deadline_at is None or at < job.deadline_at
+    return job.reconcile_reason is ReconcileReason.POLL and before_deadline
 
 
 _NO_OUTPUT: Final = JobError(

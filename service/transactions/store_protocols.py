@@ -119,6 +119,12 @@ class JobStore(Protocol):
         """Those of *job_ids* that exist, by id."""
 
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Job]: ...
+    async def refs_of_tasks(self, provider: str, task_ids: Sequence[str]) -> list[str]:
+        """The submissions of any tenant whose tasks have these ids at the provider."""
+
+    async def unanswered_refs(self, provider: str) -> list[str]:
+        """The submissions that wait for the provider's response."""
+
     async def inputs(self, job_ids: Sequence[str]) -> dict[str, bytes]: ...
     async def last_body(self, job_id: str) -> bytes | None:
         """The provider's latest callback about a job, or else its latest response."""

@@ -9,30 +9,38 @@ import structlog
 from msgspec.structs import replace
 
 from service.domain.callbacks import UNREADABLE_BYTES_KEPT, Assessment, Callback, Verdict, assess
-from service.domain.jobs.job import Job, Report
+from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.state_machine import schedule_reconcile
 from service.domain.primitives.errors import Conflict
 from service.domain.primitives.json_input import UnreadableJson
+from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Provider
 from service.runtime.group_commit import GroupCommitter
 from service.runtime.observability.metrics import count_callback
 from service.runtime.tasks import in_thread_if_large
+from service.transactions.store_protocols import Store
 from service.transactions.unit_of_work import Transactions, UnitOfWork
 
 GROUP: Final = 128
 """Callbacks that share one transaction at most."""
+UNMATCHED: Final = "unmatched"
+"""The verdict, in metrics only, on a callback about a task of the account that is no job."""
+UNMATCHED_GRACE: Final = 30 * SECOND
+"""How long a submit that a callback may have overtaken is given to be answered."""
 log = structlog.get_logger()
 
 
 class VerifiedCallback(msgspec.Struct, frozen=True, kw_only=True):
     """A callback with a valid signature; *reports* is None if its body cannot be read.
 
-    *digest* is the BLAKE2b of the whole body, 16 bytes in hexadecimal.
+    *digest* is the BLAKE2b of the whole body, 16 bytes in hexadecimal. *headers* have no
+    credentials.
     """
 
     provider: str
     ref: str
     body: bytes
+    headers: dict[str, str]
     digest: str
     reports: Sequence[Report] | None
 
@@ -49,15 +57,57 @@ class CallbackIntake:
     """Stores callbacks and applies them to their jobs."""
 
     def __init__(
-        self, transactions: Transactions, providers: Mapping[str, Provider], *, reconcile: bool
+        self,
+        store: Store,
+        transactions: Transactions,
+        providers: Mapping[str, Provider],
+        *,
+        reconcile: bool,
     ) -> None:
-        self._transactions, self._providers, self._reconcile = transactions, providers, reconcile
+        self._store, self._transactions = store, transactions
+        self._providers, self._reconcile = providers, reconcile
         self._group = GroupCommitter(self._commit, GROUP)
         self.run = self._group.run
 
-    async def receive(self, provider: str, ref: str, body: bytes) -> IntakeResult:
+    async def receive(
+        self, provider: str, ref: str, body: bytes, headers: dict[str, str]
+    ) -> IntakeResult:
         """Apply one callback; when this returns, everything that follows from it is on disk."""
-        callback = await in_thread_if_large(len(body), self._verified, provider, ref, body)
+        callback = await in_thread_if_large(len(body), self._verified, provider, ref, body, headers)
+        return await self._receive(callback)
+
+    async def receive_for_account(
+        self, provider: str, body: bytes, headers: dict[str, str]
+    ) -> list[IntakeResult]:
+        """Apply a callback at the URL of a whole account to the jobs of the tasks it is about.
+
+        The task may be one whose submit has not been answered yet. Then the jobs that still wait
+        for their answer are looked up a little later. Other tasks of the account are ignored.
+        """
+        found = await in_thread_if_large(len(body), self._verified, provider, "", body, headers)
+        if found.reports is None:
+            count_callback(provider, Verdict.UNREADABLE)
+            return [IntakeResult(Verdict.UNREADABLE)]
+        task_ids = sorted({report.task_id for report in found.reports if report.task_id})
+        refs = await self._store.jobs.refs_of_tasks(provider, task_ids)
+        if not refs:
+            await self._look_up_unanswered(provider)
+            count_callback(provider, UNMATCHED)
+            log.info("callback.unmatched", provider=provider, bytes=len(body))
+        return [await self._receive(replace(found, ref=ref)) for ref in refs]
+
+    async def _look_up_unanswered(self, provider: str) -> None:
+        if not self._reconcile:
+            return
+        refs = await self._store.jobs.unanswered_refs(provider)
+        async with self._transactions.begin(refs) as uow:
+            for job in filter(None, map(uow.job, refs)):
+                if job.status is Status.SUBMITTING:
+                    at = uow.at + UNMATCHED_GRACE
+                    uow.save_silently(schedule_reconcile(job, ReconcileReason.EARLY, at))
+
+    async def _receive(self, callback: VerifiedCallback) -> IntakeResult:
+        provider, ref, body = callback.provider, callback.ref, callback.body
         result = await self._group.put(callback)
         count_callback(provider, result.verdict)
         log.info(
@@ -76,7 +126,7 @@ class CallbackIntake:
         if len(body) >= UNREADABLE_BYTES_KEPT and callback.verdict is Verdict.UNREADABLE:
             raise Conflict("Only the first 64 KiB of this callback were kept.")
         verified = await in_thread_if_large(
-            len(body), self._verified, callback.provider, callback.ref, body
+            len(body), self._verified, callback.provider, callback.ref, body, callback.headers
         )
         async with self._transactions.begin([callback.ref]) as uow:
             job = uow.job(callback.ref)
@@ -92,14 +142,21 @@ class CallbackIntake:
                 uow.changes.reassessed.append(callback)
         return callback
 
-    def _verified(self, provider: str, ref: str, body: bytes) -> VerifiedCallback:
+    def _verified(
+        self, provider: str, ref: str, body: bytes, headers: dict[str, str]
+    ) -> VerifiedCallback:
         try:
-            reports = self._providers[provider].read_callback(body)
+            reports = self._providers[provider].read_callback(body, headers)
         except UnreadableJson:
             reports = None
         digest = hashlib.blake2b(body, digest_size=16).hexdigest()
         return VerifiedCallback(
-            provider=provider, ref=ref, body=body, digest=digest, reports=reports
+            provider=provider,
+            ref=ref,
+            body=body,
+            headers=headers,
+            digest=digest,
+            reports=reports,
         )
 
     async def _commit(self, group: Sequence[VerifiedCallback]) -> Sequence[IntakeResult]:
@@ -131,6 +188,7 @@ class CallbackIntake:
             digest=verified.digest,
             body=verified.body if readable else verified.body[:UNREADABLE_BYTES_KEPT],
             received_at=uow.at,
+            headers=verified.headers,
         )
         uow.changes.callbacks.append(callback)
         return IntakeResult(assessment.verdict, callback.id, job.id)

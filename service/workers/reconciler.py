@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from service.domain.jobs.job import Job
+from service.domain.jobs.job import Job, ReconcileReason
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Inconclusive, LookupResult, Reply
@@ -102,7 +102,8 @@ class Reconciler:
     async def check(self, lease: CheckLease) -> None:
         """Look up one job if that can help, store what follows, and end its lease."""
         job = lease.job
-        found = await self._look_up(job) if self._lookups else NOT_ASKED
+        may_ask = self._lookups or job.reconcile_reason is ReconcileReason.POLL
+        found = await self._look_up(job) if may_ask else NOT_ASKED
         async with self._transactions.begin([job.ref]) as uow:
             uow.changes.finished_checks.append(lease)
             _apply(uow, job, found)

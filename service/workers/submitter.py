@@ -195,8 +195,10 @@ class Submitter:
         return tasks, self._channels[jobs[0].provider].provider.submit(tasks)
 
     def _callback_url(self, job: Job) -> str | None:
-        """The signed URL for the job's callback; None if the response is the result."""
-        operation = self._operation(job)
+        """The signed URL for the job's callback; None if the provider is not given one."""
+        callbacks, operation = self._channels[job.provider].provider.callbacks, self._operation(job)
+        if callbacks is None or callbacks.account_wide:
+            return None
         if operation is None or operation.answers_immediately:
             return None
         token = self._signer.sign(job.provider, job.ref, job.created_at)

@@ -24,7 +24,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_of_tenant ON jobs (tenant, id);
 CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
 CREATE INDEX jobs_by_reply_ref ON jobs (tenant, reply_ref) WHERE reply_ref IS NOT NULL;
-CREATE INDEX jobs_by_task ON jobs (tenant, provider_task_id) WHERE provider_task_id IS NOT NULL;
+CREATE INDEX jobs_by_task ON jobs (provider_task_id, tenant) WHERE provider_task_id IS NOT NULL;
 CREATE INDEX jobs_queued ON jobs (queue, id) WHERE status = 'queued';
 CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
@@ -102,7 +102,8 @@ CREATE TABLE callbacks (
     repeats BIGINT NOT NULL,
     reconcile_reason TEXT,
     settled_at BIGINT,
-    settlement TEXT
+    settlement TEXT,
+    headers TEXT NOT NULL
 );
 CREATE UNIQUE INDEX callbacks_once ON callbacks (job_id, digest);
 CREATE INDEX callbacks_of_tenant ON callbacks (tenant, id);

@@ -4,9 +4,9 @@
 -- For callbacks that moved their job. The same bytes are stored once and counted; the latest
 -- verdict is kept.
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
-                       repeats, reconcile_reason)
+                       repeats, reconcile_reason, headers)
 VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0,
-        :reconcile_reason)
+        :reconcile_reason, :headers)
 ON CONFLICT (job_id, digest) DO UPDATE
 SET verdict = excluded.verdict, body = excluded.body, repeats = callbacks.repeats + 1,
     reconcile_reason = excluded.reconcile_reason, settled_at = NULL, settlement = NULL
@@ -14,9 +14,9 @@ SET verdict = excluded.verdict, body = excluded.body, repeats = callbacks.repeat
 -- insert_or_count_callback --
 -- For callbacks that moved nothing; `repeats` tells whether the bytes were stored before.
 INSERT INTO callbacks (id, tenant, job_id, provider, ref, verdict, digest, body, received_at,
-                       repeats, reconcile_reason)
+                       repeats, reconcile_reason, headers)
 VALUES (:id, :tenant, :job_id, :provider, :ref, :verdict, :digest, :body, :received_at, 0,
-        :reconcile_reason)
+        :reconcile_reason, :headers)
 ON CONFLICT (job_id, digest) DO UPDATE SET repeats = callbacks.repeats + 1
 RETURNING repeats
 
@@ -52,5 +52,5 @@ ORDER BY id DESC LIMIT :limit
 -- callback --
 -- One callback with its body.
 SELECT id, tenant, job_id, provider, ref, verdict, digest, received_at, repeats, body,
-       reconcile_reason, settled_at, settlement
+       reconcile_reason, settled_at, settlement, headers
 FROM callbacks WHERE tenant = :tenant AND id = :id

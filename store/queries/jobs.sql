@@ -109,6 +109,18 @@ ORDER BY t.job_id DESC LIMIT :limit
 -- Inputs of jobs that are sent or shown.
 SELECT job_id, input FROM job_inputs WHERE job_id {in:jobs}
 
+-- jobs_of_tasks --
+-- For callbacks at the URL of a whole account, which name the provider's tasks.
+SELECT doc FROM jobs WHERE provider_task_id {in:task_ids} AND provider = :provider ORDER BY id
+
+-- jobs_submitting --
+-- Jobs that wait for the response to their submit. The first condition repeats that of the index
+-- of the jobs under way; the sort is of these few.
+SELECT doc FROM jobs
+WHERE status IN ('submitting', 'submitted', 'running')
+  AND status = 'submitting' AND provider = :provider
+ORDER BY {noindex:id} LIMIT :limit
+
 -- last_callback --
 -- The latest callback body that was read as a report.
 SELECT body FROM callbacks WHERE job_id = :job_id AND verdict IN ('accepted', 'late')

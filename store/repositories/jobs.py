@@ -81,6 +81,18 @@ class JobRepository(Repository):
         rows = await self._list(query, filters, page, tenant=tenant)
         return [decode_job(row) for row in rows]
 
+    async def refs_of_tasks(self, provider: str, task_ids: Sequence[str]) -> list[str]:
+        if not task_ids:
+            return []
+        async with self._database.reading() as session:
+            rows = await session.fetch("jobs_of_tasks", provider=provider, task_ids=list(task_ids))
+        return [decode_job(row).ref for row in rows]
+
+    async def unanswered_refs(self, provider: str) -> list[str]:
+        async with self._database.reading() as session:
+            rows = await session.fetch("jobs_submitting", provider=provider, limit=CLAIM_LIMIT)
+        return [decode_job(row).ref for row in rows]
+
     async def inputs(self, job_ids: Sequence[str]) -> dict[str, bytes]:
         async with self._database.reading() as session:
             rows = await session.fetch("inputs", jobs=list(job_ids))

@@ -160,7 +160,7 @@ def test_a_callback_with_too_many_items_is_unreadable(what: str) -> None:
     name, value = TOO_MANY_ITEMS[what]
 
     with pytest.raises(UnreadableJson, match="more than 1000 items"):
-        PROVIDERS[name].read_callback(json.dumps(value).encode())
+        PROVIDERS[name].read_callback(json.dumps(value).encode(), {})
 
 
 @pytest.mark.parametrize("what", TOO_MANY_ITEMS)
@@ -194,8 +194,8 @@ def test_the_maximum_number_of_items_is_read() -> None:
     artifacts = [{"url": f"https://example.com/{n}.png"} for n in range(MAX_ITEMS)]
     task = {"replyRef": REF, "status": "SUCCEEDED", "artifacts": artifacts}
 
-    reports = PROVIDERS["runware"].read_callback(json.dumps({"data": items}).encode())
-    (report,) = PROVIDERS["useapi"].read_callback(json.dumps(task).encode())
+    reports = PROVIDERS["runware"].read_callback(json.dumps({"data": items}).encode(), {})
+    (report,) = PROVIDERS["useapi"].read_callback(json.dumps(task).encode(), {})
 
     assert len(reports) == MAX_ITEMS
     assert report.output is not None

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from service.providers.runware.catalog import ROWS as RUNWARE
+from service.providers.useapi.provider import UseApi
 from service.providers.useapi.runway_endpoints import ROWS as RUNWAY
+from service.sandbox import EXAMPLE_ASSET
 from tests.support.databases import sqlite_file
 from tests.support.service_harness import Json, SandboxedService, plain_client, sandboxed_service
 
 pytestmark = pytest.mark.anyio
 
-PATHS = ["frames/create", *(path for path, _, _ in RUNWAY)]
+USEAPI = UseApi()
+PATHS = ["frames/create", "videos/create", *(path for path, *_ in RUNWAY)]
 TYPES = ["imageCaption", *(name for name, _, _ in RUNWARE), "aTypeOfTomorrow"]
 KINDS = {
     "videoInference": "video",
@@ -39,12 +43,23 @@ async def shared_bench(anyio_backend: object) -> AsyncIterator[SandboxedService]
             yield sandboxed
 
 
+def runway_input(operation: str) -> Json:
+    """Fill the required fields of an operation of useapi.net."""
+    required = (field for field in USEAPI.operations[operation].inputs if field.required)
+    values: dict[str, Any] = {"string": "x", "number": 1, "integer": 9}
+    given = {
+        field.name: EXAMPLE_ASSET if "assetid" in field.name.lower() else values[field.kind]
+        for field in required
+    }
+    return given | {"image_url": "https://example.com/1.png", "language": "en", "maxJobs": 10}
+
+
 async def run_jobs(
-    sandboxed: SandboxedService, provider: str, operations: list[str], job_input: Json
+    sandboxed: SandboxedService, provider: str, inputs: dict[str, Json]
 ) -> list[Json]:
-    """Submit a job of each operation in one array and wait until all have ended."""
+    """Submit a job for each operation of *inputs* in one array; wait until all have ended."""
     requests = [
-        {"provider": provider, "operation": name, "input": job_input} for name in operations
+        {"provider": provider, "operation": name, "input": given} for name, given in inputs.items()
     ]
     jobs = (await sandboxed.post("/v1/jobs", requests))["data"]
     return list(await asyncio.gather(*(sandboxed.ended(job["id"]) for job in jobs)))
@@ -63,7 +78,7 @@ async def test_every_useapi_endpoint_with_callbacks_ends_successfully(
 ) -> None:
     names = [path.replace("/", ".") for path in PATHS]
 
-    ended = await run_jobs(shared_bench, "useapi", names, {"text_prompt": "x", "maxJobs": 10})
+    ended = await run_jobs(shared_bench, "useapi", {name: runway_input(name) for name in names})
     requests = (await shared_bench.ledger())["requests"]
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(names, "succeeded")
@@ -72,6 +87,23 @@ async def test_every_useapi_endpoint_with_callbacks_ends_successfully(
     }
     assert {job["progress"]["ratio"] for job in ended} == {1.0}
     assert [requests[f"POST /v1/runwayml/{path}"] for path in PATHS] == [1] * len(PATHS)
+
+
+async def test_every_useapi_operation_without_callbacks_ends_at_once(
+    shared_bench: SandboxedService,
+) -> None:
+    names = [name for name, each in USEAPI.operations.items() if each.answers_immediately]
+
+    ended = await run_jobs(shared_bench, "useapi", {name: runway_input(name) for name in names})
+
+    assert {job["operation"]: (job["status"], kind_of(job)) for job in ended} == {
+        "frames.describe": ("succeeded", "text"),
+        "features": ("succeeded", "data"),
+        "lipsync.voices": ("succeeded", "data"),
+        "transcribe": ("succeeded", "text"),
+        "image_upscaler": ("succeeded", "image"),
+        "text_to_image_preview": ("succeeded", "image"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -97,7 +129,7 @@ async def test_the_sandbox_serves_the_documented_endpoints(
 
 
 async def test_every_runware_task_type_ends_successfully(shared_bench: SandboxedService) -> None:
-    ended = await run_jobs(shared_bench, "runware", TYPES, EVERYTHING)
+    ended = await run_jobs(shared_bench, "runware", dict.fromkeys(TYPES, EVERYTHING))
 
     assert {job["operation"]: job["status"] for job in ended} == dict.fromkeys(TYPES, "succeeded")
     assert {job["operation"]: kind_of(job) for job in ended} == {
@@ -108,7 +140,7 @@ async def test_every_runware_task_type_ends_successfully(shared_bench: Sandboxed
 
 async def test_the_job_cost_is_the_sum_over_its_results(shared_bench: SandboxedService) -> None:
     (job,) = await run_jobs(
-        shared_bench, "runware", ["imageInference"], {**EVERYTHING, "numberResults": 3}
+        shared_bench, "runware", {"imageInference": {**EVERYTHING, "numberResults": 3}}
     )
 
     assert len(job["output"]["artifacts"]) == 3
@@ -117,14 +149,14 @@ async def test_the_job_cost_is_the_sum_over_its_results(shared_bench: SandboxedS
 
 async def test_the_cost_is_unknown_without_include_cost(shared_bench: SandboxedService) -> None:
     (job,) = await run_jobs(
-        shared_bench, "runware", ["caption"], {**EVERYTHING, "includeCost": False}
+        shared_bench, "runware", {"caption": {**EVERYTHING, "includeCost": False}}
     )
 
     assert job["cost_usd"] is None
 
 
 async def test_a_video_reports_its_progress(shared_bench: SandboxedService) -> None:
-    (job,) = await run_jobs(shared_bench, "runware", ["videoInference"], EVERYTHING)
+    (job,) = await run_jobs(shared_bench, "runware", {"videoInference": EVERYTHING})
     events = (await shared_bench.get(f"/v1/jobs/{job['id']}/events"))["data"]
 
     ratios = [event["data"]["progress"]["ratio"] for event in reversed(events)]

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox import Tokens, create_sandbox
+from service.sandbox import Tokens, UseapiSetup, create_sandbox
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import LedgerTask, TaskLedger
 from service.sandbox.sender import forge_signature, is_http_url
@@ -116,12 +116,21 @@ class World(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def sandbox_world(token: str, pace: float = PACE) -> AsyncIterator[World]:
+async def receiving() -> AsyncIterator[Inbox]:
     inbox = Inbox()
     receiver = Starlette(routes=[Route("/{ref}", inbox.receive, methods=["POST"])])
+    async with serving(receiver) as inbox.url:
+        yield inbox
+
+
+@asynccontextmanager
+async def sandbox_world(
+    token: str, pace: float = PACE, useapi: UseapiSetup | None = None
+) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        inbox.url = await stack.enter_async_context(serving(receiver))
-        url = await stack.enter_async_context(serving(create_sandbox(pace=pace)))
+        inbox = await stack.enter_async_context(receiving())
+        sandbox = create_sandbox(pace=pace, useapi=useapi)
+        url = await stack.enter_async_context(serving(sandbox))
         yield await stack.enter_async_context(World(url, inbox, token))
 
 

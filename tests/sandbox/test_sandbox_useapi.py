@@ -1,15 +1,26 @@
 """The emulated useapi.net, as seen by a client and by a receiver of callbacks."""
 
 import asyncio
+import itertools
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
+from service.sandbox import EXAMPLE_ASSET, Account, UseapiSetup
+from service.sandbox.providers.useapi.assets import example_asset
+from tests.sandbox.test_sandbox import World, a_ref, receiving, sandbox_world
 
-CREATE = "/v1/runwayml/frames/create"
+BASE = "/v1/runwayml"
+CREATE = f"{BASE}/frames/create"
+ASSETS = f"{BASE}/assets/"
+_NUMBERS = itertools.count()
+EMAILS = defaultdict[str, str](lambda: f"{next(_NUMBERS)}@example.com")
+"""The account of each test by the test's ref: tests must not share slots."""
+ACCOUNTS = tuple(Account(email=f"{number}@example.com") for number in range(300))
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +31,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def world(anyio_backend: str) -> AsyncIterator[World]:
     assert anyio_backend == "asyncio"
-    async with sandbox_world("user:1-sandbox") as client:
+    async with sandbox_world("user:1-sandbox", useapi=UseapiSetup(accounts=ACCOUNTS)) as client:
         yield client
 
 
@@ -29,7 +40,7 @@ async def create(world: World, ref: str, prompt: str, **more: Any) -> httpx.Resp
         "text_prompt": prompt,
         "replyRef": ref,
         "replyUrl": world.inbox.address(ref),
-        "email": f"{ref}@example.com",  # one account per test, so that they do not share slots
+        "email": EMAILS[ref],
     }
     return await world.post(CREATE, json=body | more)
 
@@ -40,7 +51,7 @@ async def test_a_submit_returns_the_complete_pending_task(world: World) -> None:
 
     task = (await create(world, ref, "a bell", aspect_ratio="9:16", seed=7)).json()
 
-    assert task["taskId"] == f"user:1-runwayml:{ref}@example.com-task:{task['id']}"
+    assert task["taskId"] == f"user:1-runwayml:{EMAILS[ref]}-task:{task['id']}"
     assert (task["status"], task["artifacts"], task["code"]) == ("PENDING", [], 200)
     assert (task["replyRef"], task["replyUrl"]) == (ref, world.inbox.address(ref))
     assert (task["options"]["width"], task["options"]["height"]) == (1088, 1920)
@@ -174,11 +185,11 @@ async def test_a_transient_forced_error_is_sent_once_per_reference(world: World)
 
 @pytest.mark.anyio
 async def test_a_forced_429_alternates_between_both_documented_bodies() -> None:
-    async with sandbox_world("user:1-sandbox") as world:
+    async with sandbox_world("user:1-sandbox", useapi=UseapiSetup(accounts=ACCOUNTS)) as world:
         responses = [await create(world, "ref", "[429 2 after 3]") for _ in range(3)]
 
     assert [response.status_code for response in responses] == [429, 429, 200]
-    assert responses[0].json()["runningTasks"] == {"ref@example.com": []}
+    assert responses[0].json()["runningTasks"] == {EMAILS["ref"]: []}
     assert responses[1].json()["error"].startswith("You have too many tasks")
     assert "code" not in responses[1].json()
     assert {response.headers["Retry-After"] for response in responses[:2]} == {"3"}
@@ -196,7 +207,7 @@ async def test_a_full_account_lists_its_running_tasks(world: World) -> None:
     assert response.status_code == 429
     assert response.json()["error"].endswith("is busy executing 1 tasks")
     assert (shown["taskId"], shown["replyRef"]) == (running["taskId"], ref)
-    assert (shown["id"], shown["email"]) == (running["id"], f"{ref}@example.com")
+    assert (shown["id"], shown["email"]) == (running["id"], EMAILS[ref])
 
 
 @pytest.mark.anyio
@@ -228,8 +239,9 @@ async def test_tasks_are_listed_newest_first_and_by_status(world: World) -> None
     await world.ended(ref)
     await create(world, ref, f"[slow 9999] two {ref}")
 
-    all_tasks = await world.get("/v1/runwayml/tasks/?offset=0&limit=1000")
-    succeeded = await world.get("/v1/runwayml/tasks/?offset=0&limit=1000&statuses=SUCCEEDED,FAILED")
+    page = f"{BASE}/tasks/?offset=0&limit=1000&email={EMAILS[ref]}"
+    all_tasks = await world.get(page)
+    succeeded = await world.get(f"{page}&statuses=SUCCEEDED,FAILED")
 
     mine = [t for t in all_tasks.json() if ref in t["options"]["text_prompt"]]
     assert [t["options"]["text_prompt"][-40:-36].strip("] ") for t in mine] == ["two", "one"]
@@ -243,7 +255,7 @@ async def test_tasks_can_be_listed_by_account(world: World) -> None:
     await create(world, a_ref(), "of another account")
     mine = (await create(world, ref, "a bell")).json()["taskId"]
 
-    query = f"offset=0&limit=1000&email={ref}@Example.com"
+    query = f"offset=0&limit=1000&email={EMAILS[ref].upper()}"
     listed = (await world.get(f"/v1/runwayml/tasks/?{query}")).json()
 
     assert [task["taskId"] for task in listed] == [mine]
@@ -277,12 +289,265 @@ async def test_an_unknown_task_returns_404_and_an_expired_one_410(world: World) 
 
 @pytest.mark.anyio
 async def test_an_image_description_is_in_the_response(world: World) -> None:
-    response = await world.get("/v1/runwayml/frames/describe/user:1-runwayml:a@b.c-asset:1")
+    response = await world.get(f"{BASE}/frames/describe/{example_asset(ACCOUNTS[0].email)}")
 
     assert response.status_code == 200
     assert response.json().keys() == {"prompt"}
-    assert (await world.get("/v1/runwayml/frames/describe/[fail]")).status_code == 400
-    assert (await world.get("/v1/runwayml/frames/describe/[503]")).status_code == 503
+
+
+@pytest.mark.anyio
+async def test_an_unknown_image_cannot_be_described(world: World) -> None:
+    response = await world.get(f"{BASE}/frames/describe/user:1-runwayml:a@b.c-asset:1")
+
+    assert (response.status_code, response.json()["code"]) == (400, 400)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("directive", "status"), [("[fail]", 400), ("[503]", 503)])
+async def test_a_description_obeys_directives_in_the_id_and_the_name_of_an_asset(
+    world: World, directive: str, status: int
+) -> None:
+    asset = (await upload(world, a_ref(), name=f"{directive} {a_ref()}")).json()["assetId"]
+
+    assert (await world.get(f"{BASE}/frames/describe/{directive}")).status_code == status
+    assert (await world.get(f"{BASE}/frames/describe/{asset}")).status_code == status
+
+
+async def upload(
+    world: World, ref: str, content: bytes = PNG, content_type: str = "image/png", **query: str
+) -> httpx.Response:
+    query = {"name": "bell.png", "email": EMAILS[ref]} | query
+    return await world.post(
+        ASSETS, params=query, content=content, headers={"Content-Type": content_type}
+    )
+
+
+@pytest.mark.anyio
+async def test_an_uploaded_asset_is_shown_listed_and_deleted(world: World) -> None:
+    ref = a_ref()
+
+    asset = (await upload(world, ref)).json()
+    page = {"email": EMAILS[ref], "offset": "0", "limit": "50"}
+    shown = (await world.get(ASSETS + asset["assetId"])).json()
+    listed = (await world.get(ASSETS, params=page)).json()
+    videos = (await world.get(ASSETS, params=page | {"mediaType": "video"})).json()
+    deleted = await world.delete(ASSETS + asset["assetId"])
+
+    assert asset["assetId"] == f"user:1-runwayml:{EMAILS[ref]}-asset:{asset['id']}"
+    assert (asset["size"], asset["name"], asset["isUserUpload"]) == (len(PNG), "bell.png", True)
+    assert asset["type"] == {"name": "image", "type": "image", "isDirectory": False}
+    assert (shown["mediaType"], shown["fileSize"]) == ("image", len(PNG))
+    assert [entry["assetId"] for entry in listed] == [asset["assetId"], example_asset(EMAILS[ref])]
+    assert (videos, deleted.status_code) == ([], 204)
+    for response in (
+        await world.get(ASSETS + asset["assetId"]),
+        await world.delete(ASSETS + asset["assetId"]),
+    ):
+        assert (response.status_code, response.json()) == (
+            404,
+            {"error": "Not found.", "code": 404},
+        )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("content", "content_type", "query", "message"),
+    [
+        (PNG, "image/webp", {}, "Content-Type must be one of image/png"),
+        (PNG, "application/octet-stream", {}, "Content-Type must be"),
+        (b"", "image/png", {}, "The body must be"),
+        (PNG, "image/png", {"name": ""}, "name is required"),
+        (PNG, "image/png", {"email": ""}, "email is required"),
+    ],
+)
+async def test_an_invalid_upload_is_rejected(
+    world: World, content: bytes, content_type: str, query: dict[str, str], message: str
+) -> None:
+    response = await upload(world, a_ref(), content, content_type, **query)
+
+    assert response.status_code == 400
+    assert message in response.json()["error"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content_type", ["video/MP2T", "audio/wave; x=1", "image/jpeg"])
+async def test_an_upload_may_have_any_documented_media_type(
+    world: World, content_type: str
+) -> None:
+    assert (await upload(world, a_ref(), content_type=content_type)).status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "query", ["offset=0", "offset=0&limit=51", "offset=1001&limit=1", "limit=x"]
+)
+async def test_a_list_of_assets_needs_a_page(world: World, query: str) -> None:
+    response = await world.get(f"{ASSETS}?email={EMAILS['assets']}&{query}")
+
+    assert response.status_code == 400
+
+
+@pytest.mark.anyio
+async def test_the_image_of_a_task_is_an_asset_that_others_use(world: World) -> None:
+    ref = a_ref()
+    await create(world, ref, "a bell")
+    made = (await world.inbox.wait(ref, 6))[-1]["artifacts"][0]["assetId"]
+
+    described = await world.get(f"{BASE}/frames/describe/{made}")
+    used = await create(world, ref, "a bell", imageAssetId1=made)
+
+    assert (described.status_code, used.status_code) == (200, 200)
+
+
+@pytest.mark.anyio
+async def test_a_task_runs_in_the_account_of_its_asset(world: World) -> None:
+    ref = a_ref()
+    asset = (await upload(world, ref)).json()["assetId"]
+
+    task = (await create(world, a_ref(), "a bell", firstImage_assetId=asset)).json()
+
+    assert f"-runwayml:{EMAILS[ref]}-task:" in task["taskId"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("asset", ["nothing", 5, {}])
+async def test_a_task_with_an_unknown_asset_is_rejected(world: World, asset: object) -> None:
+    assert (await create(world, a_ref(), "a bell", imageAssetId1=asset)).status_code == 400
+
+
+@pytest.mark.anyio
+async def test_an_account_that_is_not_linked_is_unknown(world: World) -> None:
+    task = await create(world, a_ref(), "a bell", email="nobody@example.com")
+    asset = await upload(world, a_ref(), email="nobody@example.com")
+
+    assert (task.status_code, task.json()["code"]) == (404, 404)
+    assert (asset.status_code, asset.json()["code"]) == (404, 404)
+
+
+@pytest.mark.anyio
+async def test_without_an_email_an_account_with_a_free_slot_is_used(world: World) -> None:
+    tasks = [await create(world, a_ref(), "[slow 9999]", email=None, maxJobs=1) for _ in range(2)]
+
+    one, two = (task.json()["taskId"].partition("-task:")[0] for task in tasks)
+    assert one != two
+
+
+@pytest.mark.anyio
+async def test_a_form_has_the_same_fields_as_json(world: World) -> None:
+    ref = a_ref()
+    fields = {
+        "text_prompt": "12",
+        "seed": "7",
+        "diversity": "2.5",
+        "exploreMode": "true",
+        "style": "",
+        "email": EMAILS[ref],
+        "replyRef": ref,
+    }
+
+    response = await world.post(CREATE, files={name: (None, text) for name, text in fields.items()})
+
+    options = response.json()["options"]
+    assert response.status_code == 200
+    assert (options["text_prompt"], options["seed"], options["diversity"]) == ("12", 7, 2.5)
+    assert (options["exploreMode"], options["style"]) == (True, None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=X", b"x"),
+        ("multipart/form-data; boundary=X", b"--X\r\n\r\nno name\r\n--X--"),
+    ],
+)
+async def test_a_malformed_form_is_rejected(world: World, content_type: str, body: bytes) -> None:
+    response = await world.post(CREATE, content=body, headers={"Content-Type": content_type})
+
+    assert response.status_code == 400
+
+
+@pytest.mark.anyio
+async def test_paid_tasks_use_up_the_credits_of_their_account() -> None:
+    poor, rich = Account(email="poor@example.com", credits=10), Account(email="rich@example.com")
+    setup = UseapiSetup(accounts=(poor, rich))
+    async with sandbox_world("user:1-sandbox", useapi=setup) as world:
+        features = f"{BASE}/features?email={poor.email}"
+        before = (await world.get(features)).json()
+        tasks = [await create(world, a_ref(), "a bell", email=poor.email) for _ in range(3)]
+        free = await create(world, a_ref(), "a bell", email=poor.email, exploreMode=True)
+        other = await create(world, a_ref(), "a bell", email=rich.email)
+        after = (await world.get(features)).json()
+
+    assert before == {
+        "permitted": {"storageGB": 500, "numPlanCredits": 10},
+        "used": {"numPlanCredits": 0},
+    }
+    assert [task.status_code for task in (*tasks, free, other)] == [200, 200, 412, 200, 200]
+    assert tasks[1].json()["features"]["numPlanCredits_used"] == 10
+    assert after["used"] == {"numPlanCredits": 10}
+
+
+@pytest.mark.anyio
+async def test_a_task_without_a_reply_url_calls_that_of_the_setup() -> None:
+    async with receiving() as inbox:
+        setup = UseapiSetup(reply_url=f"{inbox.url}/account")
+        async with sandbox_world("user:1-sandbox", useapi=setup) as world:
+            await world.post(CREATE, json={"text_prompt": "a bell", "replyRef": "mine"})
+            callbacks = await inbox.wait("account", 6)
+
+    assert {body["replyRef"] for body in callbacks} == {"mine"}
+
+
+@pytest.mark.anyio
+async def test_calls_without_callbacks_answer_at_once(world: World) -> None:
+    ref = a_ref()
+    email, asset = EMAILS[ref], (await upload(world, ref, content_type="audio/mpeg")).json()
+    calls = {
+        "lipsync/voices": {"email": email},
+        "transcribe": {"assetId": asset["assetId"], "language": "en"},
+        "image_upscaler": {"email": email, "image_url": "https://a/b", "width": 9, "height": 9},
+        "text_to_image_preview": {"email": email, "text_prompt": "a bell", "seed": 7},
+    }
+
+    answers = {
+        path: (await world.get(f"{BASE}/{path}/", params=query)).json()
+        for path, query in calls.items()
+    }
+
+    assert all(voice["id"] for voice in answers["lipsync/voices"])
+    assert (answers["transcribe"]["status"], answers["transcribe"]["mediaUrl"]) == (
+        "completed",
+        asset["url"],
+    )
+    assert answers["image_upscaler"]["url"].startswith("https://")
+    assert answers["text_to_image_preview"].keys() == {"url", "seed"}
+    assert answers["text_to_image_preview"]["seed"] == 7
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("features", {"email": ""}, 400),
+        ("features", {"email": "nobody@example.com"}, 404),
+        ("lipsync/voices", {"email": ""}, 400),
+        ("transcribe", {"assetId": "x", "language": "en"}, 404),
+        ("transcribe", {"assetId": "x", "language": "la"}, 400),
+        ("image_upscaler", {"image_url": "https://a/b", "width": "9"}, 400),
+        ("image_upscaler", {"image_url": "[503]", "width": "9", "height": "9"}, 503),
+        ("text_to_image_preview", {}, 400),
+        ("text_to_image_preview", {"text_prompt": "x", "aspect_ratio": "2:1"}, 400),
+        ("text_to_image_preview", {"text_prompt": "x [moderated]"}, 403),
+    ],
+)
+async def test_an_invalid_call_without_callback_is_rejected(
+    world: World, path: str, query: dict[str, str], status: int
+) -> None:
+    query = {"email": EMAILS["invalid calls"]} | query
+
+    assert (await world.get(f"{BASE}/{path}", params=query)).status_code == status
 
 
 @pytest.mark.anyio
@@ -384,9 +649,20 @@ async def test_explore_mode_is_free(world: World) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_accounts_are_listed_only_with_a_valid_token(world: World) -> None:
-    shown = await world.get("/v1/runwayml/accounts")
-    rejected = await world.get("/v1/runwayml/accounts", headers={"authorization": "Bearer x"})
+async def test_the_accounts_are_listed_only_with_a_valid_token() -> None:
+    async with sandbox_world("user:1-sandbox") as world:
+        shown = await world.get(f"{BASE}/accounts")
+        rejected = await world.get(f"{BASE}/accounts", headers={"authorization": "Bearer x"})
 
     assert shown.json() == {"demo@example.com": {"email": "demo@example.com", "maxJobs": 5}}
     assert (rejected.status_code, rejected.json()["code"]) == (401, 401)
+
+
+@pytest.mark.anyio
+async def test_a_single_account_needs_no_email() -> None:
+    async with sandbox_world("user:1-sandbox") as world:
+        features = await world.get(f"{BASE}/features/")
+        described = await world.get(f"{BASE}/frames/describe/{EXAMPLE_ASSET}")
+        tasks = await world.get(f"{BASE}/tasks/?offset=0&limit=10")
+
+    assert [response.status_code for response in (features, described, tasks)] == [200] * 3

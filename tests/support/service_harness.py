@@ -28,6 +28,7 @@ from service.sandbox import create_sandbox
 from tests.support.watchdog import unwatched, watched
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789abcdef"
+VENDOR_KEY = "webhook-secret-of-the-tests-0123456789abcdef"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789abcdef"
 PATIENCE_SECONDS = 20.0
 PACE = 0.02
@@ -86,6 +87,12 @@ def providers_at(url: str) -> dict[str, str]:
         "RUNWARE_BASE_URL": f"{url}/v1",
         "RUNWAY_AI_API_KEY": "sandbox",
         "RUNWAY_AI_BASE_URL": url,
+        "USEAPI_SERVICES_BASE_URL": url,
+        "LEONARDO_API_KEY": "sandbox",
+        "LEONARDO_BASE_URL": f"{url}/leonardo/v1",
+        "LEONARDO_WEBHOOK_SECRET": VENDOR_KEY,
+        "RUNWAYML_API_SECRET": "sandbox",
+        "RUNWAYML_BASE_URL": f"{url}/runway/v1",
     }
 
 

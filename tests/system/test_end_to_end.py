@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from service.sandbox import EXAMPLE_ASSET
 from tests.support.receivers import Receiver
 from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService
 
@@ -16,7 +17,7 @@ VIDEO = "https://api.runway-ai.ai/videos/a.mp4"
 CAPTION = {"inputImage": IMAGE, "model": "runware:150@2"}
 CASES = {
     "a useapi image": ("useapi", "frames.create", {"text_prompt": "a lighthouse"}),
-    "a useapi description": ("useapi", "frames.describe", {"image_assetId": "asset"}),
+    "a useapi description": ("useapi", "frames.describe", {"image_assetId": EXAMPLE_ASSET}),
     "a Runware caption": ("runware", "imageCaption", CAPTION),
     "a flat Runware caption": ("runware", "imageCaption", {**CAPTION, "prompt": "what [flat]"}),
     "a wrapped Runware caption": ("runware", "imageCaption", {**CAPTION, "prompt": "x [wrapped]"}),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.providers import registry
+from service.providers.protocol import Provider
 from tests.support.paths import ROOT
 from tests.support.service_harness import ADMIN_KEY, SandboxedService, eventually
 
@@ -77,10 +78,19 @@ async def test_the_demo_cleans_up_on_either_signal(stop: signal.Signals, tmp_pat
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    source = (ROOT / "service/runtime/settings.py").read_text()
+    source = (ROOT / "service/runtime/settings/__init__.py").read_text()
     known = re.findall(r'"(BELFRY_[A-Z_]+)"', source)
-    for provider in registry().values():
-        account = provider.account
-        known += [account.token_variable, account.base_url_variable, account.max_jobs_variable]
 
+    assert known
     assert [name for name in known if f"`{name}`" not in README.read_text()] == []
+
+
+@pytest.mark.parametrize("provider", registry().values(), ids=list(registry()))
+def test_every_variable_of_a_provider_is_documented(provider: Provider) -> None:
+    account = provider.account
+    known = [account.token_variable, account.base_url_variable, account.max_jobs_variable]
+    known += [account.keys_url_variable] if account.keys_url else []
+    known += [account.webhook_secret_variable] if account.has_webhook_secret else []
+    documented = (ROOT / "docs" / "providers.md").read_text()
+
+    assert [name for name in known if f"`{name}`" not in documented] == []

@@ -98,7 +98,7 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "result", "expired!"),
         ("", "notfound", "!"),
     ],
-    "service.providers.useapi.provider._NO_ACCOUNT": [
+    "service.providers.useapi.failures._NO_ACCOUNT": [
         ("", "no ", ""),
         ("", "no runway ", ""),
         ("", "account ", ""),
@@ -110,12 +110,23 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "{a", ""),
         ("{", "a", ""),
     ],
-    "service.providers.useapi.catalog._EMAIL": [("", "a", " "), ("a@", "a", "@")],
-    "service.providers.useapi.catalog._SEGMENT": [("", ".", "\n"), ("", "a", "\n")],
-    "service.providers.useapi.tasks._REASON": [
+    "service.providers.useapi.fields._EMAIL": [("", "a", " "), ("a@", "a", "@")],
+    "service.providers.useapi.fields._SEGMENT": [("", ".", "\n"), ("", "a", "\n")],
+    "service.providers.kit.url_expiry._SIGNING_TIME": [("", "0", ""), ("00000000T", "0", "")],
+    "service.providers.useapi.failures._RUNWAY_REASON": [
         ("A", ".A", "!"),
         ("A", "A", "."),
         ("", "A.", ""),
+    ],
+    "service.providers.useapi.failures._GOOGLE_REASON": [
+        ("", "PUBLIC_ERROR_", ""),
+        ("PUBLIC_ERROR_", "A", ""),
+    ],
+    "service.providers.useapi.failures._MODERATION_TEXT": [
+        ("", "not pass ", ""),
+        ("", "rejected by the content ", ""),
+        ("", "violates our ", ""),
+        ("", "was ", ""),
     ],
     "service.domain.security.redaction._CALLBACK_QUERY": [
         ("", "/callbacks/", ""),
@@ -164,8 +175,8 @@ WORST: Final[dict[str, list[Text]]] = {
 """Texts that make each constant work hardest; a new constant needs an entry."""
 ONLY_FULLMATCH: Final = {
     "service.providers.runware.inputs._AIR",
-    "service.providers.useapi.catalog._EMAIL",
-    "service.providers.useapi.tasks._REASON",
+    "service.providers.useapi.fields._EMAIL",
+    "service.providers.useapi.failures._RUNWAY_REASON",
     "service.sandbox.providers.runware.checks._AIR",
 }
 """Linear from a given start only: `search` would begin anew at each letter."""

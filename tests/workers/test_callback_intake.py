@@ -323,7 +323,10 @@ async def test_a_callback_that_cannot_be_stored_does_not_affect_others_of_its_gr
 
         intake = service.context.intake
         results = await asyncio.gather(
-            *(intake.receive("useapi", ref, body) for ref, body in zip(refs, bodies, strict=True)),
+            *(
+                intake.receive("useapi", ref, body, {})
+                for ref, body in zip(refs, bodies, strict=True)
+            ),
             return_exceptions=True,
         )
         answer = await service.call_back("useapi", refs[4], bodies[4])

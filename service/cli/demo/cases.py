@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from service.cli.demo.receiver import DemoReceiver
+from service.sandbox import EXAMPLE_ASSET
 
 Json = dict[str, Any]
 _CAPTION: Final = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
@@ -40,7 +41,7 @@ DEMO_CASES: Final = (
           {"text_prompt": "a wreck [moderated]"}, status="failed"),
     DemoCase("provider busy at first", "useapi", "frames.create",
           {"text_prompt": "a gull [429 1 after 1]"}),
-    DemoCase("image description", "useapi", "frames.describe", {"image_assetId": "lighthouse"}),
+    DemoCase("image description", "useapi", "frames.describe", {"image_assetId": EXAMPLE_ASSET}),
     DemoCase("two captions, one request", "runware", "imageCaption", _CAPTION),
     DemoCase("callback without envelope", "runware", "imageCaption",
           {**_CAPTION, "prompt": "What is this? [flat]"}),

@@ -83,7 +83,7 @@ async def check_provider(
     if call is None:
         message = f"{token_variable} is set; {provider.title} has no free request to check it with"
         return [Diagnostic(Severity.NOTE, name, message)]
-    client = ProviderClient(account, tls)
+    client = ProviderClient(account, tls, provider.account.credential)
     try:
         reply = await client.send(call, _PROVIDER_TIMEOUT_SECONDS)
     finally:

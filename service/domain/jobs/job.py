@@ -49,6 +49,10 @@ class ReconcileReason(StrEnum):
     """A callback reported success but had no output."""
     SECOND_END = "second_end"
     """A callback reported another final status than an earlier one."""
+    EARLY = "early"
+    """A callback for the whole account named an unknown task, while this submit was unanswered."""
+    POLL = "poll"
+    """The provider has no callbacks, and the operator allows to poll it."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +90,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     *sequence* is the number of its events, *version* that of its changes. With a
     *reconcile_reason* it is looked up at its provider at *reconcile_at*; *failed_lookups* counts
-    the lookups without an answer since then, *reconcile_count* the reasons resolved so far.
+    the lookups without an answer since then, *reconcile_count* the reasons resolved so far. With
+    *poll_seconds* it is read at its provider at growing intervals, of which that is the first;
+    *polls* counts these reads.
     """
 
     id: str
@@ -124,6 +130,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_at: int | None = None
     failed_lookups: int = 0
     reconcile_count: int = 0
+    poll_seconds: float | None = None
+    polls: int = 0
     deadline_extended: bool = False
     queued_at: int | None = None
     admitted_at: int | None = None
@@ -139,11 +147,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def next_check_at(self) -> int | None:
         """When the reconciler must check it: for a lookup, its deadline, or the queue limit."""
         if (
-            self.reconcile_reason is ReconcileReason.ANSWER_LOST
+            self.reconcile_reason in (ReconcileReason.ANSWER_LOST, ReconcileReason.POLL)
             and self.reconcile_at
             and self.deadline_at
         ):
-            # The wait for the callback of a lost response must not extend the deadline.
+            # The wait for a callback or for the next read must not extend the deadline.
             return min(self.reconcile_at, self.deadline_at)
         if self.reconcile_at is not None:
             return self.reconcile_at

@@ -13,6 +13,10 @@ from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, St
 from service.domain.jobs.results import JobError, Output, merge_results
 from service.domain.primitives.timestamps import SECOND
 
+POLL_GROWTH: Final = 1.5
+"""By this factor grows the interval between two reads of a job that is polled."""
+LONGEST_POLL_SECONDS: Final = 60.0
+
 
 def apply_report(job: Job, report: Report, at: int) -> Job | None:
     """Apply a provider's *report* to *job*; None if it changes nothing.
@@ -130,12 +134,27 @@ def _end(job: Job, status: Status, output: Output | None, error: JobError | None
 def _with_times(job: Job, at: int) -> Job:
     """Finish a transition that does not end the job; an accepted job gets its deadline once."""
     accepted = RANK[job.status] >= RANK[Status.SUBMITTED]
-    return replace(
+    job = replace(
         job,
         version=job.version + 1,
         submitted_at=job.submitted_at or (at if accepted else None),
         deadline_at=job.deadline_at or (at + job.deadline_seconds * SECOND if accepted else None),
         due_at=None if accepted else job.due_at,
+    )
+    return schedule_poll(job, at) if accepted and job.reconcile_at is None else job
+
+
+def schedule_poll(job: Job, at: int) -> Job:
+    """Have *job* read at its provider after its next interval, if it is polled at all."""
+    if job.poll_seconds is None:
+        return job
+    seconds = min(job.poll_seconds * POLL_GROWTH**job.polls, LONGEST_POLL_SECONDS)
+    reconcile_at = at + int(seconds * SECOND)
+    return replace(
+        job,
+        reconcile_reason=ReconcileReason.POLL,
+        reconcile_at=reconcile_at,
+        polls=job.polls + 1,
     )
 
 
@@ -182,6 +201,7 @@ _RESET_FIELDS: Final[dict[str, Any]] = {
         "reconcile_at",
         "failed_lookups",
         "reconcile_count",
+        "polls",
         "deadline_extended",
         "admitted_at",
         "submitted_at",

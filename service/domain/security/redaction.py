@@ -1,7 +1,7 @@
 """Removes secrets from the bodies of clients and providers before the API shows them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +9,9 @@ import msgspec
 from service.domain.primitives.json_input import UnreadableJson, read_json
 
 _SECRET_NAMES: Final = ("token", "secret", "password", "apikey", "api_key", "authorization")
+_SECRET_HEADERS: Final = (*_SECRET_NAMES, "api-key", "x-key", "cookie")
+MAX_HEADERS_KEPT: Final = 8 * 1024
+"""Characters of names and values of the headers that are stored with a callback."""
 _SLASH: Final = r"(?:\\{0,4}/|%(?:25){0,3}2[Ff]|\\{1,4}u002[Ff])"
 _QUESTION: Final = r"(?:\?|%(?:25){0,3}3[Ff]|\\{1,4}u003[Ff])"
 _PATH: Final = rf"[^\s\"?%\\]*+(?:(?!{_QUESTION})[%\\][^\s\"?%\\]*+){{0,64}}+"
@@ -41,6 +44,20 @@ def redacted_text(body: bytes) -> str:
         return msgspec.json.encode(_redact(read_json(body), body)).decode()
     except UnreadableJson:
         return str(_redact(body.decode("utf-8", "replace").replace("\x00", "\ufffd"), body))
+
+
+def public_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Select the headers that may be stored: none with a credential, at most 8 KiB together."""
+    kept: dict[str, str] = {}
+    size = 0
+    for name, value in headers:
+        lowered = name.lower()
+        size += len(name) + len(value)
+        if size > MAX_HEADERS_KEPT:
+            break
+        if not any(secret in lowered for secret in _SECRET_HEADERS):
+            kept[lowered] = value
+    return kept
 
 
 def _redact(value: Any, body: bytes) -> Any:

@@ -43,7 +43,7 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["string", "integer", "number", "boolean", "object", "array", "any"]
     summary: str
     required: bool = False
-    one_of: tuple[str, ...] = ()
+    one_of: tuple[str, ...] | tuple[int, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     exclusive_minimum: float | None = None
@@ -94,7 +94,8 @@ def _is_within_limits(field: InputField, value: Any) -> bool:
     if not isinstance(value, int | float):
         return True
     return (
-        (field.minimum is None or value >= field.minimum)
+        (not field.one_of or value in field.one_of)
+        and (field.minimum is None or value >= field.minimum)
         and (field.maximum is None or value <= field.maximum)
         and (field.exclusive_minimum is None or value > field.exclusive_minimum)
     )
@@ -115,7 +116,7 @@ def _text_error(field: InputField, value: str) -> str | None:
 def _describe(field: InputField) -> str:
     """Describe the valid values."""
     if field.one_of:
-        return f"one of {', '.join(field.one_of)}"
+        return f"one of {', '.join(map(str, field.one_of))}"
     kind = field.pattern_description or _KIND_DESCRIPTIONS[field.kind]
     if field.minimum is not None and field.maximum is not None:
         return f"{kind} from {_format(field.minimum)} to {_format(field.maximum)}"

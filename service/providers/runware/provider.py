@@ -27,9 +27,11 @@ from service.providers.kit.http_status import (
 from service.providers.kit.input_schema import input_errors
 from service.providers.kit.request_builder import send
 from service.providers.protocol import (
+    UNSIGNED,
     AccountSettings,
     Answer,
     Call,
+    Callbacks,
     Inconclusive,
     LookupResult,
     Operation,
@@ -67,6 +69,8 @@ class Runware:
         base_url="https://api.runware.ai/v1",
         max_jobs=100,
     )
+    callbacks: Callbacks | None = UNSIGNED
+    poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {
             "imageCaption": task_operation(
@@ -120,7 +124,11 @@ class Runware:
         except UnreadableJson:
             return _answers(reply, [], tasks)
 
-    def read_callback(self, body: bytes) -> list[Report]:
+    def read_callback(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],  # noqa: ARG002 - it sends none of its own
+    ) -> list[Report]:
         reports = read_reports(read_items(read_json(body)))
         if not reports:
             raise UnreadableJson("not a task of Runware")

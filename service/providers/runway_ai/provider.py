@@ -37,6 +37,7 @@ from service.providers.protocol import (
     AccountSettings,
     Answer,
     Call,
+    Callbacks,
     Inconclusive,
     LookupResult,
     Operation,
@@ -63,6 +64,8 @@ class RunwayAi:
         base_url="https://api.runway-ai.ai",
         max_jobs=8,
     )
+    callbacks: Callbacks | None = None
+    poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}
     )
@@ -89,7 +92,11 @@ class RunwayAi:
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         return {task.ref: _answer(reply, task) for task in tasks}
 
-    def read_callback(self, body: bytes) -> list[Report]:
+    def read_callback(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],  # noqa: ARG002 - it sends none of its own
+    ) -> list[Report]:
         raise UnreadableJson(f"{self.title} sends no callbacks, but {len(body)} bytes arrived")
 
     def lookup(self, job: Job, step: int) -> Call | None:  # noqa: ARG002 - it stores no tasks

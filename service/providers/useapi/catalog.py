@@ -1,14 +1,30 @@
 """The table of useapi.net's endpoints: method, path and input fields of each."""
 
-import re
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from service.domain.primitives.errors import FieldError
 from service.providers.kit.input_schema import WEB_URL, InputField
 from service.providers.protocol import LostAnswerPolicy, Operation
-from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS
+from service.providers.useapi import video_models
+from service.providers.useapi.fields import (
+    COMMON_FIELDS,
+    DESCRIBED_ASSET,
+    EMAIL,
+    NUMBER_OF_IMAGES,
+    RATIO,
+    REPLY_FIELDS,
+    SEED,
+    asset,
+    choice,
+    integer,
+    number,
+    prompt,
+)
+from service.providers.useapi.runway_endpoints import IMAGE_SECONDS, ROWS, VIDEO_SECONDS
 
 STYLES: Final = (
     "vivid",
@@ -31,62 +47,33 @@ STYLES: Final = (
     "in-motion",
     "terracotta",
 )
-RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
+LANGUAGES: Final = ("en", "en_au", "en_uk", "en_us", "es", "fr", "de", "it", "pt", "nl")
 
-_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
-# Not "." and "..": HTTP clients resolve such path segments, even if they are percent-encoded.
-_SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
 
-REPLY_FIELDS: Final = (
-    InputField(
-        name="replyUrl",
-        kind="string",
-        summary="Where this job's events are sent.",
-        max_length=1024,
-        pattern=WEB_URL,
-        pattern_description="an http or https URL",
-    ),
-    InputField(
-        name="replyRef",
-        kind="string",
-        summary="Your own reference, returned in every event.",
-        max_length=1024,
-    ),
-)
-COMMON_FIELDS: Final = (
-    InputField(
-        name="email",
-        kind="string",
-        summary="The Runway account to use; by default any that is available.",
-        pattern=_EMAIL,
-        pattern_description="an e-mail address",
-    ),
-    InputField(
-        name="exploreMode",
-        kind="boolean",
-        summary="Generate in Explore Mode, without credits; needs an Unlimited plan.",
-    ),
-    InputField(
-        name="maxJobs",
-        kind="integer",
-        summary="How many tasks the account may run at once.",
-        minimum=1,
-        maximum=10,
-    ),
-    *REPLY_FIELDS,
-)
+def _no_errors(_: dict[str, Any]) -> list[FieldError]:
+    return []
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One endpoint; `{name}` in *path* is replaced by the input field of that name."""
+    """One endpoint; `{name}` in *path* is replaced by the input field of that name.
+
+    *check* returns the errors of an input that depend on several fields. *moderated_status* is the
+    HTTP status by which the endpoint refuses the content.
+    """
 
     method: str
     path: str
     operation: Operation
+    check: Callable[[dict[str, Any]], list[FieldError]] = _no_errors
+    moderated_status: int = 422
 
 
 def _task_endpoint(
-    path: str, summary: str, *inputs: InputField, deadline_seconds: int = IMAGE_SECONDS
+    path: str,
+    summary: str,
+    *inputs: InputField,
+    deadline_seconds: int = IMAGE_SECONDS,
+    check: Callable[[dict[str, Any]], list[FieldError]] = _no_errors,
 ) -> Endpoint:
     """Build an endpoint that takes `replyUrl` and reports the end of its task by callback.
 
@@ -101,68 +88,104 @@ def _task_endpoint(
         on_lost_answer=LostAnswerPolicy.AWAIT,
         deadline_seconds=deadline_seconds,
     )
-    return Endpoint(method="POST", path=path, operation=operation)
+    return Endpoint(method="POST", path=path, operation=operation, check=check)
+
+
+def _instant_endpoint(
+    name: str, path: str, summary: str, *inputs: InputField, moderated_status: int = 422
+) -> Endpoint:
+    """Build an endpoint that answers with its result and costs no credits.
+
+    It may be called again. Source: useapi.net/docs/start-here/setup-runwayml lists those that free
+    accounts call without a limit.
+    """
+    operation = Operation(
+        name=name,
+        summary=summary,
+        inputs=(*inputs, *REPLY_FIELDS),
+        answers_immediately=True,
+        on_lost_answer=LostAnswerPolicy.RESEND,
+        answer_timeout_seconds=120.0,
+    )
+    return Endpoint(method="GET", path=path, operation=operation, moderated_status=moderated_status)
 
 
 FRAMES: Final = _task_endpoint(
     "frames/create",
-    "Generate four images from a text prompt with Runway Frames.",
-    InputField(
-        name="text_prompt",
-        kind="string",
-        summary="What the images should show, in detail.",
-        required=True,
-        max_length=1000,
-        example="A lighthouse in a storm, film still",
+    "Generate images from a text prompt with Runway Frames.",
+    prompt(required=True, max_length=1000),
+    choice("style", "The look of the images.", *STYLES),
+    RATIO,
+    number(
+        "diversity", 0, 5, "Aesthetic range: how much the images of a set differ; 2 by default."
     ),
-    InputField(name="style", kind="string", summary="The look of the images.", one_of=STYLES),
-    InputField(
-        name="aspect_ratio",
-        kind="string",
-        summary="Width to height; 16:9 by default.",
-        one_of=RATIOS,
-    ),
-    InputField(
-        name="diversity",
-        kind="integer",
-        summary="Aesthetic range: how much the images of a set differ; 2 by default.",
-        minimum=0,
-        maximum=5,
-    ),
-    InputField(
-        name="seed",
-        kind="integer",
-        summary="The same seed gives the same result.",
-        minimum=1,
-        maximum=4294967294,
-    ),
+    SEED,
+    NUMBER_OF_IMAGES,
+    *(asset(f"imageAssetId{slot}", "The id of a reference image.") for slot in range(1, 4)),
 )
-DESCRIBE: Final = Endpoint(
-    method="GET",
-    path="frames/describe/{image_assetId}",
-    operation=Operation(
-        name="frames.describe",
-        summary="Describe an image asset in words that can be used as a prompt.",
-        inputs=(
-            InputField(
-                name="image_assetId",
-                kind="string",
-                summary="The id of the image asset, as returned by POST assets and GET assets.",
-                required=True,
-                pattern=_SEGMENT,
-                pattern_description="the id of an image asset",
-                example="user:12345-runwayml:me@example.com-asset:…",
-            ),
-            *REPLY_FIELDS,
+VIDEOS: Final = _task_endpoint(
+    "videos/create",
+    "Generate a video with one of Runway's video models.",
+    *video_models.FIELDS,
+    deadline_seconds=VIDEO_SECONDS,
+    check=video_models.model_errors,
+)
+_INSTANT_ENDPOINTS: Final = (
+    _instant_endpoint(
+        "frames.describe",
+        "frames/describe/{image_assetId}",
+        "Describe an image asset in words that can be used as a prompt.",
+        DESCRIBED_ASSET,
+    ),
+    _instant_endpoint("features", "features/", "Show the credits of a Runway account.", EMAIL),
+    _instant_endpoint(
+        "lipsync.voices", "lipsync/voices/", "List the voices for `lipsync.create`.", EMAIL
+    ),
+    _instant_endpoint(
+        "transcribe",
+        "transcribe/",
+        "Transcribe the speech of a sound or a video.",
+        asset("assetId", "The id of the sound or video asset.", required=True),
+        choice("language", "The language of the speech.", *LANGUAGES, required=True),
+    ),
+    _instant_endpoint(
+        "image_upscaler",
+        "image_upscaler/",
+        "Scale an image to a width and a height.",
+        InputField(
+            name="image_url",
+            kind="string",
+            summary="The `url` of an image asset or of a generated image.",
+            required=True,
+            pattern=WEB_URL,
+            pattern_description="an http or https URL",
         ),
-        answers_immediately=True,
-        on_lost_answer=LostAnswerPolicy.RESEND,
-        answer_timeout_seconds=120.0,
+        *(
+            integer(name, 1, None, f"The {name} in pixels.", required=True)
+            for name in ("width", "height")
+        ),
+        EMAIL,
+    ),
+    _instant_endpoint(
+        "text_to_image_preview",
+        "text_to_image_preview/",
+        "Generate an image with Stable Diffusion (Runway retired it in September 2025).",
+        prompt(required=True),
+        number("prompt_weight", 1, 30, "The weight of the prompt."),
+        RATIO,
+        SEED,
+        EMAIL,
+        # useapi.net/docs/api-runwayml-v1/get-runwayml-text_to_image_preview
+        moderated_status=403,
     ),
 )
 _OTHER_ENDPOINTS: Final = tuple(
-    _task_endpoint(path, summary, deadline_seconds=seconds) for path, seconds, summary in ROWS
+    _task_endpoint(path, summary, *inputs, deadline_seconds=seconds)
+    for path, seconds, summary, inputs in ROWS
 )
 ENDPOINTS: Final = MappingProxyType(
-    {endpoint.operation.name: endpoint for endpoint in (FRAMES, DESCRIBE, *_OTHER_ENDPOINTS)}
+    {
+        endpoint.operation.name: endpoint
+        for endpoint in (FRAMES, VIDEOS, *_OTHER_ENDPOINTS, *_INSTANT_ENDPOINTS)
+    }
 )

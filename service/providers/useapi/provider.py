@@ -9,16 +9,14 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import ErrorStage, JobError, Output
+from service.domain.jobs.results import ErrorStage, JobError
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
-from service.providers.kit.coercion import as_dict, json_or_none, text
+from service.providers.kit.coercion import as_dict, json_or_none
 from service.providers.kit.http_status import (
     BUSY_STATUSES,
-    empty_result,
     is_success,
     message_of,
-    rejected,
     rejection,
     retry_later,
     unreadable_result,
@@ -26,21 +24,23 @@ from service.providers.kit.http_status import (
 from service.providers.kit.input_schema import input_errors
 from service.providers.kit.request_builder import get, segment, send
 from service.providers.protocol import (
-    AccountRefused,
+    UNSIGNED,
     AccountSettings,
     Answer,
     Call,
+    Callbacks,
     Inconclusive,
     LookupResult,
     Operation,
     PreparedInput,
     ProviderTask,
-    RefusalScope,
     Reply,
 )
 from service.providers.useapi.catalog import ENDPOINTS
+from service.providers.useapi.failures import read_refusal, read_rejection
+from service.providers.useapi.instant_answers import read_instant_answer
 from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
-from service.providers.useapi.tasks import is_task, read_task, refusal_error_code
+from service.providers.useapi.tasks import is_task, read_task
 
 _SERVICE_KEYS: Final = frozenset({"replyUrl", "replyRef"})
 """Input fields that this service reads and replaces by its own values."""
@@ -48,12 +48,6 @@ _ACCOUNT_PROBLEMS: Final = {
     402: "The subscription at useapi.net has expired.",
     404: "No Runway account is set up at useapi.net.",
 }
-_SESSION_BROKEN: Final = 596
-"""The session of the Runway account has ended, or must be confirmed by hand."""
-_NO_ACCOUNT: Final = re.compile(
-    r"(?i)\bno (?:linked |configured |available |active )?(?:runway |runwayml )?accounts?\b"
-    r"|\baccounts?(?: \S{1,100})?(?: is| are| was)? not (?:found|linked|configured|set up)\b"
-)
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -68,6 +62,8 @@ class UseApi:
         base_url="https://api.useapi.net/v1/runwayml",
         max_jobs=10,
     )
+    callbacks: Callbacks | None = UNSIGNED
+    poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}
     )
@@ -76,7 +72,11 @@ class UseApi:
         return self.operations.get(name)
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        if errors := input_errors(operation.inputs, given):
+        errors = input_errors(operation.inputs, given)
+        seen = {error.path for error in errors}
+        check = ENDPOINTS[operation.name].check
+        errors += [error for error in check(given) if error.path not in seen]
+        if errors:
             raise Invalid(errors)
         has_callback = not operation.answers_immediately
         return PreparedInput(
@@ -103,12 +103,16 @@ class UseApi:
 
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         try:
-            body = as_dict(read_json(reply.body))
-            return {task.ref: _answer(reply, body, task) for task in tasks}
+            value = read_json(reply.body)
+            return {task.ref: _answer(reply, value, task) for task in tasks}
         except UnreadableJson:
-            return {task.ref: _answer(reply, {}, task) for task in tasks}
+            return {task.ref: _answer(reply, None, task) for task in tasks}
 
-    def read_callback(self, body: bytes) -> list[Report]:
+    def read_callback(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],  # noqa: ARG002 - it sends none of its own
+    ) -> list[Report]:
         report = read_task(as_dict(read_json(body)))
         if not is_task(report):
             raise UnreadableJson("not a task of useapi.net")
@@ -139,11 +143,13 @@ class UseApi:
         status = status_of(reply, as_dict(body))
         if is_success(status):
             return None if isinstance(body, dict) else unreadable_result().error
-        message = _ACCOUNT_PROBLEMS.get(status) or message_of(body)
-        return rejection(status, message, refusal_error_code(status, message))
+        message = _ACCOUNT_PROBLEMS.get(status)
+        return rejection(status, message) if message else read_rejection(status, body)
 
 
-def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
+def _answer(reply: Reply, value: Any, task: ProviderTask) -> Answer:
+    """Read the answer to *task*; *value* is the decoded body, None if it is not JSON."""
+    body, endpoint = as_dict(value), ENDPOINTS[task.operation]
     status = status_of(reply, body)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         # The task may be among those that keep the account busy: then it was accepted before.
@@ -153,34 +159,11 @@ def _answer(reply: Reply, body: dict[str, Any], task: ProviderTask) -> Answer:
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        return _rejected(status, message_of(body), task)
-    if ENDPOINTS[task.operation].operation.answers_immediately:
-        return _read_description(body)
+        names_account = "email" in task.input
+        return read_refusal(status, body, endpoint.moderated_status, names_account=names_account)
+    if endpoint.operation.answers_immediately:
+        return read_instant_answer(task.operation, value)
     return _read_accepted_task(body)
-
-
-def _rejected(status: int, message: str | None, task: ProviderTask) -> Answer:
-    scope = _refusal_scope(status, message or "", task)
-    if scope is not None:
-        default = _ACCOUNT_PROBLEMS.get(status, "The Runway account cannot be used.")
-        return AccountRefused(message=message or default, scope=scope)
-    return rejected(status, message, refusal_error_code(status, message))
-
-
-def _refusal_scope(status: int, message: str, task: ProviderTask) -> RefusalScope | None:
-    """Tell what a status means that only useapi.net uses so; None if it means the usual.
-
-    An account that the input names, but that is not set up, is an error of the input.
-    """
-    if status == _SESSION_BROKEN:
-        return RefusalScope.ACCOUNT
-    if status == HTTPStatus.PAYMENT_REQUIRED:
-        # The subscription at useapi.net has lapsed, or the Runway account is out of credits.
-        out_of_credits = "credit" in message.lower()
-        return RefusalScope.CREDITS if out_of_credits else RefusalScope.CREDENTIAL
-    if status == HTTPStatus.NOT_FOUND and "email" not in task.input:
-        return RefusalScope.ACCOUNT if _NO_ACCOUNT.search(message) else None
-    return None
 
 
 def _read_accepted_task(body: dict[str, Any]) -> Answer:
@@ -190,12 +173,3 @@ def _read_accepted_task(body: dict[str, Any]) -> Answer:
     if report.task_id is None and report.error is not None:
         return replace(report, error=replace(report.error, stage=ErrorStage.SUBMIT))
     return report if report.status else replace(report, status=Status.SUBMITTED)
-
-
-def _read_description(body: dict[str, Any]) -> Report:
-    """Read the answer of frames/describe: the text is in `prompt`."""
-    if prompt := text(body.get("prompt")):
-        return Report(status=Status.SUCCEEDED, output=Output(text=prompt))
-    if body.get("error"):
-        return unreadable_result(message_of(body))
-    return empty_result() if body else unreadable_result()

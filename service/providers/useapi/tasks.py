@@ -1,26 +1,15 @@
 """Reads the task object of useapi.net, in responses and callbacks, flat or nested."""
 
-import re
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Report, Status
-from service.domain.jobs.results import Artifact, ErrorCode, JobError, Output
-from service.providers.kit.coercion import (
-    artifact_kind,
-    as_bounded_list,
-    as_dict,
-    as_list,
-    count,
-    identifier,
-    media_type,
-    number,
-    ratio,
-    text,
-    web_url,
-)
-from service.providers.kit.http_status import error_code_for, is_retryable, message_of, safe_message
+from service.domain.jobs.results import ErrorCode, JobError, Output
+from service.providers.kit.coercion import as_dict, identifier, number, ratio, text
+from service.providers.useapi import failures
+from service.providers.useapi.artifacts import read_artifacts
+from service.providers.useapi.failures import task_error
 
 STATUSES: Final = {
     "PENDING": Status.SUBMITTED,
@@ -33,22 +22,7 @@ STATUSES: Final = {
 }
 _NESTED_TASK_KEYS: Final = ("response", "task")
 _NESTED_REF_KEYS: Final = ("task", "request", "response")
-_REFUSAL_STATUSES: Final = range(400, 600)
-_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)+")
-"""A failure code of Runway, as `INTERNAL.BAD_OUTPUT.CODE01`."""
-_RETRYABLE_REASONS: Final = ("INTERNAL", "THIRD_PARTY")
-_KINDS_BY_TASK_TYPE: Final = (
-    ("image", "image"),
-    ("frames", "image"),
-    ("voice", "audio"),
-    ("audio", "audio"),
-    ("gen", "video"),
-    ("video", "video"),
-    ("upscale", "video"),
-    ("lipsync", "video"),
-    ("motion", "video"),
-)
-"""The kind of artifact by a word in the task type; the first match counts."""
+_MAX_FEATURES: Final = 50
 
 
 def read_task(body: dict[str, Any]) -> Report:
@@ -63,11 +37,12 @@ def read_task(body: dict[str, Any]) -> Report:
         provider_status=provider_status,
         progress=ratio(task.get("progressRatio")),
         progress_text=text(task.get("progressText")),
-        error=_error(task) if status is Status.FAILED else None,
+        error=task_error(task) if status is Status.FAILED else None,
+        provider_info=_provider_info(task),
     )
     if status is not Status.SUCCEEDED:
         return report
-    if artifacts := _artifacts(task):
+    if artifacts := read_artifacts(task):
         return replace(report, output=Output(artifacts=artifacts))
     error = JobError(
         code=ErrorCode.NO_OUTPUT,
@@ -87,9 +62,8 @@ def has_task_id(body: dict[str, Any]) -> bool:
 
 
 def refusal_status(body: dict[str, Any]) -> int | None:
-    """Read `code`, which repeats the HTTP status; None if it is no error status (400 to 599)."""
-    status = count(_flatten(body).get("code"))
-    return status if status in _REFUSAL_STATUSES else None
+    """Read the error status of *body*, which may have a nested task."""
+    return failures.refusal_status(_flatten(body))
 
 
 def _flatten(body: dict[str, Any]) -> dict[str, Any]:
@@ -115,98 +89,19 @@ def _refs(body: dict[str, Any]) -> tuple[str, ...]:
 def _status(task: dict[str, Any], provider_status: str | None) -> Status | None:
     if provider_status is not None:
         return STATUSES.get(provider_status.strip().upper())
-    return Status.FAILED if task.get("error") or refusal_status(task) else None
+    return Status.FAILED if task.get("error") or failures.refusal_status(task) else None
 
 
-def _error(task: dict[str, Any]) -> JobError:
-    """Classify a failure by Runway's failure code, else by the HTTP status in the body."""
-    error, status = task.get("error"), refusal_status(task)
-    reason = _reason(error)
-    code = _error_code(as_dict(error), reason, status, message_of(error))
-    if code is not ErrorCode.PROVIDER_ERROR:
-        retryable = False
-    elif status is not None:
-        retryable = is_retryable(status)
-    else:
-        retryable = reason is None or reason.upper().startswith(_RETRYABLE_REASONS)
-    return JobError(
-        code=code,
-        message=safe_message(code, message_of(error)) or "The provider gave no reason.",
-        provider_code=reason or (None if status is None else str(status)),
-        retryable=retryable,
-    )
+def _provider_info(task: dict[str, Any]) -> dict[str, Any] | None:
+    """Read the credits of the account and the estimated wait; None without either.
 
-
-def _reason(error: Any) -> str | None:
-    """Find Runway's failure code: the error itself or its `reason`."""
-    if isinstance(error, str):
-        return error.strip() if _REASON.fullmatch(error.strip()) else None
-    reasons = (text(as_dict(item).get("reason")) for item in as_list(error))
-    return next(filter(None, reasons), None)
-
-
-def _error_code(
-    error: dict[str, Any], reason: str | None, status: int | None, message: str | None
-) -> ErrorCode:
-    words = (reason or "").upper().split(".")
-    # Runway marks moderation in fields beside the reason too.
-    if "SAFETY" in words or error.get("moderation_category") or error.get("tally_asimov") is True:
-        return ErrorCode.MODERATED
-    if words[0] in ("ASSET", "INPUT_PREPROCESSING"):
-        return ErrorCode.INVALID_INPUT
-    return ErrorCode.PROVIDER_ERROR if status is None else refusal_error_code(status, message)
-
-
-def refusal_error_code(status: int, message: str | None = None) -> ErrorCode:
-    """Classify an HTTP status; useapi.net answers 422 if the prompt was moderated."""
-    return ErrorCode.MODERATED if status == 422 else error_code_for(status, message)  # noqa: PLR2004
-
-
-def _artifacts(task: dict[str, Any]) -> tuple[Artifact, ...]:
-    default_kind = _kind_by_task_type(text(task.get("taskType")) or "")
-    items = as_bounded_list(task.get("artifacts"))
-    artifacts = (_artifact(as_dict(item), default_kind) for item in items)
-    return tuple(artifact for artifact in artifacts if artifact is not None)
-
-
-def _artifact(item: dict[str, Any], default_kind: str) -> Artifact | None:
-    """Read an artifact; None if it has no URL. Other endpoints take its `assetId` as input."""
-    url = web_url(item.get("url"))
-    if url is None:
-        return None
-    metadata = as_dict(item.get("metadata"))
-    file_type = media_type(text(item.get("filename")), url)
-    width, height = _dimensions(metadata)
-    if file_type:
-        kind = artifact_kind(file_type)
-    else:
-        kind = _kind_by_metadata(metadata, width) or default_kind
-    return Artifact(
-        id=identifier(item.get("assetId")) or identifier(item.get("id")),
-        kind=kind,
-        url=url,
-        media_type=file_type,
-        width=width,
-        height=height,
-        bytes=count(item.get("fileSize")),
-    )
-
-
-def _dimensions(metadata: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Read width and height in pixels, as `dimensions: [w, h]` or `size: {width, height}`."""
-    match metadata.get("dimensions"):
-        case [width, height]:
-            return count(width), count(height)
-    size = as_dict(metadata.get("size"))
-    return count(size.get("width")), count(size.get("height"))
-
-
-def _kind_by_metadata(metadata: dict[str, Any], width: int | None) -> str | None:
-    if number(metadata.get("frameRate")) or number(metadata.get("duration")):
-        return "audio" if width is None and "frameRate" not in metadata else "video"
-    return None if width is None else "image"
-
-
-def _kind_by_task_type(task_type: str) -> str:
-    lower = task_type.lower()
-    return next((kind for word, kind in _KINDS_BY_TASK_TYPE if word in lower), "file")
+    Of `features` only numbers and booleans are kept: the vendor documents three of many fields.
+    """
+    features = {
+        name: value
+        for name, value in list(as_dict(task.get("features")).items())[:_MAX_FEATURES]
+        if isinstance(value, int | float)
+    }
+    seconds = number(task.get("estimatedTimeToStartSeconds"))
+    info = {"features": features or None, "estimatedTimeToStartSeconds": seconds}
+    return {name: value for name, value in info.items() if value is not None} or None

@@ -9,8 +9,17 @@ import httpx
 import msgspec
 import structlog
 
-from service.providers.protocol import Call, Inconclusive, Provider, Reply, RetryLater
+from service.providers.protocol import (
+    Call,
+    Credential,
+    Inconclusive,
+    Provider,
+    Reply,
+    RetryLater,
+    bearer,
+)
 from service.runtime.clients.webhook_client import USER_AGENT
+from service.runtime.clock import Clock, now
 from service.runtime.settings import ProviderAccount
 
 MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
@@ -23,10 +32,16 @@ log = structlog.get_logger()
 
 
 class ProviderClient:
-    """Sends calls to one provider, with its credential, through one small pool."""
+    """Sends calls to one provider through one small pool; *credential* authenticates them."""
 
-    def __init__(self, account: ProviderAccount, context: ssl.SSLContext) -> None:
-        self._account = account
+    def __init__(
+        self,
+        account: ProviderAccount,
+        context: ssl.SSLContext,
+        credential: Credential = bearer,
+        clock: Clock = now,
+    ) -> None:
+        self._account, self._credential, self._clock = account, credential, clock
         self._client = httpx.AsyncClient(
             verify=context,
             limits=_POOL,
@@ -63,12 +78,14 @@ class ProviderClient:
             return RetryLater(message=message, retry_after_seconds=RECONNECT_SECONDS)
 
     async def _send(self, call: Call, timeout_seconds: float, trace: Trace) -> Reply | Inconclusive:
-        headers = {"authorization": f"Bearer {self._account.token}"}
-        if call.body is not None:
-            headers["content-type"] = "application/json"
+        headers = {} if call.body is None else {"content-type": "application/json"}
+        headers |= call.headers
+        is_absolute = call.path.startswith(("https://", "http://"))
+        if not is_absolute:
+            headers |= self._credential(self._account.token or "", self._clock())
         async with self._client.stream(
             call.method,
-            self._account.base_url + call.path,
+            call.path if is_absolute else self._account.base_url + call.path,
             content=call.body,
             headers=headers,
             timeout=httpx.Timeout(timeout_seconds, connect=10, pool=None),

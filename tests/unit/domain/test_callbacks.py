@@ -73,6 +73,29 @@ def test_a_body_without_reports_matches_nothing() -> None:
     assert correlate(submitted(), OURS, []) is None
 
 
+def test_a_callback_for_an_earlier_submission_is_late_though_it_names_the_task_of_that_one() -> (
+    None
+):
+    retried = submitted(ref=OTHER, provider_task_id="task:of-the-retry")
+    report = a_report(refs=(OURS,), task_id="task:of-the-first", status=Status.SUCCEEDED)
+
+    assessment = assess(retried, OURS, [report], T0, lambda _: True)
+
+    assert (assessment.verdict, assessment.steps, assessment.reconcile_reason) == (
+        Verdict.LATE,
+        (),
+        None,
+    )
+
+
+def test_a_callback_for_an_earlier_submission_that_names_a_third_one_is_mismatched() -> None:
+    retried = submitted(ref=OTHER, provider_task_id="task:of-the-retry")
+
+    assessment = assess(retried, OURS, [a_report(refs=(OURS, a_ref(3)))], T0, lambda _: True)
+
+    assert assessment.verdict is Verdict.MISMATCHED
+
+
 RUNNING = a_report(refs=(OURS,), status=Status.RUNNING)
 
 

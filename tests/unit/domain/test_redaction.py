@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.security.redaction import MAX_URLS, redacted_json, redacted_text
+from service.domain.security.redaction import MAX_URLS, public_headers, redacted_json, redacted_text
 from tests.support.service_harness import Service
 
 URL = "https://belfry.example/callbacks/useapi/ref?t=abc.def"
@@ -119,3 +119,22 @@ async def test_a_mebibyte_of_callback_paths_is_stored_and_rendered_within_a_seco
 
     assert time.thread_time() - start < 1.0
     assert shown["input"] == {"text_prompt": "a lighthouse", "note": "[redacted]"}
+
+
+def test_headers_are_kept_without_credentials() -> None:
+    headers = [
+        ("Content-Type", "application/json"),
+        ("webhook-id", "msg_1"),
+        *(
+            (name, "s3cret")
+            for name in ("Authorization", "Cookie", "X-Api-Key", "x-key", "X-Token")
+        ),
+    ]
+
+    assert public_headers(headers) == {"content-type": "application/json", "webhook-id": "msg_1"}
+
+
+def test_headers_beyond_8_kib_are_not_kept() -> None:
+    headers = [(f"x-{n}", "v" * 1000) for n in range(20)]
+
+    assert list(public_headers(headers)) == [f"x-{n}" for n in range(8)]

@@ -13,6 +13,7 @@ from service.domain.jobs.state_machine import (
     apply_report,
     ended,
     requeued,
+    schedule_poll,
     schedule_reconcile,
 )
 from service.domain.jobs.view import render_job
@@ -317,6 +318,37 @@ def test_an_earlier_lookup_is_not_replaced_by_a_later_one() -> None:
     overdue = schedule_reconcile(build_job(), ReconcileReason.OVERDUE, T0)
 
     assert schedule_reconcile(overdue, ReconcileReason.MISMATCHED, LATER) == overdue
+
+
+def test_a_polled_job_is_read_at_growing_intervals_up_to_a_minute() -> None:
+    job = build_job(poll_seconds=5.0)
+    intervals = []
+    for _ in range(9):
+        job = schedule_poll(job, T0)
+        assert job.reconcile_reason is ReconcileReason.POLL
+        intervals.append(((job.reconcile_at or 0) - T0) / SECOND)
+
+    assert intervals[:3] == [5.0, 7.5, 11.25]
+    assert intervals == sorted(intervals)
+    assert intervals[-1] == 60.0
+
+
+def test_an_accepted_job_is_polled_only_if_it_says_so() -> None:
+    accepted = a_report(status=Status.SUBMITTED)
+    polled = apply_report(build_job(status=Status.SUBMITTING, poll_seconds=5.0), accepted, T0)
+    other = apply_report(build_job(status=Status.SUBMITTING), accepted, T0)
+
+    assert polled is not None
+    assert (polled.reconcile_at, polled.polls) == (T0 + 5 * SECOND, 1)
+    assert other is not None
+    assert other.reconcile_at is None
+    assert schedule_poll(other, T0) == other
+
+
+def test_the_next_read_of_a_polled_job_does_not_extend_its_deadline() -> None:
+    job = schedule_poll(build_job(poll_seconds=5.0, deadline_at=T0 + SECOND), T0)
+
+    assert job.next_check_at == T0 + SECOND
 
 
 def test_a_job_is_rendered_with_rfc3339_times_and_without_internal_fields() -> None:

@@ -85,7 +85,9 @@ def report_of(result: LookupResult) -> Report:
 def apply_callbacks(job: Job, *names: str) -> Job:
     """Apply the named callback payloads to *job*."""
     for name in names:
-        job = apply_reports(job, PROVIDERS[job.provider].read_callback(payload(f"runware/{name}")))
+        job = apply_reports(
+            job, PROVIDERS[job.provider].read_callback(payload(f"runware/{name}"), {})
+        )
     return job
 
 
@@ -434,7 +436,7 @@ def test_a_lookup_keeps_equal_errors_apart() -> None:
     both = payload("runware/two_alike_failures")
     one = json.dumps({"errors": json.loads(both)["errors"][:1]}).encode()
     before = apply_reports(
-        apply_callbacks(build_runware_job(3), "image_1_of_4"), RUNWARE.read_callback(one)
+        apply_callbacks(build_runware_job(3), "image_1_of_4"), RUNWARE.read_callback(one, {})
     )
 
     after = apply_reports(before, reports_of(read_body(before, both)))
@@ -539,7 +541,7 @@ async def run_lookups(world: World, base: str, job: Job) -> list[LookupResult]:
 
 async def create(world: World, ref: str, prompt: str) -> Job:
     """Create a task at the emulated useapi.net, for a job whose submit got no answer."""
-    email = f"{ref}@example.com"
+    email = "demo@example.com"
     body = {"text_prompt": prompt, "replyRef": ref, "email": email}
     answer = await world.post("/v1/runwayml/frames/create", json=body)
     assert answer.is_success
@@ -655,7 +657,7 @@ async def test_a_lookup_completes_the_results_of_callbacks(
 ) -> None:
     job = await infer(runware, a_ref(), f"{word}{envelope}[dup 0]", 3)
     for body in await runware.inbox.wait(job.ref, 2):
-        job = apply_reports(job, RUNWARE.read_callback(msgspec.json.encode(body)))
+        job = apply_reports(job, RUNWARE.read_callback(msgspec.json.encode(body), {}))
     assert (len(job.received_parts), job.ended) == (2, False)
     await runware.ended(job.ref)
 

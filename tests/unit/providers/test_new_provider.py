@@ -25,9 +25,11 @@ from service.providers.kit.http_status import (
 from service.providers.kit.input_schema import InputField, input_errors, json_schema
 from service.providers.kit.request_builder import get, segment, send
 from service.providers.protocol import (
+    UNSIGNED,
     AccountSettings,
     Answer,
     Call,
+    Callbacks,
     Inconclusive,
     LookupResult,
     LostAnswerPolicy,
@@ -71,6 +73,8 @@ class Foundry:
         base_url="https://foundry.example/v1",
         max_jobs=4,
     )
+    callbacks: Callbacks | None = UNSIGNED
+    poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType({CAST.name: CAST})
 
     def operation(self, name: str) -> Operation | None:
@@ -90,7 +94,11 @@ class Foundry:
     def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
         return {task.ref: _answer(reply) for task in tasks}
 
-    def read_callback(self, body: bytes) -> list[Report]:
+    def read_callback(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],  # noqa: ARG002 - it sends none of its own
+    ) -> list[Report]:
         bell = as_dict(read_json(body))
         if "reference" not in bell:
             raise UnreadableJson("not a bell of the foundry")
@@ -206,14 +214,14 @@ def test_the_reports_of_the_provider_drive_a_job_to_its_end() -> None:
 
 
 def _read(body: object) -> Report:
-    (report,) = FOUNDRY.read_callback(json.dumps(body).encode())
+    (report,) = FOUNDRY.read_callback(json.dumps(body).encode(), {})
     return report
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"state": "rung"}', b"<html>"])
 def test_a_body_without_a_bell_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
-        FOUNDRY.read_callback(body)
+        FOUNDRY.read_callback(body, {})
 
 
 def test_an_answer_is_a_rejection_a_delay_or_inconclusive() -> None:

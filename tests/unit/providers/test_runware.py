@@ -54,7 +54,7 @@ def payload(name: str) -> bytes:
 
 
 def callbacks(name: str) -> list[Report]:
-    return RUNWARE.read_callback(payload(name))
+    return RUNWARE.read_callback(payload(name), {})
 
 
 def callback(name: str) -> Report:
@@ -305,7 +305,7 @@ def test_the_files_of_a_3d_model_are_read_from_a_list(more: dict[str, str]) -> N
     ]
     item = {"taskType": "3dInference", "taskUUID": REF, "outputs": {"files": files}, **more}
 
-    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode(), {})
 
     assert report.status is Status.SUCCEEDED
     assert report.output == Output(
@@ -329,7 +329,7 @@ def test_the_files_of_a_3d_model_are_read_from_a_list(more: dict[str, str]) -> N
 def test_the_output_of_a_training_is_data() -> None:
     item = {"taskType": "training", "taskUUID": REF, "outputs": {"model": "acme:1@1"}}
 
-    (report,) = RUNWARE.read_callback(json.dumps(item).encode())
+    (report,) = RUNWARE.read_callback(json.dumps(item).encode(), {})
 
     assert report.output == Output(data={"model": "acme:1@1"})
 
@@ -572,7 +572,7 @@ def test_each_kind_of_file_is_an_artifact(
 def test_inline_data_of_an_unknown_format_is_still_kept() -> None:
     body = json.dumps({"taskUUID": REF, "audioBase64Data": "SUQzBA"}).encode()
 
-    (report,) = RUNWARE.read_callback(body)
+    (report,) = RUNWARE.read_callback(body, {})
 
     assert report.output is not None
     assert report.output.artifacts == (
@@ -662,7 +662,7 @@ def test_an_error_has_the_message_of_the_provider(name: str, message: str) -> No
 def test_a_model_id_in_a_message_is_not_masked() -> None:
     body = {"errors": [{"code": "invalidModel", "message": "No model runware:150@2 here."}]}
 
-    (report,) = RUNWARE.read_callback(json.dumps(body).encode())
+    (report,) = RUNWARE.read_callback(json.dumps(body).encode(), {})
 
     assert report.error is not None
     assert report.error.message == "No model runware:150@2 here."
@@ -784,7 +784,7 @@ def test_an_unknown_error_code_has_no_class(code: str | None) -> None:
 )
 def test_a_body_without_a_task_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
-        RUNWARE.read_callback(body)
+        RUNWARE.read_callback(body, {})
 
 
 @settings(deadline=None)
@@ -793,7 +793,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
     body = msgspec.json.encode(value)
 
     try:
-        reports = RUNWARE.read_callback(body)
+        reports = RUNWARE.read_callback(body, {})
     except UnreadableJson:
         return
 
@@ -809,7 +809,7 @@ def test_any_json_is_read_or_unreadable(value: object) -> None:
 @given(st.binary())
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     try:
-        reports = RUNWARE.read_callback(body)
+        reports = RUNWARE.read_callback(body, {})
     except UnreadableJson:
         return
 

@@ -363,7 +363,7 @@ def test_a_gateway_timeout_is_inconclusive_because_the_work_may_be_done() -> Non
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"image_url": "https://example.com"}'])
 def test_every_callback_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
-        RUNWAY_AI.read_callback(body)
+        RUNWAY_AI.read_callback(body, {})
 
 
 @settings(deadline=None)

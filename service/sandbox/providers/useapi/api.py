@@ -13,29 +13,20 @@ from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.providers.useapi import bodies, checks, errors
+from service.sandbox.providers.useapi.accounts import Account, Accounts, UseapiSetup
+from service.sandbox.providers.useapi.asset_calls import AssetCalls
+from service.sandbox.providers.useapi.assets import AssetStore
 from service.sandbox.providers.useapi.endpoints import IMAGES, VIDEOS
+from service.sandbox.providers.useapi.forms import read_fields
+from service.sandbox.providers.useapi.instant import InstantCalls
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import USEAPI_RETRY_DELAYS
-from service.sandbox.web import (
-    InvalidJson,
-    build_routes,
-    has_token,
-    json_response,
-    read_json,
-    retry_after_header,
-)
+from service.sandbox.web import build_routes, has_token, json_response, retry_after_header
 
-NAME: Final = "useapi"
+NAME: Final = errors.PROVIDER
 PREFIX: Final = "/v1/runwayml"
-_MAX_JOBS: Final = 5
 _MAX_PAGE: Final = 1000
 _RETENTION_SECONDS: Final = 7 * 24 * 3600
-_DESCRIBE_SECONDS: Final = 1.0
-_DESCRIPTION: Final = (
-    "Subject: A bell in a stone tower, seen from below.\n\n"
-    "Scene: Early light falls through the louvres onto the ropes and the oak frame.\n\n"
-    "Style: Calm, photographic, warm light, shallow depth of field."
-)
 
 
 class Useapi:
@@ -45,19 +36,33 @@ class Useapi:
     errors alternate between them.
     """
 
-    def __init__(self, emulator: Emulator, token: str) -> None:
+    def __init__(self, emulator: Emulator, token: str, setup: UseapiSetup) -> None:
         self._emulator = emulator
         self._ledger = emulator.ledger
         self._token = token
+        self._accounts = Accounts(setup)
+        self._assets = AssetStore([account.email for account in self._accounts])
+        self._instant = InstantCalls(emulator, self._accounts, self._assets)
         self._is_429_from_runway = itertools.cycle((False, True))
 
     def routes(self) -> list[Route]:
+        instant = self._instant
+        assets = AssetCalls(self._assets, instant.account_of)
         handlers = (
             *(("POST", f"/{endpoint}", self._create) for endpoint in (*IMAGES, *VIDEOS)),
-            ("GET", "/frames/describe/{image_asset_id}", self._describe),
+            ("GET", "/frames/describe/{image_asset_id}", instant.describe),
+            ("GET", "/features/", instant.features),
+            ("GET", "/lipsync/voices/", instant.voices),
+            ("GET", "/transcribe/", instant.transcribe),
+            ("GET", "/image_upscaler/", instant.upscale_image),
+            ("GET", "/text_to_image_preview/", instant.preview),
+            ("POST", "/assets/", assets.upload),
+            ("GET", "/assets/", assets.list_newest),
+            ("GET", "/assets/{asset_id}", assets.show),
+            ("DELETE", "/assets/{asset_id}", assets.delete),
             ("GET", "/tasks/{task_id}", self._show),
             ("GET", "/tasks/", self._list),
-            ("GET", "/accounts/", self._accounts),
+            ("GET", "/accounts/", self._list_accounts),
             ("GET", "/scheduler/", self._scheduled),
             ("DELETE", "/scheduler/{task_id}", self._unschedule),
         )
@@ -73,17 +78,31 @@ class Useapi:
 
     async def _create(self, request: Request) -> Response:
         endpoint = request.url.path.removeprefix(PREFIX).strip("/")
-        try:
-            body = await read_json(request)
-        except InvalidJson:
-            body = None
+        body = await read_fields(request)
+        if not isinstance(body, dict):
+            return errors.response(400, "Request body must be a JSON object or a form")
         if error := checks.input_error(endpoint, body):
-            return _error_response(400, error)
-        if rejection := self._forced_error(body) or self._account_full(body):
-            return rejection
-        return await self._accept(request, endpoint, body)
+            return errors.response(400, error)
+        account = self._choose_account(body)
+        if isinstance(account, Response):
+            return account
+        rejection = self._forced_error(body, account) or self._no_capacity(body, account)
+        return rejection or await self._accept(request, endpoint, body, account)
 
-    def _forced_error(self, body: Json) -> Response | None:
+    def _choose_account(self, body: Json) -> Account | Response:
+        """Find the account of the first asset in *body*, else the one named, else a free one."""
+        ids = [value for name, value in body.items() if checks.is_asset_field(name)]
+        assets = [self._assets.find(value) for value in ids]
+        if None in assets:
+            return errors.response(400, "Unable to locate an asset of this request")
+        email = next((asset.email for asset in assets if asset), None) or body.get("email")
+        if email is not None:
+            return self._accounts.find(email) or errors.unknown_account()
+        accounts = list(self._accounts)
+        free = (account for account in accounts if not self._is_full(body, account))
+        return next(free, accounts[0])
+
+    def _forced_error(self, body: Json, account: Account) -> Response | None:
         prompt = bodies.prompt_of(body)
         key = body.get("replyRef") or prompt
         error = self._ledger.count_forced_error(NAME, key, parse_directives(prompt))
@@ -91,31 +110,43 @@ class Useapi:
             return None
         error_body = errors.error_body(error.status)
         if error.status == HTTPStatus.TOO_MANY_REQUESTS and not next(self._is_429_from_runway):
-            error_body = self._busy_body(body)
+            error_body = self._busy_body(body, account)
         if error.retry_after is not None:
             error_body = error_body | {"retryAfter": rfc3339(now() + error.retry_after * SECOND)}
         return json_response(error_body, error.status, retry_after_header(error.retry_after))
 
-    def _account_full(self, body: Json) -> Response | None:
-        free_slots = _max_jobs(body) - len(self._running(_email(body)))
-        return None if free_slots > 0 else json_response(self._busy_body(body), 429)
+    def _no_capacity(self, body: Json, account: Account) -> Response | None:
+        if self._is_full(body, account):
+            return json_response(self._busy_body(body, account), 429)
+        if _is_paid(body) and not self._accounts.can_pay(account):
+            return errors.no_credits()
+        return None
 
-    def _busy_body(self, body: Json) -> Json:
-        email = _email(body)
-        return errors.busy_body(email, _max_jobs(body), self._running(email))
+    def _is_full(self, body: Json, account: Account) -> bool:
+        return len(self._running(account)) >= _max_jobs(body, account)
 
-    def _running(self, email: str) -> list[LedgerTask]:
-        return [task for task in self._ledger.running(NAME) if task.account == email]
+    def _busy_body(self, body: Json, account: Account) -> Json:
+        max_jobs = _max_jobs(body, account)
+        return errors.busy_body(account.email, max_jobs, self._running(account))
 
-    async def _accept(self, request: Request, endpoint: str, body: Json) -> Response:
-        task = _new_task(endpoint, body)
+    def _running(self, account: Account) -> list[LedgerTask]:
+        return [task for task in self._ledger.running(NAME) if task.account == account.email]
+
+    async def _accept(
+        self, request: Request, endpoint: str, body: Json, account: Account
+    ) -> Response:
+        task = _new_task(endpoint, body, account, self._accounts.reply_url)
         directives, first_state = task.directives, task.state[0]
-        response = bodies.submit_response(task)  # before the run changes the task's state
+        if task.paid:
+            self._accounts.charge(account)
+        features = self._accounts.task_features(account)
+        response = bodies.submit_response(task, features)  # before the run changes the state
         scenario = apply_directives(
             bodies.scenario(first_state, body, directives, task.at),
             directives,
             bodies.forged_callback(first_state, body),
         )
+        self._assets.add_artifacts(account.email, scenario[-1].state[0])
         run = self._emulator.start(task, scenario, USEAPI_RETRY_DELAYS)
         if directives.early:
             await wait_for_callbacks(run)
@@ -124,46 +155,36 @@ class Useapi:
             return json_response(errors.error_body(504), 504)
         return json_response(response)
 
-    async def _describe(self, request: Request) -> Response:
-        asset_id = request.path_params["image_asset_id"]
-        directives = parse_directives(asset_id)
-        if error := self._ledger.count_forced_error(NAME, asset_id, directives):
-            body = errors.error_body(error.status)
-            return json_response(body, error.status, retry_after_header(error.retry_after))
-        await self._emulator.sleep(_DESCRIBE_SECONDS + directives.slow)
-        if directives.fail or directives.moderated:
-            return _error_response(400, "Unable to describe this image")
-        return json_response({"prompt": "" if directives.empty else _DESCRIPTION})
-
     async def _show(self, request: Request) -> Response:
         task = self._ledger.find(NAME, request.path_params["task_id"])
         if task is None:
-            return _error_response(404, "Task not found")
+            return errors.response(404, "Task not found")
         if task.directives.gone or now() - task.at > _RETENTION_SECONDS * SECOND:
-            return _error_response(410, "Job has expired")
+            return errors.response(410, "Job has expired")
         return json_response(task.state[0])
 
     async def _list(self, request: Request) -> Response:
-        """List tasks; `email` selects an account (useapi.net requires it with two or more)."""
+        """List the tasks of one account."""
         offset, limit = _read_number(request, "offset"), _read_number(request, "limit")
         if offset is None or not limit:
-            return _error_response(
+            return errors.response(
                 400, "Parameters offset (0…1000) and limit (1…1000) are required"
             )
+        account = self._instant.account_of(request)
+        if isinstance(account, Response):
+            return account
         statuses = set(filter(None, request.query_params.get("statuses", "").split(",")))
-        email = request.query_params.get("email", "").lower()
         found = [
             task.state[0]
             for task in self._ledger.newest(NAME)
             if not task.directives.gone
-            and (not email or email == task.account.lower())
+            and task.account == account.email
             and (not statuses or task.state[0]["status"] in statuses)
         ]
         return json_response(found[offset : offset + limit])
 
-    async def _accounts(self, _: Request) -> Response:
-        email = bodies.DEFAULT_EMAIL
-        return json_response({email: {"email": email, "maxJobs": _MAX_JOBS}})
+    async def _list_accounts(self, _: Request) -> Response:
+        return json_response(self._accounts.listed())
 
     async def _scheduled(self, _: Request) -> Response:
         return json_response([errors.scheduler_entry(task) for task in self._ledger.running(NAME)])
@@ -172,15 +193,15 @@ class Useapi:
         """Stop the callbacks of a task and free its slot; the task itself continues."""
         task = self._ledger.find(NAME, request.path_params["task_id"])
         if task is None or task.ended:
-            return _error_response(404, "Unable to locate running task")
+            return errors.response(404, "Unable to locate running task")
         task.reply_url = None
         self._ledger.release(task)
         return Response(status_code=204)
 
 
-def _new_task(endpoint: str, body: Json) -> LedgerTask:
-    at, email, prompt = now(), _email(body), bodies.prompt_of(body)
-    state = bodies.new_body(endpoint, body, email, at)
+def _new_task(endpoint: str, body: Json, account: Account, reply_url: str | None) -> LedgerTask:
+    at, prompt = now(), bodies.prompt_of(body)
+    state = bodies.new_body(endpoint, body, account.email, at)
     return LedgerTask(
         provider=NAME,
         id=state["taskId"],
@@ -190,23 +211,19 @@ def _new_task(endpoint: str, body: Json) -> LedgerTask:
         directives=parse_directives(prompt),
         request=body,
         ref=body.get("replyRef"),
-        reply_url=body.get("replyUrl"),
-        account=email,
-        paid=not body.get("exploreMode"),
+        reply_url=body.get("replyUrl") or reply_url,
+        account=account.email,
+        paid=_is_paid(body),
         state=(state,),
     )
 
 
-def _error_response(status: int, error: str) -> Response:
-    return json_response({"error": error, "code": status}, status)
+def _is_paid(body: Json) -> bool:
+    return not body.get("exploreMode")
 
 
-def _email(body: Json) -> str:
-    return str(body.get("email") or bodies.DEFAULT_EMAIL)
-
-
-def _max_jobs(body: Json) -> int:
-    return int(body.get("maxJobs") or _MAX_JOBS)
+def _max_jobs(body: Json, account: Account) -> int:
+    return int(body.get("maxJobs") or account.max_jobs)
 
 
 def _read_number(request: Request, name: str) -> int | None:

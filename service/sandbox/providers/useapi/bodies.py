@@ -7,12 +7,11 @@ from uuid import uuid4
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json, LedgerTask
+from service.sandbox.providers.useapi.assets import USER, asset_id
 from service.sandbox.providers.useapi.checks import NUMBERS_OF_IMAGES, SIZES
 from service.sandbox.providers.useapi.endpoints import IMAGES
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step
 
-USER: Final = "user:1"
-DEFAULT_EMAIL: Final = "demo@example.com"
 _FAILED: Final[Json] = {
     "errorMessage": "Generation failed",
     "reason": "INTERNAL.BAD_OUTPUT.CODE01",
@@ -72,9 +71,8 @@ def new_body(endpoint: str, body: Json, email: str, at: int) -> Json:
     }
 
 
-def submit_response(task: LedgerTask) -> Json:
-    """Build the response to the submit; only this one contains the account's features."""
-    features = {"storageGB": 500, "numPlanCredits_permitted": 2250, "numPlanCredits_used": 1515}
+def submit_response(task: LedgerTask, features: Json) -> Json:
+    """Build the response to the submit; only this one contains the account's *features*."""
     reply = {"replyUrl": task.reply_url, "replyRef": task.ref, "code": 200}
     return {**task.state[0], "features": features, **reply}
 
@@ -149,7 +147,7 @@ def _image_count(request: Json) -> int:
 
 
 def _artifact(body: Json, index: int) -> Json:
-    asset_id = str(uuid4())
+    uuid = str(uuid4())
     width, height = body["options"]["width"], body["options"]["height"]
     email = body["taskId"].split("-runwayml:", 1)[1].rsplit("-task:", 1)[0]
     is_image = body["taskType"] == _IMAGES_TYPE
@@ -161,16 +159,16 @@ def _artifact(body: Json, index: int) -> Json:
     if not is_image:
         metadata |= {"frameRate": 24, "duration": 5.209}
     return {
-        "assetId": f"{USER}-runwayml:{email}-asset:{asset_id}",
-        "id": asset_id,
+        "assetId": asset_id(email, uuid),
+        "id": uuid,
         "userId": 1,
         "taskId": body["taskId"],
         "parentAssetGroupId": body["id"],
         "filename": f"{body['name']}, {index + 1}.{extension}",
-        "url": f"https://runway.example.com/{asset_id}.{extension}",
+        "url": f"https://runway.example.com/{uuid}.{extension}",
         "fileSize": str(1_250_000 + index),
         "isDirectory": False,
-        "previewUrls": [f"https://runway.example.com/{asset_id}-preview.jpg"],
+        "previewUrls": [f"https://runway.example.com/{uuid}-preview.jpg"],
         "private": True,
         "deleted": False,
         "reported": False,

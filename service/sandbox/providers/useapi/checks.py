@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from service.sandbox.ledger import Json
 from service.sandbox.providers.useapi.endpoints import FRAMES
 from service.sandbox.sender import is_http_url
 
@@ -31,10 +32,13 @@ Check = Callable[[Any], bool]
 Rules = tuple[tuple[str, Check, str], ...]
 
 
-def input_error(endpoint: str, body: Any) -> str | None:
+def is_asset_field(name: str) -> bool:
+    """Tell whether a parameter holds the id of an asset, as `imageAssetId1`, `video_assetId`."""
+    return "assetid" in name.lower()
+
+
+def input_error(endpoint: str, body: Json) -> str | None:
     """Return the first error in *body*, or None; unknown parameters are accepted."""
-    if not isinstance(body, dict):
-        return "Request body must be a JSON object"
     if endpoint == FRAMES and not body.get("text_prompt"):
         return "Parameter text_prompt is required"
     rules = (*_FRAMES_RULES, *_COMMON_RULES) if endpoint == FRAMES else _COMMON_RULES
@@ -52,6 +56,10 @@ def _is_integer(low: int, high: int) -> Check:
     return lambda value: type(value) is int and low <= value <= high
 
 
+def _is_number(low: float, high: float) -> Check:
+    return lambda value: type(value) in (int, float) and low <= value <= high
+
+
 def _is_one_of(values: frozenset[Any]) -> Check:
     return lambda value: isinstance(value, str | int) and value in values
 
@@ -60,7 +68,7 @@ _FRAMES_RULES: Final[Rules] = (
     ("text_prompt", _is_text(_TEXT_LENGTH), f"must be text of up to {_TEXT_LENGTH} characters"),
     ("style", _is_one_of(STYLES), "is not a supported style"),
     ("aspect_ratio", _is_one_of(frozenset(SIZES)), f"must be one of {', '.join(SIZES)}"),
-    ("diversity", _is_integer(0, 5), "must be within 0…5"),
+    ("diversity", _is_number(0, 5), "must be within 0…5"),
     ("seed", _is_integer(1, 4294967294), "must be within 1…4294967294"),
     ("num_images", _is_one_of(NUMBERS_OF_IMAGES), "must be 1 or 4"),
 )

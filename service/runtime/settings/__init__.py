@@ -12,15 +12,11 @@ from service.domain.primitives.errors import FieldError, StartError
 from service.domain.security.address_policy import Network
 from service.providers import registry
 from service.providers.protocol import AccountSettings
+from service.runtime.settings import parsers
 
-MIN_KEY: Final = 32
-"""Characters of each secret key and of the admin key."""
 MAX_POSTS: Final = 512
 WORKER_PORT: Final = 8081
 """The default port of a worker's health endpoints, next to a web process on one machine."""
-_MAX_PORT: Final = 65535
-_MAX_DAYS: Final = 36_500
-_MAX_COUNT: Final = 10_000
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -36,12 +32,15 @@ class SettingsError(StartError):
 class ProviderAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Our account at one provider; without a *token* the provider takes no jobs.
 
-    *max_jobs* is how many jobs may be in progress at once.
+    *max_jobs* is how many jobs may be in progress at once. *keys_url* and *webhook_secret* verify
+    the vendor's signatures, see `AccountSettings`.
     """
 
     base_url: str
     token: str | None
     max_jobs: int
+    keys_url: str | None = None
+    webhook_secret: str | None = None
 
     def __repr__(self) -> str:
         return f"Account({self.base_url!r}, max_jobs={self.max_jobs})"
@@ -81,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_key: str | None = None
     allow_targets: tuple[Network, ...] = ()
     reconcile: bool = True
+    poll: frozenset[str] = frozenset()
+    """Providers without callbacks that the operator allows to be polled."""
     retention_days: int = 30
     max_posts: int = MAX_POSTS
     """Webhook requests that this process may have in progress at once."""
@@ -139,17 +140,24 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
     reader = _Reader(environ)
     settings = Settings(
         role=role,
-        database_url=reader.read("BELFRY_DATABASE_URL", _database_url, Settings().database_url),
-        public_url=reader.read("BELFRY_PUBLIC_URL", _url, None),
-        secret_keys=reader.read("BELFRY_SECRET_KEYS", _keys, ()),
-        admin_key=reader.read("BELFRY_ADMIN_KEY", _key, None),
-        allow_targets=reader.read("BELFRY_ALLOW_TARGETS", _networks, ()),
-        reconcile=reader.read("BELFRY_RECONCILE", _switch, Settings().reconcile),
-        retention_days=reader.read("BELFRY_RETENTION_DAYS", _days, Settings().retention_days),
-        max_posts=reader.read("BELFRY_MAX_POSTS", _count, Settings().max_posts),
-        max_streams=reader.read("BELFRY_MAX_STREAMS", _count, Settings().max_streams),
+        database_url=reader.read(
+            "BELFRY_DATABASE_URL", parsers.database_url, Settings().database_url
+        ),
+        public_url=reader.read("BELFRY_PUBLIC_URL", parsers.url, None),
+        secret_keys=reader.read("BELFRY_SECRET_KEYS", parsers.keys, ()),
+        admin_key=reader.read("BELFRY_ADMIN_KEY", parsers.key, None),
+        allow_targets=reader.read("BELFRY_ALLOW_TARGETS", parsers.networks, ()),
+        reconcile=reader.read("BELFRY_RECONCILE", parsers.switch, Settings().reconcile),
+        poll=reader.read("BELFRY_POLL", parsers.polled, Settings().poll),
+        retention_days=reader.read(
+            "BELFRY_RETENTION_DAYS", parsers.days, Settings().retention_days
+        ),
+        max_posts=reader.read("BELFRY_MAX_POSTS", parsers.count, Settings().max_posts),
+        max_streams=reader.read("BELFRY_MAX_STREAMS", parsers.count, Settings().max_streams),
         host=reader.read("HOST", str, Settings().host),
-        port=reader.read("PORT", _port, WORKER_PORT if role is Role.WORKER else Settings().port),
+        port=reader.read(
+            "PORT", parsers.port, WORKER_PORT if role is Role.WORKER else Settings().port
+        ),
         accounts={
             name: _account(reader, provider.account) for name, provider in registry().items()
         },
@@ -186,96 +194,15 @@ class _Reader:
 
 
 def _account(reader: _Reader, declared: AccountSettings) -> ProviderAccount:
+    keys_url = webhook_secret = None
+    if declared.keys_url:
+        keys_url = reader.read(declared.keys_url_variable, parsers.url, declared.keys_url)
+    if declared.has_webhook_secret:
+        webhook_secret = reader.read(declared.webhook_secret_variable, parsers.key, None)
     return ProviderAccount(
-        token=reader.read(declared.token_variable, _token, None),
-        base_url=reader.read(declared.base_url_variable, _url, declared.base_url),
-        max_jobs=reader.read(declared.max_jobs_variable, _count, declared.max_jobs),
+        token=reader.read(declared.token_variable, parsers.token, None),
+        base_url=reader.read(declared.base_url_variable, parsers.url, declared.base_url),
+        max_jobs=reader.read(declared.max_jobs_variable, parsers.count, declared.max_jobs),
+        keys_url=keys_url,
+        webhook_secret=webhook_secret,
     )
-
-
-def _database_url(text: str) -> str:
-    if text.startswith("sqlite:///") and len(text) > len("sqlite:///"):
-        return text
-    if text.startswith(("postgresql://", "postgres://")):
-        _check_is_encoded(text)
-        return text
-    raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
-
-
-def _check_is_encoded(database_url: str) -> None:
-    """Refuse reserved characters in user and password.
-
-    They would end the password too early, and the driver's error message would show the rest of it
-    as a host or a database name.
-    """
-    rule = "percent-encode all characters of user and password except letters and digits"
-    try:
-        parts = urlsplit(database_url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(rule) from None
-    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
-        raise ValueError(rule)
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    _ = parts.port  # raises ValueError where it is not a number
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise ValueError(
-            "must be an http or https URL without a user name, like https://belfry.example"
-        )
-    if parts.query or parts.fragment:
-        raise ValueError("must not have a query or a fragment")
-    return text.rstrip("/")
-
-
-def _keys(text: str) -> tuple[str, ...]:
-    keys = tuple(_key(part.strip()) for part in text.split(",") if part.strip())
-    return keys or (_key(""),)
-
-
-def _key(text: str) -> str:
-    if len(text) < MIN_KEY or not text.isascii() or not text.isprintable():
-        raise ValueError(
-            f"each key must have at least {MIN_KEY} printable ASCII characters; "
-            "to make one: openssl rand -hex 32"
-        )
-    return text
-
-
-def _token(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be printable ASCII without spaces")
-    return text
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError as exc:
-        raise ValueError(f"must be networks like 10.1.0.0/16, separated by commas ({exc})") from exc
-
-
-def _switch(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise ValueError("must be on or off")
-    return text == "on"
-
-
-def _days(text: str) -> int:
-    return _integer(text, 1, _MAX_DAYS, "a number of days")
-
-
-def _port(text: str) -> int:
-    return _integer(text, 0, _MAX_PORT, "a number")
-
-
-def _count(text: str) -> int:
-    return _integer(text, 1, _MAX_COUNT, "a number")
-
-
-def _integer(text: str, minimum: int, maximum: int, noun: str) -> int:
-    if text.isascii() and text.isdigit() and minimum <= int(text) <= maximum:
-        return int(text)
-    raise ValueError(f"must be {noun} from {minimum} to {maximum}")

@@ -1,0 +1,1 @@
+"""Leonardo.Ai: callbacks go to one URL of the whole account."""

@@ -1,0 +1,1 @@
+"""Runway's own API, which has no callbacks."""

@@ -1,0 +1,114 @@
+"""Input fields that several endpoints of useapi.net share.
+
+The limits are those of the vendor's Postman collection of July 16, 2026
+(useapi.net/assets/postman/runwayml-v1.json) and of the pages under
+useapi.net/docs/api-runwayml-v1. Where these disagree, the wider limit is used. A field that they do
+not describe has no limit here: the provider is the judge.
+"""
+
+import re
+from typing import Any, Final, Literal
+
+from service.providers.kit.input_schema import WEB_URL, InputField
+
+RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
+MAX_SEED: Final = 4294967294
+
+_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
+# Not "." and "..": HTTP clients resolve such path segments, even if they are percent-encoded.
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
+
+
+def asset(
+    name: str, summary: str, *, required: bool = False, example: str | None = None
+) -> InputField:
+    return InputField(
+        name=name,
+        kind="string",
+        summary=summary,
+        required=required,
+        pattern=_SEGMENT,
+        pattern_description="the id of an asset",
+        example=example,
+    )
+
+
+def prompt(*, required: bool = False, max_length: int | None = None) -> InputField:
+    return InputField(
+        name="text_prompt",
+        kind="string",
+        summary="What the result should show, in detail.",
+        required=required,
+        max_length=max_length,
+        example="A lighthouse in a storm, film still" if required else None,
+    )
+
+
+def choice(name: str, summary: str, *values: Any, required: bool = False) -> InputField:
+    """Describe a field with a few allowed values, all strings or all integers."""
+    kind: Literal["string", "integer"] = "string" if isinstance(values[0], str) else "integer"
+    return InputField(name=name, kind=kind, summary=summary, one_of=values, required=required)
+
+
+def integer(
+    name: str, low: int, high: int | None, summary: str, *, required: bool = False
+) -> InputField:
+    return InputField(
+        name=name, kind="integer", summary=summary, minimum=low, maximum=high, required=required
+    )
+
+
+def number(
+    name: str, low: float, high: float, summary: str, *, required: bool = False
+) -> InputField:
+    return InputField(
+        name=name, kind="number", summary=summary, minimum=low, maximum=high, required=required
+    )
+
+
+def flag(name: str, summary: str) -> InputField:
+    return InputField(name=name, kind="boolean", summary=summary)
+
+
+RATIO: Final = choice("aspect_ratio", "Width to height; 16:9 by default.", *RATIOS)
+ORIENTATION: Final = choice(
+    "aspect_ratio", "The orientation; landscape by default.", "landscape", "portrait"
+)
+SEED: Final = integer("seed", 1, MAX_SEED, "The same seed gives the same result.")
+NUMBER_OF_IMAGES: Final = choice("num_images", "How many images are made.", 1, 4)
+DESCRIBED_ASSET: Final = asset(
+    "image_assetId",
+    "The id of the image asset, as returned by POST assets and GET assets.",
+    required=True,
+    example="user:12345-runwayml:me@example.com-asset:…",
+)
+
+REPLY_FIELDS: Final = (
+    InputField(
+        name="replyUrl",
+        kind="string",
+        summary="Where this job's events are sent.",
+        max_length=1024,
+        pattern=WEB_URL,
+        pattern_description="an http or https URL",
+    ),
+    InputField(
+        name="replyRef",
+        kind="string",
+        summary="Your own reference, returned in every event.",
+        max_length=1024,
+    ),
+)
+EMAIL: Final = InputField(
+    name="email",
+    kind="string",
+    summary="The Runway account to use; by default any that is available.",
+    pattern=_EMAIL,
+    pattern_description="an e-mail address",
+)
+COMMON_FIELDS: Final = (
+    EMAIL,
+    flag("exploreMode", "Generate in Explore Mode, without credits; needs an Unlimited plan."),
+    integer("maxJobs", 1, 10, "How many tasks the account may run at once."),
+    *REPLY_FIELDS,
+)

@@ -1,0 +1,1 @@
+"""The services of useapi.net beside Runway: Kling, MiniMax, PixVerse, Google Flow and others."""
