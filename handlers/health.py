@@ -13,7 +13,7 @@ from service.context import AppContext
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.domain.subscriptions.subscription import State
-from service.providers.protocol import RefusalScope
+from service.providers.refusals import RefusalScope
 from service.runtime.observability.metrics import OLDEST_PENDING, SUBSCRIPTIONS, render_metrics
 from service.transactions.slots import AccountPause
 

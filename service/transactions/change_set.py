@@ -10,7 +10,7 @@ from service.domain.deliveries.delivery import Delivery, DeliveryTask
 from service.domain.events import Event
 from service.domain.jobs.job import Job
 from service.domain.subscriptions.subscription import Subscription
-from service.providers.protocol import RefusalScope
+from service.providers.refusals import RefusalScope
 from service.transactions.slots import AccountPause
 
 

@@ -187,6 +187,7 @@ class JobFactory:
             batch=scope.id,
             max_jobs=prepared.max_jobs,
             uses_credits=prepared.uses_credits,
+            any_account=prepared.any_account,
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
             reply_event_types=tuple(event_types),
             expected_parts=prepared.expected_parts,

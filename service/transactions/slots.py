@@ -1,13 +1,15 @@
 """Chooses the jobs that may be submitted now: slots per provider account, oldest job first."""
 
+import operator
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Status
 from service.domain.jobs.results import ErrorStage
-from service.providers.protocol import RefusalScope
+from service.providers.refusals import RefusalScope
 
 
 class JobQueue(msgspec.Struct, frozen=True, array_like=True):
@@ -18,6 +20,7 @@ class JobQueue(msgspec.Struct, frozen=True, array_like=True):
     """
 
     account: str
+    any_account: bool = False
     uses_credits: bool = True
     max_jobs: int | None = None
 
@@ -27,7 +30,7 @@ class JobQueue(msgspec.Struct, frozen=True, array_like=True):
 
 
 def queue_of(job: Job) -> JobQueue:
-    return JobQueue(job.account, job.uses_credits, job.max_jobs)
+    return JobQueue(job.account, job.any_account, job.uses_credits, job.max_jobs)
 
 
 class AccountPause(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +57,10 @@ class AccountPause(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_ended_by(self, job: Job) -> bool:
         """Whether *job* proves that the refusal is over: it was sent later and accepted."""
-        is_later = job.admitted_at is not None and job.admitted_at > self.paused_at
-        return is_later and _was_accepted(job) and self.concerns(job)
+        if job.admitted_at is None or job.admitted_at <= self.paused_at or not _was_accepted(job):
+            return False
+        # The pause may have begun before the accounts of the provider were known.
+        return self.concerns(job) or self.concerns(replace(job, account=job.own_account))
 
 
 def _was_accepted(job: Job) -> bool:
@@ -68,13 +73,27 @@ class AccountUse(msgspec.Struct, frozen=True, kw_only=True):
     """How the accounts are used when a claim begins.
 
     *used* counts the jobs under way by account, *sending* by queue those whose response is awaited.
-    *held*: the slots that a busy provider leaves an account.
+    *held*: the slots that a busy provider leaves an account. *linked*: how many jobs each account
+    may run, where the provider has told.
     """
 
     used: Counter[str] = msgspec.field(default_factory=Counter)
     sending: Counter[JobQueue] = msgspec.field(default_factory=Counter)
     held: Mapping[str, int] = {}
+    linked: Mapping[str, int] = {}
     pauses: Sequence[AccountPause] = ()
+
+
+class SlotRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs an account may run, by provider: *limits*.
+
+    For an account whose own limit is known, that counts instead, or the lower of the two for the
+    providers in *capped*. *choose* picks one of the accounts that may run a job.
+    """
+
+    limits: Mapping[str, int]
+    capped: frozenset[str] = frozenset()
+    choose: Callable[[Sequence[JobQueue]], JobQueue] = operator.itemgetter(0)
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,37 +106,55 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 class Slots:
     """The free slots of all accounts during the claim at *at*.
 
-    *limits* are those of each account, by provider. A provider without one no longer exists; it
-    gets one job at a time.
+    A provider without a limit no longer exists; it gets one job at a time.
     """
 
-    def __init__(self, limits: Mapping[str, int], use: AccountUse, at: int) -> None:
-        self._limits, self._held, self._pauses, self._at = limits, use.held, use.pauses, at
+    def __init__(self, rules: SlotRules, use: AccountUse, at: int) -> None:
+        self._rules, self._use, self._at = rules, use, at
         self._used, self._sending = use.used.copy(), use.sending.copy()
 
     def free(self, queue: JobQueue) -> int:
-        """How many jobs of *queue* may be submitted now, if no others are.
+        """How many jobs of *queue* may be submitted now, if no others are."""
+        return sum(map(self._free, self._lanes(queue)))
+
+    def admit(self, jobs: Iterable[Job]) -> list[Job]:
+        """Choose among *jobs*, the oldest first; a job that must wait delays no other.
+
+        A job that any account may run gets one of those that have a free slot.
+        """
+        chosen = []
+        for job in jobs:
+            if lanes := [lane for lane in self._lanes(queue_of(job)) if self._free(lane)]:
+                lane = self._rules.choose(lanes)
+                self._used[lane.account] += 1
+                self._sending[lane] += 1
+                chosen.append(replace(job, account=lane.account))
+        return chosen
+
+    def _lanes(self, queue: JobQueue) -> list[JobQueue]:
+        """The queue at each linked account that may run its jobs; itself if none is known."""
+        prefix = f"{queue.provider}:"
+        linked = [name for name in self._use.linked if name.startswith(prefix)]
+        if not queue.any_account or not linked:
+            return [queue]
+        return [replace(queue, account=name) for name in linked]
+
+    def _limit(self, lane: JobQueue) -> int:
+        limit = self._rules.limits.get(lane.provider, 1)
+        linked = self._use.linked.get(lane.account, limit)
+        return min(limit, linked) if lane.provider in self._rules.capped else linked
+
+    def _free(self, lane: JobQueue) -> int:
+        """The free slots for *lane*.
 
         To try a paused account, one job may exceed its limit: earlier jobs may never end.
         """
-        pauses = [pause for pause in self._pauses if pause.concerns(queue)]
+        pauses = [pause for pause in self._use.pauses if pause.concerns(lane)]
         if any(pause.retry_at > self._at or self._is_tried(pause) for pause in pauses):
             return 0
-        limit = self._limits.get(queue.provider, 1)
-        used = self._used[queue.account]
-        limits = (used + 1 if pauses else limit, self._held.get(queue.account), queue.max_jobs)
+        used, held = self._used[lane.account], self._use.held.get(lane.account)
+        limits = (used + 1 if pauses else self._limit(lane), held, lane.max_jobs)
         return max(0, min(limit for limit in limits if limit is not None) - used)
-
-    def admit(self, jobs: Iterable[Job]) -> list[Job]:
-        """Choose among *jobs*, the oldest first; a job that must wait delays no other."""
-        chosen = []
-        for job in jobs:
-            queue = queue_of(job)
-            if self.free(queue):
-                self._used[queue.account] += 1
-                self._sending[queue] += 1
-                chosen.append(job)
-        return chosen
 
     def _is_tried(self, pause: AccountPause) -> bool:
         """Whether a job that *pause* concerns is being sent."""

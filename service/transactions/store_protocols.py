@@ -28,7 +28,7 @@ from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
-from service.transactions.slots import AccountPause, Admission
+from service.transactions.slots import AccountPause, Admission, SlotRules
 
 Filters = Mapping[str, object]
 """The filters of a list by name; what they mean is in the query."""
@@ -94,12 +94,16 @@ class ChangeTopic(StrEnum):
 
 
 class JobStore(Protocol):
-    async def claim(
-        self, at: int, limits: Mapping[str, int], start: Callable[[Job], Job]
-    ) -> Admission:
+    async def claim(self, at: int, rules: SlotRules, start: Callable[[Job], Job]) -> Admission:
         """Take the oldest jobs for which there are slots, and write them as *start* returns them.
 
-        *limits* are the slots of each account, by provider. One process at a time counts slots.
+        One process at a time counts slots.
+        """
+
+    async def put_linked_accounts(self, provider: str, limits: Mapping[str, int]) -> None:
+        """Store which accounts are linked at *provider*: how many jobs each may run, by suffix.
+
+        Pauses of accounts that are no longer linked end.
         """
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:

@@ -10,14 +10,8 @@ from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.jobs.state_machine import apply_report, ended, requeued, schedule_reconcile
 from service.domain.primitives.timestamps import SECOND
-from service.providers.protocol import (
-    AccountRefused,
-    Answer,
-    Inconclusive,
-    LostAnswerPolicy,
-    RefusalScope,
-    RetryLater,
-)
+from service.providers.protocol import Answer, Inconclusive, LostAnswerPolicy, RetryLater
+from service.providers.refusals import AccountRefused, RefusalScope
 from service.transactions.change_set import AccountHold
 from service.transactions.slots import AccountPause
 from service.transactions.unit_of_work import UnitOfWork

@@ -18,7 +18,6 @@ from service.domain.primitives.timestamps import SECOND
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.kit.http_status import failed
 from service.providers.protocol import (
-    AccountRefused,
     Answer,
     Call,
     Inconclusive,
@@ -29,11 +28,13 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused
 from service.runtime.clients.provider_client import ProviderChannel
 from service.runtime.observability.metrics import SUBMISSIONS
 from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import ChangeSet, RawResponse
+from service.transactions.slots import SlotRules
 from service.transactions.store_protocols import Store
 from service.transactions.submit_outcome import SubmitResult, apply_answer
 from service.transactions.unit_of_work import Transactions
@@ -86,7 +87,11 @@ class Submitter:
     ) -> None:
         self._store, self._transactions, self._wakeup = store, transactions, wakeup
         self._channels, self._signer = channels, signer
-        self._limits = {name: channel.max_jobs for name, channel in channels.items()}
+        self._rules = SlotRules(
+            limits={name: channel.max_jobs for name, channel in channels.items()},
+            capped=frozenset(name for name, one in channels.items() if one.is_max_jobs_set),
+            choose=random.choice,
+        )
         self._clock = transactions.clock
         self._sending = TaskSet()
 
@@ -111,7 +116,7 @@ class Submitter:
                 lost = Inconclusive(message="the service stopped before the answer came")
                 await self._apply_answers([job], {job.ref: lost}, None)
             self._wakeup.waiting = True  # a job may end while the claim is committed
-            admission = await self._store.jobs.claim(at, self._limits, partial(self._start, at))
+            admission = await self._store.jobs.claim(at, self._rules, partial(self._start, at))
             self._wakeup.waiting = admission.waiting
             for group in self._groups(admission.jobs):
                 self._sending.spawn(self._send(group))
@@ -189,6 +194,7 @@ class Submitter:
                 operation=job.operation,
                 input=msgspec.json.decode(inputs[job.id]),  # checked when the job was created
                 callback_url=urls[job.ref],
+                account=job.account.partition(":")[2] or None if job.any_account else None,
             )
             for job in jobs
         ]

@@ -74,7 +74,8 @@ CREATE TABLE idempotency (
 CREATE TABLE accounts (
     account TEXT NOT NULL PRIMARY KEY,
     held_until BIGINT NOT NULL,
-    slots INTEGER NOT NULL
+    slots INTEGER NOT NULL,
+    max_jobs INTEGER
 );
 
 -- account is the name of the provider if the scope is 'credential'.

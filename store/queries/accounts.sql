@@ -1,8 +1,11 @@
 -- Provider accounts that are busy or paused.
 
--- accounts_held --
--- Busy accounts: until `held_until`, they have no more than these slots.
-SELECT account, slots FROM accounts WHERE held_until > :at
+-- account_limits --
+-- Busy accounts have no more than these slots until `held_until`; `max_jobs` is the limit that the
+-- provider has told for an account.
+SELECT account, max_jobs, CASE WHEN held_until > :at THEN slots END AS slots FROM accounts
+WHERE held_until > :at OR max_jobs IS NOT NULL
+ORDER BY account
 
 -- hold_account --
 -- The latest hold counts. Unless it is strict, the account keeps as many slots as are in use now,
@@ -12,6 +15,25 @@ VALUES (:account, :until, CASE WHEN :strict = 1 THEN 0 ELSE (
     SELECT COUNT(*) FROM jobs
     WHERE account = :account AND status IN ('submitting', 'submitted', 'running')) END)
 ON CONFLICT (account) DO UPDATE SET held_until = excluded.held_until, slots = excluded.slots
+
+-- put_linked_account --
+-- The provider has told how many jobs the account may run.
+INSERT INTO accounts (account, held_until, slots, max_jobs) VALUES (:account, 0, 0, :max_jobs)
+ON CONFLICT (account) DO UPDATE SET max_jobs = excluded.max_jobs
+
+-- unlink_accounts --
+-- Accounts that the provider no longer lists.
+UPDATE accounts SET max_jobs = NULL
+WHERE max_jobs IS NOT NULL AND SUBSTR(account, 1, LENGTH(:prefix)) = :prefix
+  AND account {not_in:accounts}
+
+-- delete_unlinked_pauses --
+-- No job is sent to these accounts any more, so nothing would end their pauses.
+DELETE FROM account_pauses
+WHERE account IN (
+    SELECT account FROM accounts
+    WHERE max_jobs IS NOT NULL AND SUBSTR(account, 1, LENGTH(:prefix)) = :prefix
+      AND account {not_in:accounts})
 
 -- account_pauses --
 -- All of them: there are few.

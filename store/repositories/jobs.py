@@ -7,7 +7,14 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job
 from service.transactions.change_set import CheckLease
-from service.transactions.slots import AccountPause, AccountUse, Admission, JobQueue, Slots
+from service.transactions.slots import (
+    AccountPause,
+    AccountUse,
+    Admission,
+    JobQueue,
+    SlotRules,
+    Slots,
+)
 from service.transactions.store_protocols import Filters, Page
 from store.engine.session import Session
 from store.repositories.repository import Repository
@@ -17,14 +24,12 @@ CLAIM_LIMIT: Final = 100
 
 
 class JobRepository(Repository):
-    async def claim(
-        self, at: int, limits: Mapping[str, int], start: Callable[[Job], Job]
-    ) -> Admission:
+    async def claim(self, at: int, rules: SlotRules, start: Callable[[Job], Job]) -> Admission:
         async with self._database.writing() as session:
             await session.queue("lock_accounts")
             queues = [decode_queue(row) for row in await session.fetch("queues_waiting")]
             use = await _account_use(session, at) if queues else AccountUse()
-            slots = Slots(limits, use, at)
+            slots = Slots(rules, use, at)
             queued: list[Job] = []
             for queue in queues:
                 if free := slots.free(queue):
@@ -33,6 +38,17 @@ class JobRepository(Repository):
             jobs = [start(job) for job in admitted]
             await session.queue_many("update_job", map(encode_job, jobs))
         return Admission(jobs=jobs, waiting=bool(queues))
+
+    async def put_linked_accounts(self, provider: str, limits: Mapping[str, int]) -> None:
+        prefix = f"{provider}:"
+        accounts = {prefix + suffix: limit for suffix, limit in limits.items()}
+        others = {"prefix": prefix, "accounts": list(accounts)}
+        rows = [{"account": one, "max_jobs": limit} for one, limit in sorted(accounts.items())]
+        async with self._database.writing() as session:
+            await session.queue("lock_accounts")
+            await session.queue("delete_unlinked_pauses", **others)
+            await session.queue("unlink_accounts", **others)
+            await session.queue_many("put_linked_account", rows)
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:
         async with self._database.writing() as session:
@@ -107,9 +123,11 @@ class JobRepository(Repository):
 
 
 async def _account_use(session: Session, at: int) -> AccountUse:
-    found = await session.fetch_all(jobs_under_way={}, accounts_held={"at": at}, account_pauses={})
+    found = await session.fetch_all(jobs_under_way={}, account_limits={"at": at}, account_pauses={})
+    limits = found["account_limits"]
     use = AccountUse(
-        held={row["account"]: row["slots"] for row in found["accounts_held"]},
+        held={row["account"]: row["slots"] for row in limits if row["slots"] is not None},
+        linked={row["account"]: row["max_jobs"] for row in limits if row["max_jobs"] is not None},
         pauses=[decode_pause(row) for row in found["account_pauses"]],
     )
     for row in found["jobs_under_way"]:

@@ -9,10 +9,12 @@ from msgspec.structs import replace
 from service.domain.deliveries.delivery import LEASE
 from service.domain.jobs.job import QUEUE_LIMIT, Job, ReconcileReason, Status
 from service.domain.jobs.results import Artifact, Output
+from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.timestamps import SECOND
-from service.providers.protocol import RefusalScope
+from service.providers.refusals import RefusalScope
 from service.transactions.change_set import AccountHold, ChangeSet, Snapshot
+from service.transactions.slots import SlotRules
 from service.transactions.store_protocols import Idempotency, NewJob, Page, Store
 from tests.support.factories import T0, a_new_job, a_pause, a_subscription, an_event, build_job
 from tests.support.store_steps import ALL, LATER, insert_job, insert_jobs
@@ -39,7 +41,7 @@ async def claim(
     store: Store, at: int = T0, limit: int = 100, start: Callable[[Job], Job] = lambda job: job
 ) -> list[Job]:
     """The jobs that a claim takes; unless *start* changes them, they stay queued."""
-    return (await store.jobs.claim(at, {"useapi": limit}, start)).jobs
+    return (await store.jobs.claim(at, SlotRules(limits={"useapi": limit}), start)).jobs
 
 
 async def test_a_job_is_inserted_with_its_input_and_its_first_event(store: Store) -> None:
@@ -284,6 +286,56 @@ async def test_an_account_is_tried_with_one_job_at_a_time(store: Store) -> None:
     assert [job.id for job in tried] == [first.id]
     assert meanwhile == []
     assert await claim(store) == [second]
+
+
+async def test_a_job_of_any_account_is_claimed_for_a_linked_one_until_its_slots_are_used(
+    store: Store,
+) -> None:
+    await insert_jobs(store, *(a_new_job(any_account=True) for _ in range(150)))
+    await insert_jobs(store, *(a_new_job() for _ in range(150)))
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 2, "bob@example.com": 1})
+
+    claimed = await claim(store, limit=0, start=lambda job: admitted(job, T0, LATER))
+    again = await claim(store, limit=0)
+
+    accounts = ["useapi:ann@example.com", "useapi:ann@example.com", "useapi:bob@example.com"]
+    assert [job.account for job in claimed] == accounts
+    assert [(await store.jobs.get("acme", job.id)).account for job in claimed] == accounts
+    assert again == []
+
+
+async def test_accounts_that_are_no_longer_linked_get_no_jobs_and_their_pauses_end(
+    store: Store,
+) -> None:
+    await insert_jobs(store, *(a_new_job(any_account=True) for _ in range(9)))
+    ann = a_pause(RefusalScope.ACCOUNT, account="useapi:ann@example.com")
+    other = a_pause(RefusalScope.ACCOUNT, account="useapi:typed@example.com")
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 2, "bob@example.com": 1})
+    pauses = {(pause.account, pause.scope): pause for pause in (ann, other)}
+    await change(store, [], write(pauses=pauses))
+
+    await store.jobs.put_linked_accounts("other", {})
+    unchanged = await store.jobs.account_pauses()
+    await store.jobs.put_linked_accounts("useapi", {"bob@example.com": 2})
+    linked = await claim(store, limit=1, start=lambda job: admitted(job, T0, LATER))
+    left = await store.jobs.account_pauses()
+    await store.jobs.put_linked_accounts("useapi", {})
+
+    assert unchanged == [ann, other]
+    assert [job.account for job in linked] == ["useapi:bob@example.com"] * 2
+    assert left == [other]
+    assert [job.account for job in await claim(store, limit=1)] == ["useapi"]
+
+
+async def test_a_busy_linked_account_is_held_and_keeps_its_limit(store: Store) -> None:
+    account = "useapi:ann@example.com"
+    await insert_jobs(store, *(a_new_job(any_account=True) for _ in range(9)))
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 3})
+    await change(store, [], write(holds={account: AccountHold(until=LATER, strict=True)}))
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 2})
+
+    assert await claim(store) == []
+    assert len(await claim(store, LATER)) == 2
 
 
 async def test_a_queued_job_is_checked_after_a_week(store: Store) -> None:

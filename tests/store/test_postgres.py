@@ -17,6 +17,7 @@ from service.domain.primitives.errors import Invalid, StartError, Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import ChangeSet, Snapshot
+from service.transactions.slots import SlotRules
 from service.transactions.store_protocols import ChangeTopic, Idempotency, Store
 from store import open_store
 from store.engine.postgres import open_postgres
@@ -340,7 +341,9 @@ async def test_slots_are_limited_over_all_processes(stores: tuple[Store, Store])
 
     claims = await asyncio.gather(
         *(
-            stores[n % 2].jobs.claim(T0, {"useapi": 5}, lambda job: admitted(job, T0, T0 + LEASE))
+            stores[n % 2].jobs.claim(
+                T0, SlotRules(limits={"useapi": 5}), lambda job: admitted(job, T0, T0 + LEASE)
+            )
             for n in range(12)
         )
     )

@@ -13,7 +13,7 @@ from service.domain.primitives import ids
 from service.domain.primitives.timestamps import SECOND
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.providers.protocol import RefusalScope
+from service.providers.refusals import RefusalScope
 from service.transactions.slots import AccountPause
 from service.transactions.store_protocols import ClaimRequest, NewJob
 

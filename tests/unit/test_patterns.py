@@ -98,6 +98,14 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "result", "expired!"),
         ("", "notfound", "!"),
     ],
+    "service.providers.useapi.lookup._EMAIL": [("", "a", ""), ("a@", "a", "@")],
+    "service.providers.useapi.fields._OWNED_ID": [
+        ("", "user:", ""),
+        ("user:1-runwayml:", "a", ""),
+        ("user:1-runwayml:a@", "-asset", ""),
+        ("user:1-runwayml:a@b-asset:", "a", ":"),
+        ("user:", "1", "-"),
+    ],
     "service.providers.useapi.failures._NO_ACCOUNT": [
         ("", "no ", ""),
         ("", "no runway ", ""),

@@ -82,7 +82,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     *ref* is the UUIDv4 of its latest submission. *account* is the account whose slots it uses: the
     provider, or `provider:email` if the input names an account, of which it uses at most
-    *max_jobs*. While that account has no credits, only jobs that use none are sent. *batch* is the
+    *max_jobs*. A job that *any_account* may run is given one when it is admitted, until it is
+    queued again. While its account has no credits, it waits if it *uses_credits*. *batch* is the
     id of the request that created it. *tries* counts its submits, *unanswered_submits* those whose
     response was lost. *admitted_at* is when its latest submit began, *due_at* when the submitter
     may act on it next. It ends with *expected_parts* results; *received_parts* are the keys of
@@ -107,6 +108,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     batch: str | None = None
     max_jobs: int | None = None
     uses_credits: bool = True
+    any_account: bool = False
     reply_ref: str | None = None
     reply_subscription_id: str | None = None
     reply_event_types: tuple[str, ...] = ()
@@ -138,6 +140,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     submitted_at: int | None = None
     finished_at: int | None = None
     deadline_at: int | None = None
+
+    @property
+    def own_account(self) -> str:
+        """The account while it is queued: that of its input, else any of the provider."""
+        return self.provider if self.any_account else self.account
 
     @property
     def ended(self) -> bool:

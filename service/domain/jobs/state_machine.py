@@ -217,6 +217,7 @@ def retried(job: Job, ref: str, at: int) -> Job:
     return replace(
         job,
         ref=ref,
+        account=job.own_account,
         status=Status.QUEUED,
         **_RESET_FIELDS,
         queued_at=at,
@@ -248,5 +249,10 @@ def admitted(job: Job, at: int, lease_until: int) -> Job:
 def requeued(job: Job) -> Job:
     """Put a job that its provider did not accept back into the queue."""
     return replace(
-        job, status=Status.QUEUED, due_at=None, deadline_at=None, version=job.version + 1
+        job,
+        status=Status.QUEUED,
+        account=job.own_account,
+        due_at=None,
+        deadline_at=None,
+        version=job.version + 1,
     )

@@ -10,7 +10,8 @@ from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.primitives.retry_after import http_date, retry_after_seconds
 from service.domain.primitives.timestamps import SECOND
 from service.providers.kit.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
-from service.providers.protocol import AccountRefused, RefusalScope, Reply, RetryLater
+from service.providers.protocol import Reply, RetryLater
+from service.providers.refusals import AccountRefused, RefusalScope
 
 BUSY_STATUSES: Final = frozenset({408, 429, 503, 504})
 """The provider is busy or unavailable, and the request may be sent again later."""

@@ -23,7 +23,7 @@ from service.providers.kit.http_status import (
     safe_message,
 )
 from service.providers.kit.runway_failures import failure_error_code, is_retryable_failure
-from service.providers.protocol import AccountRefused, RefusalScope
+from service.providers.refusals import AccountRefused, RefusalScope
 
 _ERROR_STATUSES: Final = range(400, 600)
 _MAX_DEPTH: Final = 3

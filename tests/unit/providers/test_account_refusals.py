@@ -8,7 +8,8 @@ import pytest
 from service.domain.jobs.job import Report
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers import registry
-from service.providers.protocol import AccountRefused, Answer, ProviderTask, RefusalScope, Reply
+from service.providers.protocol import Answer, ProviderTask, Reply
+from service.providers.refusals import AccountRefused, RefusalScope
 
 OPERATIONS = {
     "useapi": "frames.create",

@@ -13,7 +13,6 @@ from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson
 from service.providers.protocol import (
-    AccountRefused,
     Answer,
     Inconclusive,
     LostAnswerPolicy,
@@ -21,6 +20,7 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused
 from service.providers.runware.catalog import LONG_SECONDS, ROWS, SHORT_SECONDS
 from service.providers.runware.errors import classify
 from service.providers.runware.provider import Runware

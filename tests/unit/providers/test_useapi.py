@@ -12,15 +12,14 @@ from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobErro
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson
 from service.providers.protocol import (
-    AccountRefused,
     Answer,
     Inconclusive,
     LostAnswerPolicy,
     ProviderTask,
-    RefusalScope,
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused, RefusalScope
 from service.providers.useapi.catalog import LANGUAGES, STYLES
 from service.providers.useapi.fields import COMMON_FIELDS, RATIOS
 from service.providers.useapi.provider import UseApi

@@ -10,7 +10,8 @@ from service.domain.jobs.job import Job, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
 from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.timestamps import SECOND
-from service.providers.protocol import AccountRefused, Answer, LostAnswerPolicy, RefusalScope
+from service.providers.protocol import Answer, LostAnswerPolicy
+from service.providers.refusals import AccountRefused, RefusalScope
 from service.transactions.change_set import Snapshot
 from service.transactions.slots import AccountPause
 from service.transactions.submit_outcome import (
@@ -165,3 +166,27 @@ def test_the_tenant_that_was_told_of_the_pause_is_told_of_its_end() -> None:
 
     ((kind, tenant, data),) = told(uow)
     assert (kind, tenant, data["job"]) == ("provider.resumed", "acme", None)
+
+
+def test_a_pause_from_before_the_accounts_were_known_ends_too() -> None:
+    job = replace(sent(T0 + MINUTE, any_account=True), account=ANN)
+
+    uow = answered(job, ACCEPTED, a_pause(CREDITS), a_pause(CREDITS, account=ANN))
+
+    assert set(uow.changes.pauses.values()) == {None}
+    assert len(uow.changes.pauses) == 2
+
+
+def test_a_job_of_one_account_does_not_end_the_pause_of_another() -> None:
+    uow = answered(sent(T0 + MINUTE, account=ANN), ACCEPTED, a_pause(CREDITS))
+
+    assert uow.changes.pauses == {}
+
+
+def test_a_refused_job_of_any_account_is_queued_for_any_again() -> None:
+    job = replace(sent(T0, any_account=True), account=ANN)
+
+    uow = answered(job, refused(ACCOUNT))
+
+    assert uow.changes.jobs[job.id].account == "useapi"
+    assert list(uow.changes.pauses) == [(ANN, ACCOUNT)]

@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,11 +8,18 @@ from hypothesis import strategies as st
 
 from service.domain.jobs.job import Job
 from service.domain.primitives.timestamps import SECOND
-from service.providers.protocol import RefusalScope
-from service.transactions.slots import AccountPause, AccountUse, Slots, queue_of
+from service.providers.refusals import RefusalScope
+from service.transactions.slots import (
+    AccountPause,
+    AccountUse,
+    JobQueue,
+    SlotRules,
+    Slots,
+    queue_of,
+)
 from tests.support.factories import T0, a_pause, build_job
 
-LIMITS = {"useapi": 3, "runware": 100}
+RULES = SlotRules(limits={"useapi": 3, "runware": 100})
 
 
 def admitted(
@@ -33,7 +41,7 @@ def slots_of(
         sending=Counter([queue_of(sending)] if sending else ()),
         pauses=pauses,
     )
-    return Slots(LIMITS, use, T0)
+    return Slots(RULES, use, T0)
 
 
 @pytest.mark.parametrize(
@@ -194,3 +202,90 @@ def test_an_account_with_two_pauses_is_tried_after_both() -> None:
     later = a_pause(RefusalScope.CREDITS, retry_at=T0 + SECOND)
 
     assert slots_of(over(RefusalScope.ACCOUNT), later).admit([PAID, FREE]) == [FREE]
+
+
+# Linked accounts
+
+BOB = "useapi:bob@example.com"
+
+
+def any_job(**changes: Any) -> Job:
+    return build_job(any_account=True, **changes)
+
+
+def linked_slots(
+    *pauses: AccountPause,
+    used: dict[str, int] | None = None,
+    held: dict[str, int] | None = None,
+    **rules: Any,
+) -> Slots:
+    """Slots of two linked accounts: Ann may run two jobs at once, and Bob one."""
+    use = AccountUse(
+        used=Counter(used or {}), held=held or {}, linked={ANN: 2, BOB: 1}, pauses=pauses
+    )
+    return Slots(SlotRules(limits={"useapi": 10}, **rules), use, T0)
+
+
+def test_jobs_of_any_account_fill_the_slots_of_the_linked_accounts() -> None:
+    jobs = [any_job() for _ in range(5)]
+    slots = linked_slots()
+
+    free = slots.free(queue_of(jobs[0]))
+    chosen = slots.admit(jobs)
+
+    assert free == 3
+    assert [job.account for job in chosen] == [ANN, ANN, BOB]
+    assert [job.id for job in chosen] == [job.id for job in jobs[:3]]
+
+
+def test_the_account_is_chosen_among_those_with_a_free_slot() -> None:
+    offered: list[list[str]] = []
+
+    def last(lanes: Sequence[JobQueue]) -> JobQueue:
+        offered.append([lane.account for lane in lanes])
+        return lanes[-1]
+
+    chosen = linked_slots(choose=last).admit([any_job() for _ in range(2)])
+
+    assert offered == [[ANN, BOB], [ANN]]
+    assert [job.account for job in chosen] == [BOB, ANN]
+
+
+def test_a_job_of_one_account_uses_the_slots_of_that_account() -> None:
+    pinned = [build_job(account=BOB) for _ in range(2)]
+
+    chosen = linked_slots(used={ANN: 1}).admit([*pinned, any_job(), any_job()])
+
+    assert [job.account for job in chosen] == [BOB, ANN]
+    assert chosen[0] == pinned[0]
+
+
+def test_a_job_that_no_account_may_be_chosen_for_stays_at_the_provider() -> None:
+    job = build_job()
+
+    assert linked_slots().admit([job]) == [job]
+
+
+@pytest.mark.parametrize(("limit", "accounts"), [(1, [ANN, BOB]), (9, [ANN, ANN, BOB])])
+def test_a_limit_that_was_set_caps_that_of_each_account(limit: int, accounts: list[str]) -> None:
+    rules = SlotRules(limits={"useapi": limit}, capped=frozenset({"useapi"}))
+
+    chosen = Slots(rules, AccountUse(linked={ANN: 2, BOB: 1}), T0).admit(
+        [any_job() for _ in range(9)]
+    )
+
+    assert [job.account for job in chosen] == accounts
+
+
+def test_a_job_passes_the_accounts_that_are_paused_busy_or_above_its_own_limit() -> None:
+    jobs = [any_job(max_jobs=1) for _ in range(2)]
+    pause = a_pause(RefusalScope.CREDITS, account=ANN)
+
+    assert [job.account for job in linked_slots(pause).admit(jobs)] == [BOB]
+    assert [job.account for job in linked_slots(held={ANN: 0}).admit(jobs)] == [BOB]
+    assert [job.account for job in linked_slots(used={ANN: 1}).admit(jobs)] == [BOB]
+    assert [job.account for job in linked_slots(used={BOB: 1}).admit(jobs)] == [ANN]
+
+
+def test_a_refused_credential_stops_all_linked_accounts() -> None:
+    assert linked_slots(a_pause(RefusalScope.CREDENTIAL)).admit([any_job()]) == []
