@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help check test coverage fix demo serve bench interop lock clean
+.PHONY: help check test coverage mutations fix demo serve bench interop lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ coverage: .venv/ready ## run all tests, list lines and branches they leave out
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='service/domain/*' --fail-under=100
+
+mutations: .venv/ready ## read 100,000 mutated bodies with each reader of each provider
+	MUTATIONS=100000 $(BIN)/pytest tests/unit/providers/test_mutations.py
 
 fix: .venv/ready ## format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix

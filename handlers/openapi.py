@@ -182,6 +182,7 @@ def _responses(endpoint: Endpoint, schema_of: _Schemas) -> Json:
 
 
 def _webhook(name: str, summary: str, schema_of: _Schemas) -> Json:
+    body = WEBHOOK_BODIES.get(name) or WEBHOOK_BODIES[name.partition(".")[0]]
     headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return {
         "post": {
@@ -195,7 +196,7 @@ def _webhook(name: str, summary: str, schema_of: _Schemas) -> Json:
             ],
             "requestBody": {
                 "required": True,
-                "content": {_JSON: {"schema": schema_of(WEBHOOK_BODIES[name.partition(".")[0]])}},
+                "content": {_JSON: {"schema": schema_of(body)}},
             },
             "responses": {"2XX": {"description": "Received."}},
         }

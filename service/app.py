@@ -11,6 +11,7 @@ from handlers import health_routes, routes
 from handlers.http.errors import EXCEPTION_HANDLERS
 from service.context import AppContext
 from service.domain.deliveries.send_queue import SendQueues
+from service.domain.jobs.moderation import is_moderated
 from service.domain.security.api_keys import (
     DEFAULT_TENANT,
     RANDOM_BYTES,
@@ -26,7 +27,7 @@ from service.runtime.clients.provider_client import ProviderChannel, ProviderCli
 from service.runtime.clients.webhook_client import WebhookClient
 from service.runtime.clock import Clock, SystemIdSource, now
 from service.runtime.http_server.file_limits import file_shares
-from service.runtime.observability.metrics import EVENTS
+from service.runtime.observability.metrics import EVENTS, MODERATED_JOBS
 from service.runtime.observability.readiness import WriteCheck
 from service.runtime.open_streams import OpenStreams
 from service.runtime.secret_box import SecretBox
@@ -92,10 +93,12 @@ async def running(
             check_wakeup.on_commit,
             _wake_streams(wakeups),
             _count_events,
+            _count_moderated_jobs,
         )
         transactions = Transactions(
             store, clock, ids.new_id, placement=inbox.queues, on_commit=on_commit
         )
+        transactions.moderation_limit = settings.moderation_warning
 
         dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
         context = AppContext(
@@ -239,3 +242,8 @@ def _wake_streams(wakeups: Wakeups) -> OnCommit:
 def _count_events(changes: ChangeSet) -> None:
     for event in changes.events:
         EVENTS.labels(event.type).inc()
+
+
+def _count_moderated_jobs(changes: ChangeSet) -> None:
+    for job in filter(is_moderated, changes.ended_jobs):
+        MODERATED_JOBS.labels(job.provider).inc()

@@ -51,6 +51,8 @@ def encode_job(job: Job) -> Values:
         "provider_task_id": job.provider_task_id,
         "due_at": job.due_at,
         "next_check_at": job.next_check_at,
+        "finished_at": job.finished_at,
+        "error_code": None if job.error is None else job.error.code.value,
         "version": job.version,
         "doc": _encode(job).decode(),
     }

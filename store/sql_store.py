@@ -2,10 +2,17 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.primitives.errors import Unavailable
-from service.transactions.change_set import ChangeSet, JobInsertion, OpenTransaction, Snapshot
+from service.transactions.change_set import (
+    ChangeSet,
+    JobInsertion,
+    JobTransaction,
+    OpenTransaction,
+    Snapshot,
+)
 from service.transactions.store_protocols import ChangeTopic, Idempotency, NewJob
 from store.engine.session import Database
 from store.repositories.api_keys import ApiKeyRepository
@@ -25,6 +32,7 @@ from store.repositories.retention import RetentionRepository
 from store.repositories.subscriptions import SubscriptionRepository
 from store.transaction import (
     read_jobs,
+    read_moderation,
     read_receivers,
     read_reply_subscriptions,
     topics_of,
@@ -51,11 +59,15 @@ class SqlStore:
     @asynccontextmanager
     async def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
-    ) -> AsyncIterator[OpenTransaction]:
+    ) -> AsyncIterator[JobTransaction]:
         async with self._database.writing() as session:
             cache = self._parts.subscription_cache
             snapshot = await read_jobs(session, cache, refs, accounts=accounts)
-            opened = OpenTransaction(snapshot=snapshot, changes=ChangeSet())
+            opened = JobTransaction(
+                snapshot=snapshot,
+                changes=ChangeSet(),
+                read_moderation=partial(read_moderation, session),
+            )
             yield opened
             await write_changes(session, opened.changes)
             await notify(session, self._parts.origin, topics_of(opened.changes))

@@ -7,6 +7,8 @@ from msgspec.structs import asdict
 from service.domain.callbacks import Verdict
 from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.jobs.job import Job, Status
+from service.domain.jobs.moderation import WINDOW, ModerationHistory
+from service.domain.jobs.results import ErrorCode
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import ChangeSet, PauseKey, Snapshot
 from service.transactions.slots import AccountPause
@@ -111,6 +113,22 @@ async def read_receivers(
     )
 
 
+async def read_moderation(
+    session: Session, accounts: Sequence[str], without: Sequence[str]
+) -> dict[str, ModerationHistory]:
+    """Lock and read the moderation histories of *accounts*, without the jobs *without*."""
+    await session.queue("lock_moderation")
+    rows = await session.fetch("moderation_warned", accounts=list(accounts))
+    warned, histories = {row["account"] for row in rows}, {}
+    for account in accounts:
+        rows = await session.fetch(
+            "last_ended_jobs", account=account, without=list(without), limit=WINDOW
+        )
+        moderated = (row["error_code"] == ErrorCode.MODERATED for row in rows)
+        histories[account] = ModerationHistory(tuple(moderated), account in warned)
+    return histories
+
+
 async def write_changes(session: Session, changes: ChangeSet) -> None:
     """Write all of *changes*; many rows of a kind are one statement."""
     await _write_callbacks(session, changes)
@@ -132,6 +150,11 @@ async def write_changes(session: Session, changes: ChangeSet) -> None:
             await session.queue("delete_account_pause", account=account, scope=scope.value)
         else:
             await session.queue("put_account_pause", **encode_pause(pause))
+    warned = (
+        {"account": account, "warned": int(is_warned)}
+        for account, is_warned in sorted(changes.moderation_warned.items())
+    )
+    await _queue_many(session, "put_moderation_warned", warned)
 
 
 async def write_events(session: Session, changes: ChangeSet) -> None:

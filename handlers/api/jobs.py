@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from handlers.http.bodies import convert, read_json_body
@@ -44,7 +45,10 @@ class JobsQuery(PageQuery, frozen=True, kw_only=True):
 
 
 async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[JobView]]:
-    """Submit a job, or an array of up to 100 jobs: all are accepted, or none."""
+    """Submit a job, or an array of up to 100 jobs: all are accepted, or none.
+
+    The response has the signing secret of each reply URL that is new, as `reply_secret`.
+    """
     body = await read_json_body(request.http_request)
     context = request.context
     size = int(request.http_request.headers.get("content-length", LARGE_BYTES))
@@ -56,7 +60,11 @@ async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[J
         jobs = await wait_until_ended(request, jobs, seconds)
         headers["preference-applied"] = f"wait={seconds}"
     status = 200 if seconds is not None and all(job.ended for job in jobs) else 202
-    views = [await _view(job, inputs.get(job.id)) for job in jobs]
+    secrets = await _reply_secrets(context, jobs)
+    views = [
+        replace(await _view(job, inputs.get(job.id)), reply_secret=secrets.get(job.id, UNSET))
+        for job in jobs
+    ]
     if isinstance(body, list):
         return Reply(ListResponse(data=views), status, headers)
     return Reply(views[0], status, {**headers, "location": f"/v1/jobs/{jobs[0].id}"})
@@ -117,6 +125,26 @@ async def retry(request: ApiRequest[NoQuery]) -> JobView:
     job = await context.store.jobs.get(request.tenant, request.id("job"))
     retried = await retry_job(context.transactions, job, context.ids.new_ref())
     return await _view_with_input(context, retried)
+
+
+async def _reply_secrets(context: AppContext, jobs: Sequence[Job]) -> dict[str, str]:
+    """Read the secrets of the reply subscriptions that the request of *jobs* created, by job id.
+
+    Without those that were deleted or got a new secret since: it was not this request's to see.
+    """
+    creators = {
+        job.reply_subscription_id: job
+        for job in jobs
+        if job.reply_subscription_id is not None and job.created_reply_subscription
+    }
+    if not creators:
+        return {}
+    found = await context.store.subscriptions.get_many(jobs[0].tenant, list(creators))
+    return {
+        creators[one.id].id: context.secret_box.open(one.secret)
+        for one in found.values()
+        if one.previous_secret is None
+    }
 
 
 async def _inputs(context: AppContext, jobs: Sequence[Job]) -> dict[str, bytes]:

@@ -2,9 +2,20 @@
 
 import msgspec
 
-from service.domain.events import JobEvent, ProviderData, SubscriptionData, SystemEvent
+from service.domain.events import (
+    JobEvent,
+    ModerationData,
+    ProviderData,
+    SubscriptionData,
+    SystemEvent,
+)
 
-LoggedEvent = JobEvent | SystemEvent[SubscriptionData] | SystemEvent[ProviderData]
+LoggedEvent = (
+    JobEvent
+    | SystemEvent[SubscriptionData]
+    | SystemEvent[ProviderData]
+    | SystemEvent[ModerationData]
+)
 """The bodies of the events in the log; `webhook.test` events are not logged."""
 
 

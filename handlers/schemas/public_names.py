@@ -24,6 +24,7 @@ from service.domain.callbacks import Verdict
 from service.domain.deliveries.delivery import DeliveryStatus
 from service.domain.events import (
     JobEvent,
+    ModerationData,
     ProviderData,
     SubscriptionData,
     SystemEvent,
@@ -53,6 +54,8 @@ SCHEMA_NAMES: Final[Mapping[Any, str]] = {
     SubscriptionData: "SubscriptionEventData",
     SystemEvent[ProviderData]: "ProviderEvent",
     ProviderData: "ProviderEventData",
+    SystemEvent[ModerationData]: "ModerationEvent",
+    ModerationData: "ModerationEventData",
     SystemEvent[WebhookTestData]: "TestEvent",
     WebhookTestData: "TestEventData",
     ListResponse[JobEvent]: "EventList",
@@ -96,6 +99,7 @@ WEBHOOK_BODIES: Final[Mapping[str, Any]] = {
     "job": JobEvent,
     "subscription": SystemEvent[SubscriptionData],
     "provider": SystemEvent[ProviderData],
+    "provider.moderation_warning": SystemEvent[ModerationData],
     "webhook": SystemEvent[WebhookTestData],
 }
-"""The body of an event type, by the part of its name before the dot."""
+"""The body of an event type, by its name, or else by the part of its name before the dot."""

@@ -66,7 +66,7 @@ def _parse_inputs(pairs: tuple[str, ...]) -> Json:
 @click.argument("provider")
 @click.argument("operation")
 @click.argument("inputs", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--reply-url", help="URL that receives a webhook when the job ends.")
+@click.option("--reply-url", help="URL that receives a webhook for each event of the job.")
 @click.option("--follow", is_flag=True, help="Print the job's events until it ends.")
 def submit(
     provider: str,

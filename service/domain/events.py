@@ -25,6 +25,8 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "webhook.test": "A requested test; it is not in the event log.",
     "provider.paused": "A provider refuses our account; waiting jobs stay queued.",
     "provider.resumed": "The provider accepts jobs of our account again.",
+    "provider.moderation_warning": "Many of an account's last jobs were moderated, which may get "
+    "it suspended.",
 }
 MAX_PAYLOAD: Final = 20_000
 """Bytes; in a larger webhook body, the output is replaced by a link to the job."""
@@ -89,6 +91,19 @@ class ProviderData(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None
 
 
+class ModerationData(msgspec.Struct, frozen=True, kw_only=True):
+    """The data of a `provider.moderation_warning` event.
+
+    *share*, from 0 to 1, is the share of moderated jobs among the *window* jobs of one account that
+    ended last; *job* is the id of the job that made it pass the limit.
+    """
+
+    provider: str
+    share: float
+    window: int
+    job: str
+
+
 class WebhookTestData(msgspec.Struct, frozen=True, kw_only=True):
     """The data of a `webhook.test` event: the id of the subscription that is tested."""
 
@@ -96,7 +111,7 @@ class WebhookTestData(msgspec.Struct, frozen=True, kw_only=True):
     object: str = "subscription"
 
 
-SystemData = SubscriptionData | ProviderData | WebhookTestData
+SystemData = SubscriptionData | ProviderData | ModerationData | WebhookTestData
 D = TypeVar("D", bound=SystemData)
 
 
@@ -120,7 +135,7 @@ def system_event(kind: str, tenant: str, data: SystemData, event_id: str, at: in
         at=at,
         sequence=body.sequence,
         payload=msgspec.json.encode(body),
-        provider=data.provider if isinstance(data, ProviderData) else None,
+        provider=data.provider if isinstance(data, ProviderData | ModerationData) else None,
     )
 
 

@@ -7,6 +7,8 @@ from service.providers.protocol import Provider
 
 def registry() -> Mapping[str, Provider]:
     """All providers by name."""
+    from service.providers.fal.provider import Fal
+    from service.providers.ideogram.provider import Ideogram
     from service.providers.leonardo.provider import Leonardo
     from service.providers.runware.provider import Runware
     from service.providers.runway.provider import Runway
@@ -19,6 +21,8 @@ def registry() -> Mapping[str, Provider]:
         Runware(),
         RunwayAi(),
         UseApiServices(),
+        Fal(),
+        Ideogram(),
         Leonardo(),
         Runway(),
     )

@@ -122,8 +122,8 @@ class TaskNotFound(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-Answer = Report | RetryLater | AccountRefused | Inconclusive
-"""What the response to a submit means for one task."""
+Answer = Report | tuple[Report, ...] | RetryLater | AccountRefused | Inconclusive
+"""What the response to a submit means for one task; a tuple if it holds results of the task."""
 LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
 """What one lookup found; reports of the state of the task, at least one, if it was found."""
 

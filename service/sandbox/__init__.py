@@ -1,4 +1,4 @@
-"""The sandbox: emulates useapi.net, Runware and runway-ai.ai on one port, as they document it."""
+"""The sandbox: emulates all providers on one port, as they document themselves."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The sandbox's application: three emulated providers, an overview page and the ledger."""
+"""The sandbox's application: emulated providers, their media, an overview page and the ledger."""
 
 from typing import Final
 
@@ -10,6 +10,10 @@ from starlette.routing import Route
 
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
+from service.sandbox.media import files
+from service.sandbox.media.library import MediaLibrary
+from service.sandbox.providers.fal import Fal
+from service.sandbox.providers.ideogram import Ideogram
 from service.sandbox.providers.leonardo import Leonardo
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway import Runway
@@ -21,6 +25,12 @@ from service.sandbox.providers.useapi_services import UseapiServices
 from service.sandbox.web import Tokens, json_response, on_http_error
 
 _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+_SAMPLES: Final = (
+    files.image("a lighthouse"),
+    files.video("a lighthouse"),
+    files.audio("a lighthouse"),
+    files.model("a lighthouse"),
+)
 
 
 def create_sandbox(
@@ -32,15 +42,18 @@ def create_sandbox(
     accounts at useapi.net; by default there is one with credits for 200,000 tasks.
     """
     tokens, setup = tokens or Tokens(), useapi or UseapiSetup()
-    emulator = Emulator(pace)
+    emulator, library = Emulator(pace), MediaLibrary()
     app = Starlette(
         routes=[
             *Useapi(emulator, tokens.useapi, setup).routes(),
             *Runware(emulator, tokens.runware).routes(),
-            *RunwayAi(emulator, tokens.runway_ai).routes(),
+            *RunwayAi(emulator, library, tokens.runway_ai).routes(),
             *UseapiServices(emulator, tokens.useapi).routes(),
+            *Fal(emulator, tokens.fal).routes(),
+            *Ideogram(emulator, tokens.ideogram).routes(),
             *Leonardo(emulator, tokens.leonardo).routes(),
             *Runway(emulator, tokens.runway).routes(),
+            *library.routes(),
             *_public_routes(emulator, tokens, setup),
         ],
         exception_handlers={HTTPException: on_http_error},
@@ -67,9 +80,12 @@ def _public_routes(emulator: Emulator, tokens: Tokens, setup: UseapiSetup) -> li
                 "runware": {"base_url": f"{url}/v1", "token": tokens.runware},
                 "runway_ai": {"base_url": url, "token": tokens.runway_ai},
                 "useapi_services": {"base_url": url, "token": tokens.useapi},
+                "fal": {"base_url": f"{url}/fal", "token": tokens.fal},
+                "ideogram": {"base_url": f"{url}/ideogram", "token": tokens.ideogram},
                 "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
                 "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
             },
+            "media": [f"{url}/{file.path}" for file in _SAMPLES],
             "ledger": f"{url}/ledger",
             "magic_words": HELP,
         }

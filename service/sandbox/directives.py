@@ -10,15 +10,18 @@ HELP: Final = {
     "[fail]": "the task ends FAILED with a provider error",
     "[moderated]": "the task ends FAILED for safety reasons",
     "[empty]": "the task succeeds without any output",
-    "[part-fail]": "Runware, numberResults > 1: the second result is an error",
+    "[part-fail]": "Runware, numberResults > 1: the second result is an error; "
+    "Ideogram: a second image is unsafe",
     "[slow N]": "the task takes N more seconds (5 if N is missing)",
+    "[at-once]": "Runware: the response to the submit has the results, and callbacks follow",
     "[early]": "all callbacks are sent before the response to the submit",
     "[lost]": "no callback is sent; the task itself ends",
     "[dup N]": "the last callback is sent N times (2 if N is missing, 0: never)",
     "[shuffle]": "the final callback is sent first, then the earlier ones, newest first",
-    "[forged]": "a callback with an invalid `t=` and a false success precedes the final callback",
+    "[forged]": "a callback with an invalid signature and a false success precedes the final one",
     "[flat]": "Runware: the callback body is the item itself",
     "[wrapped]": 'Runware: the callback body is {"data": […]} or {"errors": […]} (the default)',
+    "[no-payload]": "fal: the callback has a payload_error instead of the payload",
     "[gone]": "status requests answer that the job has expired (410)",
     "[hang]": "the submit is accepted but gets no response (504 after two minutes)",
     "[408] [429] [500] [502] [503] [504]": "the submit fails once with this status, then succeeds",
@@ -34,12 +37,14 @@ _FLAGS: Final = frozenset(
         "moderated",
         "empty",
         "part-fail",
+        "at-once",
         "early",
         "lost",
         "shuffle",
         "forged",
         "flat",
         "wrapped",
+        "no-payload",
         "gone",
         "hang",
     }
@@ -74,11 +79,13 @@ class Directives(msgspec.Struct, frozen=True, kw_only=True):
     moderated: bool = False
     empty: bool = False
     part_fail: bool = False
+    at_once: bool = False
     early: bool = False
     lost: bool = False
     shuffle: bool = False
     forged: bool = False
     flat: bool = False
+    no_payload: bool = False
     gone: bool = False
     hang: bool = False
     slow: float = 0.0

@@ -18,11 +18,13 @@ Guard = Callable[[Request], Response | None]
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """The token that each provider accepts in `Authorization: Bearer`."""
+    """The token that each provider accepts."""
 
     useapi: str = "user:1-sandbox"
     runware: str = "sandbox"
     runway_ai: str = "sandbox"
+    fal: str = "sandbox"
+    ideogram: str = "sandbox"
     leonardo: str = "sandbox"
     runway: str = "sandbox"
 
@@ -45,9 +47,11 @@ async def read_json(request: Request) -> Any:
         raise InvalidJson from exc
 
 
-def has_token(request: Request, token: str) -> bool:
-    given = request.headers.get("authorization", "")
-    return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+def has_token(
+    request: Request, token: str, *, header: str = "authorization", prefix: str = "Bearer "
+) -> bool:
+    given = request.headers.get(header, "")
+    return hmac.compare_digest(given.encode(), f"{prefix}{token}".encode())
 
 
 def build_routes(

@@ -1,14 +1,15 @@
 """What a transaction reads (`Snapshot`) and what it writes (`ChangeSet`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from service.domain.callbacks import Callback
 from service.domain.deliveries.circuit_breaker import ReceiverHealth
 from service.domain.deliveries.delivery import Delivery, DeliveryTask
-from service.domain.events import Event
+from service.domain.events import DEFAULT_EVENT_TYPES, Event
 from service.domain.jobs.job import Job
+from service.domain.jobs.moderation import ModerationHistory
 from service.domain.subscriptions.subscription import Subscription
 from service.providers.refusals import RefusalScope
 from service.transactions.slots import AccountPause
@@ -73,6 +74,7 @@ class ChangeSet(msgspec.Struct, kw_only=True):
     and *subscriptions* by subscription id; health None means that the receiver works.
     *supersede_ranges* are for deliveries in the store, *superseded* are deliveries queued in this
     process. *overflowed* are subscriptions whose queue in this process was full.
+    *moderation_warned* by account, as in `ModerationHistory`.
     *repeated_callbacks* is filled by the store: ids of callbacks whose bytes were stored before.
     """
 
@@ -92,7 +94,14 @@ class ChangeSet(msgspec.Struct, kw_only=True):
     overflowed: set[str] = set()
     health: dict[str, ReceiverHealth | None] = {}
     subscriptions: dict[str, Subscription] = {}
+    moderation_warned: dict[str, bool] = {}
     repeated_callbacks: set[str] = set()
+
+    @property
+    def ended_jobs(self) -> list[Job]:
+        """The jobs that this transaction ends, in the order of their ends."""
+        ends = (event.job_id for event in self.events if event.type in DEFAULT_EVENT_TYPES)
+        return [self.jobs[job_id] for job_id in dict.fromkeys(ends) if job_id in self.jobs]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +128,16 @@ class OpenTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
     snapshot: Snapshot
     changes: ChangeSet
+
+
+ReadModeration = Callable[[Sequence[str], Sequence[str]], Awaitable[dict[str, ModerationHistory]]]
+"""Reads the moderation histories of accounts, without the jobs of the second list."""
+
+
+class JobTransaction(OpenTransaction, frozen=True, kw_only=True):
+    """A transaction that changes jobs; until its end, no other process reads the histories."""
+
+    read_moderation: ReadModeration
 
 
 class JobInsertion(OpenTransaction, frozen=True, kw_only=True):

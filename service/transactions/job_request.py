@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-from service.domain.events import DEFAULT_EVENT_TYPES
 from service.domain.jobs.job import Job
 from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.security.address_policy import url_error
@@ -30,14 +29,19 @@ MAX_METADATA: Final = 16 * 1024
 """Bytes as JSON."""
 MAX_IDEMPOTENCY_KEY: Final = 255
 """Characters."""
-_REPLY_URL_FIELDS: Final = ("replyUrl", "webhookURL")
-"""The fields of the providers' inputs that set a reply URL: useapi's and Runware's."""
+REPLY_EVENT_TYPES: Final = ("job.*",)
+"""What a reply URL receives by default: like useapi's `replyUrl`, "task progress updates until the
+task is complete or fails" (useapi.net, POST frames/create)."""
+_REPLY_URL_FIELDS: Final = ("replyUrl", "webhookURL", "fal_webhook", "webhook_url")
+"""The fields of the providers' inputs that set a reply URL."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One job as a client asks for it.
 
-    Events of *reply_event_types* go to *reply_url*; by default those of the final statuses.
+    *reply_url* receives every event of the job, from `job.queued` on, progress included;
+    *reply_event_types* narrows them to some types or patterns. A `replyUrl` (useapi) or
+    `webhookURL` (Runware) in the *input* does the same where *reply_url* is missing.
     """
 
     provider: str
@@ -168,9 +172,6 @@ class JobFactory:
         prepared: PreparedInput,
         scope: _RequestScope,
     ) -> Job:
-        event_types = request.reply_event_types
-        if event_types is None:
-            event_types = list(DEFAULT_EVENT_TYPES)
         deadline_seconds = request.deadline_seconds
         if deadline_seconds is None:
             deadline_seconds = self._deadline_seconds(request.provider, operation)
@@ -189,7 +190,7 @@ class JobFactory:
             uses_credits=prepared.uses_credits,
             any_account=prepared.any_account,
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
-            reply_event_types=tuple(event_types),
+            reply_event_types=tuple(request.reply_event_types or REPLY_EVENT_TYPES),
             expected_parts=prepared.expected_parts,
             poll_seconds=None if operation.answers_immediately else provider.poll_seconds,
             metadata=request.metadata or {},

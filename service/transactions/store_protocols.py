@@ -27,7 +27,12 @@ from service.domain.jobs.job import Job
 from service.domain.primitives.ids import IdFactory
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import CheckLease, JobInsertion, OpenTransaction
+from service.transactions.change_set import (
+    CheckLease,
+    JobInsertion,
+    JobTransaction,
+    OpenTransaction,
+)
 from service.transactions.slots import AccountPause, Admission, SlotRules
 
 Filters = Mapping[str, object]
@@ -164,6 +169,11 @@ class SubscriptionStore(Protocol):
         """Delete a subscription and cancel its pending deliveries."""
 
     async def get(self, tenant: str, subscription_id: str) -> Subscription: ...
+    async def get_many(
+        self, tenant: str, subscription_ids: Sequence[str]
+    ) -> dict[str, Subscription]:
+        """Those of *subscription_ids* that exist, by id."""
+
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Subscription]: ...
     async def get_or_add_reply(self, reply: Subscription) -> Subscription:
         """The subscription of the tenant's reply URL, inserted if it is new."""
@@ -248,7 +258,7 @@ class Store(Protocol):
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
-    ) -> AbstractAsyncContextManager[OpenTransaction]:
+    ) -> AbstractAsyncContextManager[JobTransaction]:
         """Read and lock the jobs of *refs*.
 
         The pauses of accounts are locked and read with *accounts*, or if one may concern a job.

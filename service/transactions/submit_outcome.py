@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from service.domain.events import ProviderData
 from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
-from service.domain.jobs.state_machine import apply_report, ended, requeued, schedule_reconcile
+from service.domain.jobs.state_machine import apply_reports, ended, requeued, schedule_reconcile
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Answer, Inconclusive, LostAnswerPolicy, RetryLater
 from service.providers.refusals import AccountRefused, RefusalScope
@@ -23,6 +23,7 @@ ANSWER_GRACE: Final = 30 * SECOND
 FIRST_PAUSE: Final = 60 * SECOND
 """How long an account that its provider refused is paused; doubles with each refusal in a row."""
 LONGEST_PAUSE: Final = 3600 * SECOND
+_ACCEPTED: Final = Report(status=Status.SUBMITTED)
 _BUSY_SECONDS: Final = (10, 30)
 """useapi's page on frames/create: wait 10..30 seconds after a 429 and try again."""
 
@@ -48,10 +49,11 @@ def apply_answer(uow: UnitOfWork, result: SubmitResult) -> None:
     if job is None or job.ref != result.sent.ref:
         return
     unchanged = job.status is Status.SUBMITTING and job.tries == result.sent.tries
-    if isinstance(answer, Report):
-        changed = apply_report(job, answer, uow.at)
-        if changed is not None:
-            uow.transition(job, changed)
+    if isinstance(answer, Report | tuple):
+        # Whatever they say, the provider has answered: a job that they do not end is submitted.
+        reports = answer if isinstance(answer, tuple) else (answer,)
+        for changed in apply_reports(job, (*reports, _ACCEPTED), uow.at):
+            job = uow.transition_step(job, changed)
     elif unchanged and isinstance(answer, AccountRefused):
         _pause_account(uow, job, answer)
     elif unchanged and isinstance(answer, RetryLater):
@@ -63,6 +65,7 @@ def apply_answer(uow: UnitOfWork, result: SubmitResult) -> None:
 
 def _pause_account(uow: UnitOfWork, job: Job, refused: AccountRefused) -> None:
     """Requeue *job*, and pause its account, so that no job fails because of the account.
+
 
     A job that was sent to try the account lengthens the pause; those that were under way when it
     began do not. A job that was refused for lack of credits does use them, whatever was assumed.

@@ -17,6 +17,7 @@ from service.domain.deliveries.delivery import (
 from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.events import (
     Event,
+    ModerationData,
     ProviderData,
     SystemData,
     event_type_of,
@@ -24,11 +25,14 @@ from service.domain.events import (
     system_event,
 )
 from service.domain.jobs.job import Job
+from service.domain.jobs.moderation import ModerationHistory, add_end, is_moderated
 from service.domain.primitives.ids import IdFactory
+from service.domain.security.api_keys import DEFAULT_TENANT
 from service.domain.subscriptions.subscription import Subscription, is_subscribed
 from service.runtime.clock import Clock
 from service.transactions.change_set import (
     ChangeSet,
+    JobTransaction,
     OpenTransaction,
     PauseKey,
     Snapshot,
@@ -126,6 +130,26 @@ class UnitOfWork:
         )
         self.emit_system_event("provider.resumed", pause.tenant, data)
 
+    def warn_of_moderation(self, histories: dict[str, ModerationHistory], limit: float) -> None:
+        """Add the jobs that ended to *histories* by account, and warn about a share above *limit*.
+
+        The operator's tenant is told, and no other: the account is the operator's, and all tenants
+        share it.
+        """
+        for job in self.changes.ended_jobs:
+            if job.account not in histories:
+                continue
+            history, share = add_end(
+                histories[job.account], moderated=is_moderated(job), limit=limit
+            )
+            histories[job.account] = history
+            self.changes.moderation_warned[job.account] = history.warned
+            if share is not None:
+                data = ModerationData(
+                    provider=job.provider, share=share, window=len(history.ended), job=job.id
+                )
+                self.emit_system_event("provider.moderation_warning", DEFAULT_TENANT, data)
+
     def _add_event(self, event: Event, receivers: Sequence[Subscription]) -> None:
         self.changes.events.append(event)
         for subscription in receivers:
@@ -172,6 +196,9 @@ class UnitOfWork:
 class Transactions:
     """Opens transactions, and calls the hooks *on_commit* in their order after each commit.
 
+    The operator is warned of an account whose share of moderated jobs is above *moderation_limit*
+    (BELFRY_MODERATION_WARNING); None: never.
+
     A block of `begin`, `add_jobs` and `record_attempts` awaits nothing. If it raises, nothing of it
     is written, and no hook is called. Every method raises Unavailable if the store cannot commit.
     """
@@ -186,6 +213,7 @@ class Transactions:
     ) -> None:
         self._store, self.clock, self._new_id = store, clock, new_id
         self._placement, self._on_commit = placement, on_commit
+        self.moderation_limit: float | None = None
 
     @asynccontextmanager
     async def begin(
@@ -195,6 +223,7 @@ class Transactions:
         async with self._store.transaction(refs, accounts=accounts) as opened:
             uow = self._unit_of_work(opened)
             yield uow
+            await self._watch_moderation(uow, opened)
         self._committed(uow.changes)
 
     async def add_jobs(
@@ -216,6 +245,14 @@ class Transactions:
             uow = self._unit_of_work(opened)
             yield uow
         self._committed(uow.changes)
+
+    async def _watch_moderation(self, uow: UnitOfWork, opened: JobTransaction) -> None:
+        """Count the accounts' moderated jobs, in the store and only if one has just ended."""
+        ended = uow.changes.ended_jobs
+        accounts = sorted({job.account for job in ended if is_moderated(job)})
+        if self.moderation_limit is not None and accounts:
+            histories = await opened.read_moderation(accounts, [job.id for job in ended])
+            uow.warn_of_moderation(histories, self.moderation_limit)
 
     def _unit_of_work(self, opened: OpenTransaction) -> UnitOfWork:
         return UnitOfWork(opened, self.clock(), self._new_id, self._placement)

@@ -270,5 +270,5 @@ def _log(before: Job, after: Job, answer: Answer, reply: Reply | None) -> None:
         operation=before.operation,
         status=after.status,
         status_code=None if reply is None else reply.status,
-        answer=type(answer).__name__.lower(),
+        answer="results" if isinstance(answer, tuple) else type(answer).__name__.lower(),
     )

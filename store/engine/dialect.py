@@ -17,6 +17,7 @@ LOCKS: Final = (
     "lock_jobs",
     "lock_event_log",
     "lock_accounts",
+    "lock_moderation",
     "lock_receiver_leases",
     "lock_subscriptions",
     "share_subscriptions",

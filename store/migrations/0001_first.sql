@@ -18,6 +18,8 @@ CREATE TABLE jobs (
     due_at BIGINT,
     next_check_at BIGINT,
     check_lease_until BIGINT,
+    finished_at BIGINT,
+    error_code TEXT,
     version BIGINT NOT NULL,
     doc TEXT NOT NULL
 );
@@ -29,6 +31,7 @@ CREATE INDEX jobs_queued ON jobs (queue, id) WHERE status = 'queued';
 CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
 CREATE INDEX jobs_to_check ON jobs (next_check_at) WHERE next_check_at IS NOT NULL;
+CREATE INDEX jobs_ended ON jobs (account, finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE job_inputs (
     job_id TEXT NOT NULL PRIMARY KEY,
@@ -88,6 +91,13 @@ CREATE TABLE account_pauses (
     retry_at BIGINT NOT NULL,
     refusals BIGINT NOT NULL,
     PRIMARY KEY (account, scope)
+);
+
+-- warned: the last warning about moderated jobs counts until their share has been below half the
+-- limit.
+CREATE TABLE moderation_warnings (
+    account TEXT NOT NULL PRIMARY KEY,
+    warned INTEGER NOT NULL
 );
 
 CREATE TABLE callbacks (

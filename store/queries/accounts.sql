@@ -51,6 +51,25 @@ SET reason = excluded.reason, retry_at = excluded.retry_at, refusals = excluded.
 -- The provider accepts jobs of the account again.
 DELETE FROM account_pauses WHERE account = :account AND scope = :scope
 
+-- lock_moderation --
+-- One process at a time counts moderated jobs, until the end of its transaction.
+SELECT pg_advisory_xact_lock(7140005)
+
+-- last_ended_jobs --
+-- The jobs of an account that ended last, the newest first.
+SELECT error_code FROM jobs
+WHERE account = :account AND finished_at IS NOT NULL AND id {not_in:without}
+ORDER BY finished_at DESC LIMIT :limit
+
+-- moderation_warned --
+-- Which of these accounts had a warning that still counts.
+SELECT account FROM moderation_warnings WHERE account {in:accounts} AND warned = 1
+
+-- put_moderation_warned --
+-- Whether the last warning still counts.
+INSERT INTO moderation_warnings (account, warned) VALUES (:account, :warned)
+ON CONFLICT (account) DO UPDATE SET warned = excluded.warned
+
 -- next_hold_end --
 -- When a busy or paused account may be tried again.
 SELECT MIN(ends.at) AS at FROM (

@@ -3,9 +3,9 @@
 -- add_job --
 -- The row is committed before the job is sent.
 INSERT INTO jobs (id, tenant, provider, operation, account, queue, status, reply_ref,
-                  provider_task_id, due_at, next_check_at, version, doc)
+                  provider_task_id, due_at, next_check_at, finished_at, error_code, version, doc)
 VALUES (:id, :tenant, :provider, :operation, :account, :queue, :status, :reply_ref,
-        :provider_task_id, :due_at, :next_check_at, :version, :doc)
+        :provider_task_id, :due_at, :next_check_at, :finished_at, :error_code, :version, :doc)
 
 -- add_input --
 -- Inputs have their own table: they may be megabytes, and the job's row is rewritten at each
@@ -33,8 +33,9 @@ SELECT uuid FROM task_uuids WHERE tenant = :tenant AND uuid {in:uuids} AND job_i
 -- update_job --
 -- Columns beside `doc` are copies for queries.
 UPDATE jobs
-SET account = :account, queue = :queue, status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
-    next_check_at = :next_check_at, version = :version, doc = :doc
+SET account = :account, queue = :queue, status = :status, provider_task_id = :provider_task_id,
+    due_at = :due_at, next_check_at = :next_check_at, finished_at = :finished_at,
+    error_code = :error_code, version = :version, doc = :doc
 WHERE id = :id
 
 -- lock_jobs --

@@ -78,7 +78,12 @@ async def with_reply_subscription(session: Session, new: NewJob) -> Job:
     if not rows:
         await session.queue("add_reply_subscription", **encode_subscription(reply))
         rows = await session.fetch("reply_subscription", tenant=reply.tenant, url=reply.url)
-    return replace(new.job, reply_subscription_id=decode_subscription(rows[0]).id)
+    stored = decode_subscription(rows[0])
+    return replace(
+        new.job,
+        reply_subscription_id=stored.id,
+        created_reply_subscription=stored.id == reply.id,
+    )
 
 
 async def write_new_jobs(session: Session, jobs: Sequence[Job], new: Sequence[NewJob]) -> None:

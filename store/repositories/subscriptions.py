@@ -49,6 +49,14 @@ class SubscriptionRepository(Repository):
         )
         return decode_subscription(row)
 
+    async def get_many(
+        self, tenant: str, subscription_ids: Sequence[str]
+    ) -> dict[str, Subscription]:
+        async with self._database.reading() as session:
+            rows = await session.fetch("subscriptions_by_id", ids=list(subscription_ids))
+        found = map(decode_subscription, rows)
+        return {one.id: one for one in found if one.tenant == tenant}
+
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Subscription]:
         rows = await self._list("list_subscriptions", filters, page, tenant=tenant)
         return [decode_subscription(row) for row in rows]

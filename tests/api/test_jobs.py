@@ -12,9 +12,9 @@ pytestmark = pytest.mark.anyio
 NEW_JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
 CAPTION = {"inputImage": "5788104a-1ca7-4b7e-8a16-b27b57e86f87", "model": "runware:150@2"}
 FIELDS = (
-    "id object provider operation status progress provider_status provider_task_id ref reply_ref "
-    "input output error cost_usd metadata tags version created_at submitted_at finished_at "
-    "deadline_at"
+    "id object provider operation status progress provider_status provider_task_id "
+    "provider_info ref reply_ref reply_subscription_id input output error cost_usd metadata tags "
+    "version created_at submitted_at finished_at deadline_at"
 )
 
 

@@ -12,6 +12,7 @@ from handlers import ENDPOINTS
 from handlers.openapi import describe
 from service.domain.events import (
     EVENT_TYPES,
+    ModerationData,
     ProviderData,
     SubscriptionData,
     SystemData,
@@ -43,11 +44,11 @@ SCHEMAS = """
     ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Attempt Callback CallbackList
     CallbackVerdict Cancellation DeadLetterSummary DeadLetterSummaryList Delivery DeliveryList
     DeliveryStatus ErrorCode ErrorStage Event EventList EventResend EventType EventTypeList
-    FieldError Job JobCreate JobError JobList JobOutput JobProgress JobStatus Operation Problem
-    Provider ProviderEvent ProviderEventData ProviderList Readiness ReconcileReason Recovery
-    RecoveryCreate RecoveryList RotatedSecret Subscription SubscriptionCreate SubscriptionEvent
-    SubscriptionEventData SubscriptionList SubscriptionMatch SubscriptionMatchList
-    SubscriptionSecret SubscriptionUpdate TestEvent TestEventData
+    FieldError Job JobCreate JobError JobList JobOutput JobProgress JobStatus ModerationEvent
+    ModerationEventData Operation Problem Provider ProviderEvent ProviderEventData ProviderList
+    Readiness ReconcileReason Recovery RecoveryCreate RecoveryList RotatedSecret Subscription
+    SubscriptionCreate SubscriptionEvent SubscriptionEventData SubscriptionList SubscriptionMatch
+    SubscriptionMatchList SubscriptionSecret SubscriptionUpdate TestEvent TestEventData
 """
 OPERATIONS = """
     cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteSubscription
@@ -76,6 +77,10 @@ def test_schema_names_and_operation_ids_do_not_change() -> None:
         (
             "provider.paused",
             ProviderData(provider="useapi", scope="credits", reason="no credits", job="job_1"),
+        ),
+        (
+            "provider.moderation_warning",
+            ModerationData(provider="useapi", share=0.11, window=100, job="job_1"),
         ),
         ("webhook.test", WebhookTestData(id="sub_1")),
     ],

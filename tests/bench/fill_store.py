@@ -29,6 +29,7 @@ _ID: Final = "'{}_00000000000000000' || " + _NUMBER
 _HOOK: Final = "sub_0000000000000000000000000{:02}"
 _ROWS: Final = {
     "jobs": {
+        "finished_at": str(T0),
         "id": _ID.format("job"),
         "tenant": "'acme'",
         "provider": "'useapi'",

@@ -17,13 +17,14 @@ pytestmark = pytest.mark.anyio
 
 USEAPI = UseApi()
 PATHS = ["frames/create", "videos/create", *(path for path, *_ in RUNWAY)]
-TYPES = ["imageCaption", *(name for name, _, _ in RUNWARE), "aTypeOfTomorrow"]
+TYPES = ["imageCaption", *(name for name, _, _ in RUNWARE)]
 KINDS = {
     "videoInference": "video",
     "audioInference": "audio",
     "3dInference": "model",
     **dict.fromkeys(("imageCaption", "caption", "promptEnhance", "textInference"), "text"),
     "training": "data",
+    "modelUpload": "data",
 }
 EVERYTHING = {
     "positivePrompt": "x",
@@ -135,7 +136,64 @@ async def test_every_runware_task_type_ends_successfully(shared_bench: Sandboxed
     assert {job["operation"]: kind_of(job) for job in ended} == {
         name: KINDS.get(name, "image") for name in TYPES
     }
-    assert all(job["cost_usd"] > 0 for job in ended)
+    assert all(job["cost_usd"] > 0 for job in ended if job["operation"] != "modelUpload")
+
+
+async def test_an_unknown_task_type_fails_with_the_error_of_the_provider(
+    shared_bench: SandboxedService,
+) -> None:
+    (job,) = await run_jobs(shared_bench, "runware", {"aTypeOfTomorrow": EVERYTHING})
+
+    assert job["status"] == "failed"
+    assert job["error"]["provider_code"] == "unsupportedTaskType"
+    assert job["error"]["code"] == "invalid_input"
+
+
+async def test_an_image_is_uploaded_and_then_described(shared_bench: SandboxedService) -> None:
+    given = {"image": "data:image/png;base64,iVBORw0KGgo="}
+    (upload,) = await run_jobs(shared_bench, "runware", {"imageUpload": given})
+    (image,) = upload["output"]["artifacts"]
+    caption = {**EVERYTHING, "inputImage": image["id"]}
+
+    (described,) = await run_jobs(shared_bench, "runware", {"imageCaption": caption})
+
+    assert (upload["status"], image["kind"]) == ("succeeded", "image")
+    assert (described["status"], bool(described["output"]["text"])) == ("succeeded", True)
+
+
+async def test_a_model_search_is_answered_at_once(shared_bench: SandboxedService) -> None:
+    (job,) = await run_jobs(shared_bench, "runware", {"modelSearch": {"search": "llava"}})
+
+    assert job["status"] == "succeeded"
+    assert job["output"]["data"] == {
+        "results": [{"air": "runware:150@2", "name": "LLaVA-1.6-Mistral-7B"}],
+        "totalResults": 1,
+    }
+
+
+async def test_stored_media_can_be_deleted(shared_bench: SandboxedService) -> None:
+    upload = {"operation": "upload", "media": "https://example.com/1.jpg"}
+    (stored,) = await run_jobs(shared_bench, "runware", {"mediaStorage": upload})
+    (file,) = stored["output"]["artifacts"]
+
+    deletion = {"operation": "delete", "mediaUUID": file["id"]}
+    (deleted,) = await run_jobs(shared_bench, "runware", {"mediaStorage": deletion})
+
+    assert [job["status"] for job in (stored, deleted)] == ["succeeded"] * 2
+
+
+@pytest.mark.parametrize("prompt", ["[at-once]", "[at-once] [lost]", "[at-once] [part-fail]"])
+async def test_results_in_the_response_and_in_callbacks_count_once(
+    prompt: str, shared_bench: SandboxedService
+) -> None:
+    given = {**EVERYTHING, "positivePrompt": prompt, "numberResults": 3}
+
+    (job,) = await run_jobs(shared_bench, "runware", {"imageInference": given})
+
+    results = job["output"]["artifacts"] + job["output"]["errors"]
+    assert (job["status"], len(results)) == ("succeeded", 3)
+    tasks = (await shared_bench.ledger())["tasks"]
+    assert [task["paid"] for task in tasks if task["ref"] == job["ref"]] == [True]
 
 
 async def test_the_job_cost_is_the_sum_over_its_results(shared_bench: SandboxedService) -> None:

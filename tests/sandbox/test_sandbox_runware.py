@@ -7,9 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
+from service.providers.runware.provider import Runware
+from service.sandbox.providers.runware.checks import TASK_TYPES
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 
 IMAGE = "https://example.com/cat.jpg"
+DELETION = {"taskType": "mediaStorage", "operation": "delete"}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,155 @@ async def test_an_age_detection_model_returns_structured_data(world: World, mode
 
 
 @pytest.mark.anyio
+async def test_a_result_in_the_response_has_no_status(world: World) -> None:
+    ref, moderated = a_ref(), a_ref()
+
+    [result] = (await post(world, a_caption(ref))).json()["data"]
+    [error] = (await post(world, a_caption(moderated, prompt="[moderated]"))).json()["errors"]
+
+    assert result.keys() == {"taskType", "taskUUID", "text"}
+    assert "status" not in error
+    assert (await read(world, ref))["data"] == [{**result, "status": "success"}]
+
+
+@pytest.mark.anyio
+async def test_all_results_of_a_task_are_in_the_response(world: World) -> None:
+    ref = a_ref()
+    task = an_image(ref, "a bell [part-fail]", numberResults=3, deliveryMethod="sync")
+
+    body = (await post(world, task)).json()
+
+    assert [item["taskUUID"] for item in (*body["data"], *body["errors"])] == [ref] * 3
+    assert len({item["imageUUID"] for item in body["data"]}) == 2
+
+
+@pytest.mark.anyio
+async def test_results_can_be_in_the_response_although_there_is_a_webhook(world: World) -> None:
+    ref = a_ref()
+    task = an_image(ref, "[at-once]", numberResults=2, webhookURL=world.inbox.address(ref))
+
+    answered = (await post(world, task)).json()["data"]
+    called_back = [body["data"][0] for body in await world.inbox.wait(ref, 2)]
+
+    assert answered == called_back
+    assert len({item["imageUUID"] for item in answered}) == 2
+
+
+@pytest.mark.anyio
+async def test_an_uploaded_image_is_an_input_of_other_tasks(world: World) -> None:
+    ref = a_ref()
+    upload = {"taskType": "imageUpload", "taskUUID": ref, "image": "data:image/png;base64,iVBORw0K"}
+
+    [uploaded] = (await post(world, upload)).json()["data"]
+    captioned = await post(world, a_caption(a_ref(), inputImage=uploaded["imageUUID"].upper()))
+    again = await post(world, upload)
+
+    assert uploaded.keys() == {"taskType", "taskUUID", "imageUUID", "imageURL"}
+    assert captioned.status_code == 200
+    assert again.json()["errors"][0]["code"] == "conflictTaskUUID"
+    assert (await read(world, ref))["data"] == [{**uploaded, "status": "success"}]
+
+
+@pytest.mark.anyio
+async def test_a_generated_image_is_an_input_of_other_tasks(world: World) -> None:
+    [image] = (await post(world, an_image(a_ref(), "a bell"))).json()["data"]
+
+    captioned = await post(world, a_caption(a_ref(), inputImage=image["imageUUID"]))
+
+    assert captioned.status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("task_type", ["imageCaption", "upscale"])
+async def test_an_image_that_was_never_stored_is_refused(world: World, task_type: str) -> None:
+    task = a_caption(a_ref(), inputImage=a_ref()) | {"taskType": task_type}
+
+    response = await post(world, task)
+
+    assert response.status_code == 400
+    [error] = response.json()["errors"]
+    assert (error["code"], error["parameter"]) == ("invalidInputImage", "inputImage")
+
+
+@pytest.mark.anyio
+async def test_stored_media_can_be_deleted(world: World) -> None:
+    store = {"taskType": "mediaStorage", "taskUUID": a_ref(), "operation": "upload", "media": IMAGE}
+
+    [stored] = (await post(world, store)).json()["data"]
+    before = await post(world, a_caption(a_ref(), inputImage=stored["mediaUUID"]))
+    delete = {"taskType": "mediaStorage", "operation": "delete", "mediaUUID": stored["mediaUUID"]}
+    [deleted] = (await post(world, {**delete, "taskUUID": a_ref()})).json()["data"]
+    after = await post(world, a_caption(a_ref(), inputImage=stored["mediaUUID"]))
+
+    assert deleted["mediaUUID"] == stored["mediaUUID"]
+    assert (before.status_code, after.status_code) == (200, 400)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("given", "total", "count"),
+    [
+        ({"search": "qwen2.5"}, 3, 3),
+        ({"search": "qwen", "limit": 1, "offset": 1}, 3, 1),
+        ({"search": "none like this"}, 0, 0),
+        ({}, 7, 7),
+        ({"search": 5, "limit": "x", "offset": -1}, 7, 7),
+    ],
+)
+async def test_models_are_searched_by_name(
+    given: dict[str, Any], total: int, count: int, world: World
+) -> None:
+    response = await post(world, {"taskType": "modelSearch", "taskUUID": a_ref(), **given})
+
+    [found] = response.json()["data"]
+    assert (found["totalResults"], len(found["results"])) == (total, count)
+    assert all(model.keys() == {"air", "name"} for model in found["results"])
+
+
+@pytest.mark.anyio
+async def test_a_model_upload_reports_its_steps(world: World) -> None:
+    ref = a_ref()
+    task = {"taskType": "modelUpload", "taskUUID": ref, "air": "acme:1@1"}
+    await post(world, task | {"webhookURL": world.inbox.address(ref)})
+
+    items = [body["data"][0] for body in await world.inbox.wait(ref, 4)]
+
+    assert [item["status"] for item in items] == ["validated", "downloaded", "optimized", "ready"]
+    assert {item["air"] for item in items} == {"acme:1@1"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("task_type", ["aTypeOfTomorrow", "imagecaption", "x"])
+async def test_an_unknown_task_type_is_refused(world: World, task_type: str) -> None:
+    ref, other = a_ref(), a_ref()
+
+    body = (await post(world, {"taskType": task_type, "taskUUID": ref}, a_caption(other))).json()
+
+    [error] = body["errors"]
+    assert (error["code"], error["parameter"]) == ("unsupportedTaskType", "taskType")
+    assert (error["taskType"], error["taskUUID"]) == (task_type, ref)
+    assert [item["taskUUID"] for item in body["data"]] == [other]
+
+
+def test_every_listed_operation_is_a_known_task_type() -> None:
+    assert Runware.operations.keys() <= TASK_TYPES
+
+
+@pytest.mark.anyio
+async def test_control_tasks_are_answered(world: World) -> None:
+    ref = a_ref()
+    authentication = {"taskType": "authentication", "apiKey": "sandbox"}
+    account = {"taskType": "accountManagement", "taskUUID": ref, "operation": "getDetails"}
+
+    tasks = (authentication, {"taskType": "ping", "ping": True}, account)
+    body = (await post(world, *tasks)).json()
+
+    assert [item["taskType"] for item in body["data"]] == [task["taskType"] for task in tasks]
+    assert body["data"][1]["pong"] is True
+    assert body["data"][2]["taskUUID"] == ref
+
+
+@pytest.mark.anyio
 async def test_each_result_has_its_own_callback(world: World) -> None:
     ref = a_ref()
     await post(world, an_image(ref, "a bell", numberResults=3, webhookURL=world.inbox.address(ref)))
@@ -84,7 +236,7 @@ async def test_each_result_has_its_own_callback(world: World) -> None:
 
     assert {item["taskUUID"] for item in items} == {ref}
     assert len({item["imageUUID"] for item in items}) == 3
-    assert all(item["imageURL"].startswith("https://im.runware.ai/") for item in items)
+    assert all(item["imageURL"].startswith(f"{world.url}/media/image/") for item in items)
 
 
 @pytest.mark.anyio
@@ -133,16 +285,16 @@ async def test_a_video_reports_its_progress(world: World) -> None:
     items = [body["data"][0] for body in await world.inbox.wait(ref, 4)]
 
     assert [item.get("progress") for item in items] == [25, 50, 75, None]
-    assert items[-1]["videoURL"].startswith("https://vm.runware.ai/")
+    assert items[-1]["videoURL"].startswith(f"{world.url}/media/video/")
 
 
 @pytest.mark.anyio
-async def test_audio_urls_have_their_own_host(world: World) -> None:
+async def test_audio_has_a_url_of_its_own_kind(world: World) -> None:
     task = an_image(a_ref(), "a bell") | {"taskType": "audioInference"}
 
     [result] = (await post(world, task)).json()["data"]
 
-    assert result["audioURL"].startswith("https://am.runware.ai/")
+    assert result["audioURL"].startswith(f"{world.url}/media/audio/")
 
 
 @pytest.mark.anyio
@@ -221,6 +373,13 @@ async def test_a_repeated_uuid_is_a_conflict_and_creates_no_second_task(world: W
         ({"numberResults": 21}, "invalidNumberResults"),
         ({"includeCost": "yes"}, "invalidIncludeCost"),
         ({"prompt": 7}, "invalidPrompt"),
+        ({"taskType": "imageUpload"}, "missingImage"),
+        ({"taskType": "imageUpload", "image": 7}, "invalidImage"),
+        ({"taskType": "mediaStorage", "media": IMAGE}, "missingOperation"),
+        ({"taskType": "mediaStorage", "operation": "upload"}, "missingMedia"),
+        ({"taskType": "mediaStorage", "operation": "delete"}, "missingMediaUUID"),
+        ({**DELETION, "mediaUUID": "7"}, "invalidMediaUUID"),
+        ({**DELETION, "mediaUUID": a_ref()}, "invalidMediaUUID"),
     ],
 )
 async def test_an_invalid_task_does_not_affect_the_others(
@@ -255,10 +414,14 @@ async def test_the_api_key_may_be_in_the_first_element_or_in_a_header(world: Wor
     auth = {"taskType": "authentication", "apiKey": "sandbox"}
     wrong_key = {"Authorization": "Bearer wrong"}
 
-    inside = await world.post("/v1", json=[auth, a_caption(a_ref())], headers=wrong_key)
+    task = a_caption(a_ref())
+    inside = await world.post("/v1", json=[auth, task], headers=wrong_key)
     outside = await world.post("/v1", json=[a_caption(a_ref())], headers=wrong_key)
 
-    assert len(inside.json()["data"]) == 1
+    assert [item["taskType"] for item in inside.json()["data"]] == [
+        "authentication",
+        "imageCaption",
+    ]
     assert outside.status_code == 401
     assert outside.json()["errors"][0]["code"] == "invalidApiKey"
 

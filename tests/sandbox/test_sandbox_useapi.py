@@ -521,7 +521,7 @@ async def test_calls_without_callbacks_answer_at_once(world: World) -> None:
         "completed",
         asset["url"],
     )
-    assert answers["image_upscaler"]["url"].startswith("https://")
+    assert answers["image_upscaler"]["url"].startswith(f"{world.url}/media/image/")
     assert answers["text_to_image_preview"].keys() == {"url", "seed"}
     assert answers["text_to_image_preview"]["seed"] == 7
 

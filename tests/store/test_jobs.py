@@ -149,6 +149,7 @@ async def test_jobs_with_one_reply_url_share_one_subscription(store: Store) -> N
     jobs = [*await insert_jobs(store, *new[:2]), *await insert_jobs(store, new[2])]
 
     assert {job.reply_subscription_id for job in jobs} == {replies[0].id}
+    assert [job.created_reply_subscription for job in jobs] == [True, False, False]
     assert await store.subscriptions.find("acme", {"kind": "per_job"}, ALL) == [replies[0]]
 
 

@@ -392,6 +392,7 @@ async def test_jobs_of_two_processes_with_one_reply_url_share_a_subscription(
     )
 
     assert len({job.reply_subscription_id for (job,) in results}) == 1
+    assert [job.created_reply_subscription for (job,) in results].count(True) == 1
 
 
 async def test_no_delivery_is_pending_for_a_subscription_that_is_deleted_during_fan_out(

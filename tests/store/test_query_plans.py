@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from service.domain.deliveries.delivery import LEASE, DeliveryTask
+from service.domain.jobs.job import Status
 from service.domain.primitives.timestamps import SECOND
 from service.transactions.store_protocols import Store
 from store import open_store
@@ -18,7 +19,7 @@ from store.engine.dialect import Queries
 from tests.support.databases import connected
 from tests.support.factories import T0, a_delivery, a_new_job, a_subscription, an_event
 from tests.support.store_steps import insert_jobs
-from tests.support.transactions import change, write
+from tests.support.transactions import add_jobs, change, no_changes, write
 
 POSTGRES_QUERIES, SQLITE_QUERIES = Queries(postgres.DIALECT), Queries(sqlite.DIALECT)
 FREQUENT = (
@@ -29,6 +30,7 @@ FREQUENT = (
     "next_job_due",
     "next_check",
     "claim_checks",
+    "last_ended_jobs",
     "prunable_jobs",
     "prunable_system_events",
     "jobs_by_ref",
@@ -119,6 +121,24 @@ async def test_due_deliveries_are_found_by_the_index_on_due_at(
     assert "Merge" not in plan
 
 
+@pytest.mark.anyio
+async def test_the_last_ended_jobs_of_an_account_are_read_by_their_index(
+    postgres_store: Store, postgres_url: str
+) -> None:
+    new = [a_new_job(status=Status.SUCCEEDED, finished_at=T0 + n) for n in range(2000)]
+    await add_jobs(postgres_store, new, None, no_changes)
+    values = {"account": "useapi", "without": [new[-1].job.id], "limit": 100}
+
+    async with connected(postgres_url) as connection:
+        await connection.execute("ANALYZE")
+        explained = f"EXPLAIN {POSTGRES_QUERIES.text('last_ended_jobs', values)}"
+        cursor = await connection.execute(explained.encode(), values)
+        plan = "\n".join(str(row[0]) for row in await cursor.fetchall())
+
+    assert "Index Scan Backward using jobs_ended on jobs" in plan
+    assert "Sort" not in plan
+
+
 @pytest.fixture
 def empty_sqlite(sqlite_url: str) -> Iterator[sqlite3.Connection]:
     """An empty SQLite database with the schema, and therefore without statistics."""
@@ -145,6 +165,13 @@ def test_no_frequent_query_scans_a_large_table(
 
     assert not TABLE_SCAN.search(plan), plan
     assert not KEY_INDEX_SCAN.search(plan), plan
+
+
+def test_the_last_ended_jobs_are_not_sorted(empty_sqlite: sqlite3.Connection) -> None:
+    plan = sqlite_plan(empty_sqlite, "last_ended_jobs")
+
+    assert "jobs USING INDEX jobs_ended (account=? AND finished_at>?)" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 @pytest.mark.parametrize("query", ["next_delivery_due", "expire_delivery_leases"])

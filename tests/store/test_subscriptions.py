@@ -20,6 +20,14 @@ async def test_a_subscription_is_read_as_it_was_written(store: Store) -> None:
     assert await store.subscriptions.get("acme", subscription.id) == subscription
 
 
+async def test_several_subscriptions_of_a_tenant_are_read_by_id(store: Store) -> None:
+    mine, theirs = await put_subscription(store), await put_subscription(store, tenant="other")
+
+    found = await store.subscriptions.get_many("acme", [mine.id, theirs.id, "sub_none"])
+
+    assert found == {mine.id: mine}
+
+
 async def test_concurrent_changes_of_one_subscription_are_all_applied(store: Store) -> None:
     subscription = await put_subscription(store)
 

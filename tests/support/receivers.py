@@ -160,8 +160,9 @@ class Receiver:
                     await status(404)(Conversation(writer, received))
                     continue
                 if self.accounts is not None and received.path.endswith("/accounts"):
-                    await json_answer(200, self.accounts)(Conversation(writer, received))
-                    continue
+                    answer = json_answer(200, self.accounts, connection="close")
+                    await answer(Conversation(writer, received))
+                    return
                 async with self._arrived:
                     self.received.append(received)
                     self._arrived.notify_all()

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import httpx
 import pytest
 
 from service.sandbox import EXAMPLE_ASSET
 from tests.support.receivers import Receiver
-from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService
+from tests.support.service_harness import ADMIN_KEY, Json, SandboxedService, plain_client
 
 pytestmark = pytest.mark.anyio
 
 IMAGE = "5788104a-1ca7-4b7e-8a16-b27b57e86f87"
-VIDEO = "https://api.runway-ai.ai/videos/a.mp4"
 CAPTION = {"inputImage": IMAGE, "model": "runware:150@2"}
 CASES = {
     "a useapi image": ("useapi", "frames.create", {"text_prompt": "a lighthouse"}),
@@ -148,14 +148,15 @@ async def test_a_reply_url_in_the_input_gets_the_events_of_the_job(
     given = {"text_prompt": "x", "replyUrl": receiver.url, "replyRef": "mine"}
 
     job = await sandboxed.submit("useapi", "frames.create", given)
-    (webhook,) = await receiver.wait()
+    await receiver.wait_for(lambda one: one.event["type"] == "job.succeeded")
     (subscription,) = (await sandboxed.get("/v1/subscriptions", kind="per_job"))["data"]
     secret = (await sandboxed.get(f"/v1/subscriptions/{subscription['id']}/secret"))["secret"]
 
-    assert webhook.event["data"]["id"] == job["id"]
-    assert webhook.event["data"]["reply_ref"] == "mine"
-    assert webhook.event["type"] == "job.succeeded"
-    webhook.verify(secret)
+    assert (receiver.types[0], receiver.types[-1]) == ("job.queued", "job.succeeded")
+    assert {one.event["data"]["id"] for one in receiver.received} == {job["id"]}
+    assert {one.event["data"]["reply_ref"] for one in receiver.received} == {"mine"}
+    for webhook in receiver.received:
+        webhook.verify(secret)
 
 
 async def test_a_task_uuid_in_the_input_is_returned_and_not_sent(
@@ -173,6 +174,27 @@ async def test_a_task_uuid_in_the_input_is_returned_and_not_sent(
     assert [one["id"] for one in found["data"]] == [job["id"]]
 
 
+async def test_a_task_of_somebody_else_with_the_clients_uuid_is_not_taken_for_the_job(
+    sandboxed: SandboxedService,
+) -> None:
+    """A conflict of taskUUIDs can only mean that an earlier submit of the job has arrived."""
+    uuid = "f0a5574f-d653-47f1-ab42-e2c1631f1a47"
+    foreign = {**CAPTION, "taskType": "imageCaption", "taskUUID": uuid}
+    async with plain_client(authorization="Bearer sandbox") as client:
+        answer = await client.post(f"{sandboxed.sandbox}/v1", json=[foreign])
+
+    job = await sandboxed.submit("runware", "imageCaption", {**CAPTION, "taskUUID": uuid})
+    ended = await sandboxed.ended(job["id"])
+    events = (await sandboxed.get(f"/v1/jobs/{job['id']}/events"))["data"]
+    tasks = [task["ref"] for task in (await sandboxed.ledger())["tasks"]]
+
+    assert answer.status_code == 200
+    assert ended["status"] == "succeeded"
+    assert tasks == [uuid, ended["ref"]]
+    assert UUID(ended["ref"]).version == 4
+    assert {event["data"]["reply_ref"] for event in events} == {uuid}
+
+
 async def test_the_next_job_is_sent_as_soon_as_a_slot_is_free(sandboxed: SandboxedService) -> None:
     given = {"text_prompt": "x", "maxJobs": 1}
 
@@ -188,20 +210,27 @@ async def test_the_next_job_is_sent_as_soon_as_a_slot_is_free(sandboxed: Sandbox
 async def test_every_runway_ai_operation_succeeds(sandboxed: SandboxedService) -> None:
     given: dict[str, Json] = {
         "generate-image": {"prompt": "x", "style": "sketch"},
-        "edit-image": {"image_url": VIDEO, "edit_type": "resize", "resize_width": 10},
         "generate-video": {"prompt": "x", "duration": 3},
-        "edit-video": {"video_url": VIDEO, "edit_type": "trim", "start_time": 0, "end_time": 2},
-        "video-filter": {"video_url": VIDEO, "filter": "vintage"},
-        "image-metadata": {"image_url": VIDEO},
-        "video-metadata": {"video_url": VIDEO},
-        "image-to-video": {"image_url": VIDEO, "duration": 3},
-        "add-text-to-image": {"image_url": VIDEO, "text": "t", "position": "top-left"},
-        "style-transfer": {"image_url": VIDEO, "style_reference": VIDEO},
-        "resize-video": {"video_url": VIDEO, "new_width": 1, "new_height": 1},
-        "generate-thumbnail": {"video_url": VIDEO},
-        "extract-audio": {"video_url": VIDEO},
-        "speed-adjust": {"video_url": VIDEO, "speed_factor": 2},
-        "delete-media": {"media_url": VIDEO, "auth_token": "t"},
+    }
+    made = [await sandboxed.submit("runway_ai", name, one) for name, one in given.items()]
+    image, video, media = [
+        (await sandboxed.ended(job["id"]))["output"]["artifacts"][0]["url"]
+        for job in (*made, await sandboxed.submit("runway_ai", "generate-image", {"prompt": "y"}))
+    ]
+    given |= {
+        "edit-image": {"image_url": image, "edit_type": "resize", "resize_width": 20},
+        "edit-video": {"video_url": video, "edit_type": "trim", "start_time": 0, "end_time": 2},
+        "video-filter": {"video_url": video, "filter": "vintage"},
+        "image-metadata": {"image_url": image},
+        "video-metadata": {"video_url": video},
+        "image-to-video": {"image_url": image, "duration": 3},
+        "add-text-to-image": {"image_url": image, "text": "t", "position": "top-left"},
+        "style-transfer": {"image_url": image, "style_reference": image},
+        "resize-video": {"video_url": video, "new_width": 64, "new_height": 32},
+        "generate-thumbnail": {"video_url": video},
+        "extract-audio": {"video_url": video},
+        "speed-adjust": {"video_url": video, "speed_factor": 2},
+        "delete-media": {"media_url": media, "auth_token": "t"},
     }
 
     jobs = [await sandboxed.submit("runway_ai", name, one) for name, one in given.items()]

@@ -67,12 +67,19 @@ WORST: Final[dict[str, list[Text]]] = {
     "service.providers.kit.coercion._NUMBER": [("", "1", "a")],
     "service.providers.kit.coercion._WEB_URL": [("", "http", ""), ("", "https://", " ")],
     "service.providers.runware.provider._TASK_TYPE": [("", "a", "!")],
+    "service.providers.runware.items._FAILED_STATUS": [("", "erro", ""), ("", "fai", "")],
     "service.providers.runware.errors._CLASSES": [
         ("", "notfound", "!"),
         ("", "rate", ""),
         ("", "unauthori", ""),
         ("", "model", ""),
         ("", "noavailable", ""),
+    ],
+    "service.providers.runware.errors._MODERATED": [
+        ("", "moderat", ""),
+        ("", "safety ", ""),
+        ("", "sensitive conten", ""),
+        ("", "content poli", ""),
     ],
     "service.providers.runware.errors._DUPLICATE_TASK": [
         ("", "conflict", ""),
@@ -118,6 +125,11 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "{a", ""),
         ("{", "a", ""),
     ],
+    "service.providers.fal.catalog._MODEL": [("", "a", ""), ("", "a/", "!"), ("a/", "a", "!")],
+    "service.providers.fal.errors._STATUS": [("", "status code", ""), ("", "status code: 4", "")],
+    "service.providers.ideogram.catalog._RATIO": [("", "1", ""), ("1x", "1", "!")],
+    "service.providers.ideogram.catalog._SIZE": [("", "1", ""), ("100x", "1", "!")],
+    "service.providers.ideogram.images._SIZE": [("", "1", ""), ("1x", "1", "!")],
     "service.providers.useapi.fields._EMAIL": [("", "a", " "), ("a@", "a", "@")],
     "service.providers.useapi.fields._SEGMENT": [("", ".", "\n"), ("", "a", "\n")],
     "service.providers.kit.url_expiry._SIGNING_TIME": [("", "0", ""), ("00000000T", "0", "")],
@@ -153,6 +165,12 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "[200 1 after ", ""),
     ],
     "service.sandbox.directives._DIRECTIVE": [("", "[", ""), ("", "[slow ", ""), ("[", "a", "")],
+    "service.sandbox.media.files._PATH": [
+        ("/media/image/", "a", ""),
+        ("", "/media/image/", ""),
+        ("/media/image/" + "a" * 44, ".png", ""),
+    ],
+    "service.sandbox.media.library._RANGE": [("bytes=", "0", ""), ("", "bytes=0-", "")],
     "service.sandbox.providers.runware.checks._AIR": [
         ("", "a", ""),
         ("a:", "a", "!"),
@@ -182,6 +200,7 @@ WORST: Final[dict[str, list[Text]]] = {
 }
 """Texts that make each constant work hardest; a new constant needs an entry."""
 ONLY_FULLMATCH: Final = {
+    "service.providers.fal.catalog._MODEL",
     "service.providers.runware.inputs._AIR",
     "service.providers.useapi.fields._EMAIL",
     "service.providers.useapi.failures._RUNWAY_REASON",

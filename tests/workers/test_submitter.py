@@ -300,6 +300,38 @@ async def test_a_repeated_runware_task_that_is_known_already_counts_as_submitted
     assert [sent.json[0]["taskUUID"] for sent in provider.received] == [job["ref"]] * 2
 
 
+def image_of(ref: str, number: int) -> Json:
+    url = f"https://im.runware.ai/{number}.jpg"
+    image = {"taskType": "imageInference", "taskUUID": ref, "imageUUID": str(uuid4())}
+    return {**image, "imageURL": url, "cost": 0.5}
+
+
+@pytest.mark.parametrize("in_answer", [1, 2])
+async def test_a_task_whose_results_come_with_the_answer_is_sent_once(
+    in_answer: int, service: Service, provider: Receiver, clock: MovableClock
+) -> None:
+    async def answer(conversation: Conversation) -> None:
+        uuid = conversation.received.json[0]["taskUUID"]
+        images = [image_of(uuid, number) for number in range(in_answer)]
+        await json_answer(200, {"data": images})(conversation)
+
+    provider.script = [answer]
+    given = {"positivePrompt": "x", "model": "runware:101@1", "numberResults": 2}
+    job = await service.submit("runware", "imageInference", given)
+    answered = await service.reached(job["id"], "submitted", "succeeded")
+    clock.advance(600 * SECOND)  # the lease of the submit has ended
+    other = await submit(service)
+    await service.reached(other["id"], "submitted")
+    if answered["status"] == "submitted":
+        await service.call_back("runware", job["ref"], image_of(job["ref"], 1))
+    ended = await service.ended(job["id"])
+
+    assert (ended["status"], ended["cost_usd"]) == ("succeeded", 1)
+    assert len(ended["output"]["artifacts"]) == 2
+    requests = [sent.json for sent in provider.received]
+    assert len([request for request in requests if isinstance(request, list)]) == 1
+
+
 async def test_a_request_with_a_lost_answer_is_repeated_after_a_pause(
     service: Service, provider: Receiver, clock: MovableClock
 ) -> None:
@@ -639,6 +671,12 @@ async def test_a_job_waits_while_the_process_cannot_open_files(
     sqlite_url: str, tmp_path: Path, provider: Receiver
 ) -> None:
     async with a_process(sqlite_url, tmp_path, **providers_at(provider.url)) as process:
+
+
+        async def has_read_accounts() -> bool:
+            return "accounts.read" in process.log.read_text()
+
+        await eventually(has_read_accounts)
         process.allow_files(0)
         job = await submit_job(process)
 

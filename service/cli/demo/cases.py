@@ -56,7 +56,7 @@ class DemoRun:
     """
 
     def __init__(self, client: httpx.AsyncClient, sandbox_url: str, receiver: DemoReceiver) -> None:
-        self._client, self._sandbox_url, self._receiver = client, sandbox_url, receiver
+        self._client, self.sandbox_url, self._receiver = client, sandbox_url, receiver
         self._jobs: list[Json] = []
         self._callbacks: list[Json] = []
 
@@ -143,13 +143,19 @@ class DemoRun:
             if case.verdict and not _has_verdict(metrics, case.verdict)
         ]
         async with httpx.AsyncClient() as client:
-            requests = (await client.get(f"{self._sandbox_url}/ledger")).json()["requests"]
+            requests = (await client.get(f"{self.sandbox_url}/ledger")).json()["requests"]
         errors += [
             f"a provider was polled: {name}"
             for name in requests
             if "tasks" in name or "getResponse" in name
         ]
         return errors
+
+    def artifact_url(self) -> str:
+        """Return the URL of the first artifact, which a browser can open; empty without any."""
+        outputs = (job["output"] for job in self._jobs if job["output"])
+        urls = (artifact["url"] for output in outputs for artifact in output["artifacts"])
+        return next(urls, "")
 
     def summary(self, errors: list[str]) -> str:
         if errors:

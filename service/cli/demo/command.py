@@ -61,7 +61,7 @@ async def _run_demo(folder: Path, console: Console, *, once: bool) -> int:
             console.print(f"[red]{error}[/red]")
         console.print(demo.summary(errors))
         if not once:
-            _print_addresses(console, url, sandbox_url, key, folder)
+            _print_addresses(console, url, demo, key, folder)
             await asyncio.Event().wait()
     return 1 if errors else 0
 
@@ -76,11 +76,12 @@ async def _show_until_finished(demo: DemoRun, live: Live) -> None:
                 await asyncio.sleep(0.1)
 
 
-def _print_addresses(console: Console, url: str, sandbox_url: str, key: str, folder: Path) -> None:
+def _print_addresses(console: Console, url: str, demo: DemoRun, key: str, folder: Path) -> None:
     console.print(
         f"""
   service   {url}   ({url}/docs)
-  sandbox   {sandbox_url}   (lists the prompt directives)
+  sandbox   {demo.sandbox_url}   (lists the prompt directives)
+  artifact  {demo.artifact_url()}
   log       {folder}/service.log
 
 Submit a job yourself in another terminal:

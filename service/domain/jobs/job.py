@@ -87,7 +87,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     id of the request that created it. *tries* counts its submits, *unanswered_submits* those whose
     response was lost. *admitted_at* is when its latest submit began, *due_at* when the submitter
     may act on it next. It ends with *expected_parts* results; *received_parts* are the keys of
-    those received.
+    those received. *provider_info* is merged from all
+    reports.
+
+    Its events of *reply_event_types* go to *reply_subscription_id*, the subscription of its reply
+    URL; *created_reply_subscription* if its request was the first with that URL.
 
     *sequence* is the number of its events, *version* that of its changes. With a
     *reconcile_reason* it is looked up at its provider at *reconcile_at*; *failed_lookups* counts
@@ -111,11 +115,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     any_account: bool = False
     reply_ref: str | None = None
     reply_subscription_id: str | None = None
+    created_reply_subscription: bool = False
     reply_event_types: tuple[str, ...] = ()
     provider_task_id: str | None = None
     provider_status: str | None = None
     progress: float | None = None
     progress_text: str | None = None
+    provider_info: dict[str, Any] | None = None
     expected_parts: int = 1
     received_parts: tuple[str, ...] = ()
     output: Output | None = None

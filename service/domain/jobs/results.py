@@ -42,8 +42,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """One file the provider made; *kind* is image, video, audio, text, model or file.
 
     *width* and *height* are in pixels. *seed* reproduces the file; it may exceed 2^53. *nsfw*: the
-    provider's own verdict about the content. *expires_at*: when the URL ends, RFC 3339 in UTC.
-    None where the provider does not say.
+    provider's own verdict about the content. *preview_urls* are smaller versions or frames of the
+    file. *expires_at*: when the URL ends, RFC 3339 in UTC. Null where the provider does not say.
     """
 
     id: str | None = None

@@ -13,6 +13,8 @@ from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, St
 from service.domain.jobs.results import JobError, Output, merge_results
 from service.domain.primitives.timestamps import SECOND
 
+MAX_PROVIDER_INFO: Final = 4096
+"""Bytes of a job's provider info as JSON; what would make it larger is ignored."""
 POLL_GROWTH: Final = 1.5
 """By this factor grows the interval between two reads of a job that is polled."""
 LONGEST_POLL_SECONDS: Final = 60.0
@@ -83,7 +85,7 @@ def _merge(job: Job, report: Report) -> Job:
     progress = max((p for p in (job.progress, report.progress) if p is not None), default=None)
     advanced = progress != job.progress
     as_far = report.progress == job.progress and not outdated  # both may be unknown
-    if advanced or as_far:
+    if (advanced or as_far) and not job.ended:
         progress_text = report.progress_text or progress_text
     return replace(
         job,
@@ -92,12 +94,27 @@ def _merge(job: Job, report: Report) -> Job:
         provider_task_id=job.provider_task_id or report.task_id,
         progress=progress,
         progress_text=progress_text,
+        provider_info=_merge_info(job.provider_info, report.provider_info, outdated=outdated),
         cost_usd=job.cost_usd if report.cost_usd is None else report.cost_usd,
     )
 
 
+def _merge_info(
+    known: dict[str, Any] | None, reported: dict[str, Any] | None, *, outdated: bool
+) -> dict[str, Any] | None:
+    """Merge key by key: the later value counts, so an *outdated* report only adds keys."""
+    if not reported:
+        return known
+    merged = reported | (known or {}) if outdated else (known or {}) | reported
+    return merged if len(msgspec.json.encode(merged)) <= MAX_PROVIDER_INFO else known
+
+
 def _take_part(job: Job, report: Report, at: int) -> Job | None:
-    """Add one of the expected results. The last one ends the job: succeeded if any part did."""
+    """Add one of the expected results. The last one ends the job: succeeded if any part did.
+
+    A part shows that the provider has the job, even if the response to its submit was lost. The
+    provider's status of one of several results is not that of the job.
+    """
     if report.part is None or report.part in job.received_parts:
         return None
     output = merge_results(job.output, report.output, report.error)
@@ -105,11 +122,21 @@ def _take_part(job: Job, report: Report, at: int) -> Job | None:
     if report.cost_usd is not None:
         cost = round((cost or 0.0) + report.cost_usd, 10)
     received = (*job.received_parts, report.part)
-    merged = _merge(job, replace(report, cost_usd=None))
-    merged = replace(merged, received_parts=received, output=output, cost_usd=cost)
+    several = job.expected_parts > 1
+    provider_status = None if several else report.provider_status
+    merged = _merge(job, replace(report, provider_status=provider_status, cost_usd=None))
+    merged = replace(
+        merged,
+        status=max(merged.status, Status.SUBMITTED, key=RANK.__getitem__),
+        received_parts=received,
+        output=output,
+        cost_usd=cost,
+    )
     if len(received) < job.expected_parts:
         ratio = round(len(received) / job.expected_parts, 4)
         return _with_times(replace(merged, progress=max(merged.progress or 0.0, ratio)), at)
+    if several:  # the provider reported no status of the whole job since
+        merged = replace(merged, provider_status=None)
     if len(output.errors) < len(received):
         return _end(merged, Status.SUCCEEDED, output, None, at)
     return _end(merged, Status.FAILED, output, output.errors[0], at)
@@ -124,6 +151,7 @@ def _end(job: Job, status: Status, output: Output | None, error: JobError | None
         output=output if output is not None else job.output,
         error=error if status is Status.FAILED or status is Status.EXPIRED else None,
         progress=1.0 if status is Status.SUCCEEDED else job.progress,
+        progress_text=None,
         version=job.version + 1,
         submitted_at=job.submitted_at or at,
         finished_at=at,
@@ -190,6 +218,7 @@ _RESET_FIELDS: Final[dict[str, Any]] = {
         "provider_status",
         "progress",
         "progress_text",
+        "provider_info",
         "received_parts",
         "output",
         "error",

@@ -24,7 +24,15 @@ class Cancellation(msgspec.Struct, frozen=True):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A job; times are RFC 3339 in UTC. *raw* is the provider's last body, if it was requested."""
+    """A job; times are RFC 3339 in UTC. *raw* is the provider's last body, if it was requested.
+
+    *provider_info* are facts that only its provider reports, by the provider's own names; at most
+    4 KiB as JSON.
+
+    *reply_subscription_id* is the subscription of its reply URL, which all jobs of the tenant with
+    that URL share. *reply_secret* signs the webhooks to it: only the response to the submit that
+    created the subscription contains it, and a repetition with the same `Idempotency-Key`.
+    """
 
     id: str
     object: str = "job"
@@ -34,8 +42,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     progress: Progress
     provider_status: str | None
     provider_task_id: str | None
+    provider_info: dict[str, Any] | None
     ref: str
     reply_ref: str | None
+    reply_subscription_id: str | None
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     output: Output | None
     error: JobError | None
@@ -49,6 +59,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     deadline_at: str | None
     raw: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     cancellation: Cancellation | msgspec.UnsetType = msgspec.UNSET
+    reply_secret: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def cancellation(before: Job) -> Cancellation:
@@ -62,7 +73,7 @@ def cancellation(before: Job) -> Cancellation:
 
 
 def render_job(job: Job) -> JobView:
-    """Render *job* as in an event: without input, raw body and cancellation."""
+    """Render *job* as in an event: without input, raw body, cancellation and secret."""
     return JobView(
         id=job.id,
         provider=job.provider,
@@ -71,8 +82,10 @@ def render_job(job: Job) -> JobView:
         progress=Progress(job.progress, job.progress_text),
         provider_status=job.provider_status,
         provider_task_id=job.provider_task_id,
+        provider_info=job.provider_info,
         ref=job.ref,
         reply_ref=job.reply_ref,
+        reply_subscription_id=job.reply_subscription_id,
         output=job.output,
         error=job.error,
         cost_usd=job.cost_usd,

@@ -9,7 +9,7 @@ import msgspec
 from service.domain.primitives.json_input import UnreadableJson, read_json
 
 _SECRET_NAMES: Final = ("token", "secret", "password", "apikey", "api_key", "authorization")
-_SECRET_HEADERS: Final = (*_SECRET_NAMES, "api-key", "x-key", "cookie")
+_SECRET_HEADERS: Final = (*_SECRET_NAMES, "api-key", "x-key", "cookie", "signature")
 MAX_HEADERS_KEPT: Final = 8 * 1024
 """Characters of names and values of the headers that are stored with a callback."""
 _SLASH: Final = r"(?:\\{0,4}/|%(?:25){0,3}2[Ff]|\\{1,4}u002[Ff])"

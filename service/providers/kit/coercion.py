@@ -88,9 +88,9 @@ def number(value: Any) -> float | None:
 
 
 def ratio(value: Any, whole: float = 1.0) -> float | None:
-    """Read progress as a fraction of *whole*, clamped to 0 and 1."""
+    """Read progress as a fraction of *whole*; None below 0 or above the whole."""
     parsed = number(value)
-    return None if parsed is None else min(1.0, max(0.0, parsed / whole))
+    return parsed / whole if parsed is not None and 0 <= parsed <= whole else None
 
 
 def count(value: Any) -> int | None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import JobError
-from service.domain.primitives.errors import Invalid
+from service.domain.primitives.errors import FieldError, Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.kit.coercion import as_dict, json_or_none
 from service.providers.kit.http_status import (
@@ -39,6 +39,7 @@ from service.providers.protocol import (
     Reply,
     TaskNotFound,
 )
+from service.providers.refusals import AccountRefused
 
 _NOT_FOUND: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
@@ -73,11 +74,20 @@ class TaskProvider(ABC):
     def task_path(self, job: Job) -> str | None:
         """Return the path that shows the task of *job*; None if the API has none, or no id yet."""
 
+    def combination_errors(
+        self,
+        operation: str,  # noqa: ARG002 - for the providers that have such rules
+        given: dict[str, Any],  # noqa: ARG002
+    ) -> list[FieldError]:
+        """Return the errors that a single `InputField` cannot describe."""
+        return []
+
     def operation(self, name: str) -> Operation | None:
         return self.operations.get(name)
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        if errors := input_errors(operation.inputs, given):
+        errors = input_errors(operation.inputs, given)
+        if errors := errors + self.combination_errors(operation.name, given):
             raise Invalid(errors)
         own = {self.reply_url_field, self.reply_ref_field}
         return PreparedInput(
@@ -117,6 +127,10 @@ class TaskProvider(ABC):
             return Inconclusive(message="the answer to the lookup does not mention the task")
         return [replace(report, refs=(job.ref,))]
 
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
+        """Read the answer to a submit that was refused for good with HTTP *status*."""
+        return rejected(status, message_of(body))
+
     def check(self) -> Call | None:
         return None if self.check_path is None else get(self.check_path, {})
 
@@ -131,7 +145,7 @@ class TaskProvider(ABC):
         if reply.status in BUSY_STATUSES:
             return retry_later(reply, message_of(body))
         if not is_success(reply.status):
-            return rejected(reply.status, message_of(body))
+            return self.rejection(reply.status, body)
         try:
             report = self.read_task(as_dict(body))
         except UnreadableJson:

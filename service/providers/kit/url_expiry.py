@@ -18,10 +18,10 @@ _SIGNING_TIME: Final = re.compile("[0-9]{8}T[0-9]{6}Z")
 def url_expiry(url: str) -> str | None:
     """Return the end of a signed URL as RFC 3339 in UTC; None if the URL does not tell it.
 
-    Four forms are certain: `Expires` beside `Signature` (Amazon CloudFront and S3 version 2: in
-    seconds since 1970), `X-Amz-Date` and `X-Amz-Expires` (S3 version 4), the same with `X-Goog-`
-    (Google Cloud Storage), and the claim `exp` of a `_jwt` (RFC 7519, the files of Runway). The
-    signatures are not verified.
+    Five forms are certain: `Expires` beside `Signature` (Amazon CloudFront and S3 version 2: in
+    seconds since 1970), `exp` beside `sig` (the same at Ideogram), `X-Amz-Date` and `X-Amz-Expires`
+    (S3 version 4), the same with `X-Goog-` (Google Cloud Storage), and the claim `exp` of a `_jwt`
+    (RFC 7519, the files of Runway). The signatures are not verified.
     """
     if len(url) > _MAX_URL_LENGTH:
         return None
@@ -40,6 +40,8 @@ def url_expiry(url: str) -> str | None:
 
 
 def _plain_end(query: dict[str, str]) -> int | None:
+    if "sig" in query:
+        return count(query.get("exp"))
     return count(query.get("Expires")) if "Signature" in query else None
 
 

@@ -34,6 +34,12 @@ _CLASSES: Final = tuple(
         ("value|array|required|^(max|min)", ErrorCode.INVALID_INPUT, False),
     )
 )
+_MODERATED: Final = re.compile(
+    r"\bnsfw\b|\bmoderat(?:ed|ion)\b|content polic|safety (?:system|filter|check|polic)"
+    r"|(?:sensitive|unsafe|inappropriate|explicit|prohibited) content|\bflagged\b",
+    re.IGNORECASE,
+)
+"""Messages of moderated work whose error has no code, or none that is known."""
 _DUPLICATE_TASK: Final = re.compile(
     "(?:conflict|duplicate).{0,40}taskuuid|taskuuid.{0,40}conflict", re.IGNORECASE
 )
@@ -50,11 +56,12 @@ def classify(code: str | None) -> tuple[ErrorCode, bool] | None:
 
 
 def error_of(item: dict[str, Any], stage: ErrorStage = ErrorStage.PROVIDER) -> JobError:
-    provider_code = code_of(item)
-    code, retryable = classify(provider_code) or (ErrorCode.PROVIDER_ERROR, False)
+    provider_code, message = code_of(item), message_of(item)
+    unknown = ErrorCode.MODERATED if _MODERATED.search(message or "") else ErrorCode.PROVIDER_ERROR
+    code, retryable = classify(provider_code) or (unknown, False)
     return JobError(
         code=code,
-        message=safe_message(code, message_of(item)) or "The provider gave no reason.",
+        message=safe_message(code, message) or "The provider gave no reason.",
         provider_code=provider_code,
         retryable=retryable,
         stage=stage,

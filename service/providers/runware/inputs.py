@@ -87,7 +87,11 @@ CAPTION_FIELDS: Final = (
 
 
 def task_operation(
-    task_type: str, summary: str, *inputs: InputField, deadline_seconds: int = SHORT_SECONDS
+    task_type: str,
+    summary: str,
+    *inputs: InputField,
+    deadline_seconds: int = SHORT_SECONDS,
+    answers_immediately: bool = False,
 ) -> Operation:
     """Build the operation of a task type.
 
@@ -106,7 +110,7 @@ def task_operation(
             ),
             *COMMON_FIELDS,
         ),
-        answers_immediately=False,
+        answers_immediately=answers_immediately,
         on_lost_answer=LostAnswerPolicy.RESEND,
         batched=True,
         deadline_seconds=deadline_seconds,

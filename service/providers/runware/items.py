@@ -4,6 +4,7 @@ The vendor's documents disagree on the envelope of a webhook (a flat task object
 `errors`), so every form that one of them shows is accepted, and mixtures of them too.
 """
 
+import re
 from collections import Counter
 from hashlib import blake2b
 from typing import Any, Final
@@ -23,7 +24,13 @@ from service.providers.kit.coercion import (
     text,
 )
 from service.providers.runware.errors import error_of, is_duplicate_task, is_error
-from service.providers.runware.outputs import MEDIA, RESULT_KEYS, output_of
+from service.providers.runware.outputs import (
+    MEDIA,
+    RESULT_KEYS,
+    SUCCEEDED_STATUSES,
+    has_result,
+    output_of,
+)
 
 _KNOWN_KEYS: Final = RESULT_KEYS | {"taskUUID", "taskType", "status", "error"}
 _RUNNING_STATUSES: Final = {
@@ -31,9 +38,12 @@ _RUNNING_STATUSES: Final = {
     "pending": Status.SUBMITTED,
     "processing": Status.RUNNING,
     "running": Status.RUNNING,
+    # The steps of a model upload before `ready`.
+    "validated": Status.RUNNING,
+    "downloaded": Status.RUNNING,
+    "optimized": Status.RUNNING,
 }
-_FAILED_STATUSES: Final = frozenset({"error", "failed"})
-_SUCCEEDED_STATUSES: Final = frozenset({"success", "succeeded", "completed"})
+_FAILED_STATUS: Final = re.compile("error|fail", re.IGNORECASE)
 _VOLATILE_KEYS: Final = frozenset({"taskType", "taskUUID", "status", "cost", "progress"})
 """These may change between two messages about the same result."""
 _PERCENT: Final = 100.0
@@ -57,7 +67,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_result(self) -> bool:
-        return any(self.fields[key] is not None for key in self.fields.keys() & RESULT_KEYS)
+        return has_result(self.fields)
 
     @property
     def is_recognized(self) -> bool:
@@ -66,15 +76,19 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_failure(self) -> bool:
-        if self.in_errors or (self.status or "").lower() in _FAILED_STATUSES:
+        if self.in_errors or _FAILED_STATUS.search(self.status or ""):
             return True
         return is_error(self.fields) and not self.has_result
 
     @property
     def is_result(self) -> bool:
         status = (self.status or "").lower()
-        done = self.has_result or status in _SUCCEEDED_STATUSES
+        done = self.has_result or status in SUCCEEDED_STATUSES
         return done and not self.is_failure and status not in _RUNNING_STATUSES
+
+    def with_task_type(self, task_type: str) -> "Item":
+        """Add *task_type* to an item without one."""
+        return replace(self, fields={"taskType": task_type} | self.fields)
 
 
 def read_items(value: Any) -> list[Item]:
@@ -89,11 +103,17 @@ def read_items(value: Any) -> list[Item]:
 
 
 def read_reports(items: list[Item]) -> list[Report]:
-    """Report each item; parts with equal keys from content are numbered to keep them apart."""
+    """Report each item; parts with equal keys from content are numbered to keep them apart.
+
+    The status of one of several items is not that of the task, unless the task is in progress.
+    """
     seen: Counter[tuple[bool, str | None, str]] = Counter()
+    counts = Counter(item.ref for item in items)
     reports = []
     for item in items:
         report = read_report(item)
+        if report.part is not None and counts[item.ref] > 1:
+            report = replace(report, provider_status=None)
         if report.part is not None and report.part.startswith("#"):
             key = (item.in_errors, item.ref, report.part)
             report = replace(report, part=f"{report.part}.{seen[key]}")

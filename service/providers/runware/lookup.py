@@ -99,6 +99,7 @@ def _reports(items: list[Item], job: Job) -> list[Report]:
 
     Some forms of a result have an index and others do not, so both keys are tried.
     """
+    items = [item.with_task_type(job.operation) for item in items]
     without_index = [
         Item(
             fields={key: value for key, value in item.fields.items() if key != "resultIndex"},

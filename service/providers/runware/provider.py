@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import ErrorCode, ErrorStage, JobError
+from service.domain.jobs.results import ErrorCode, ErrorStage, JobError, Output
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.kit.coercion import json_or_none
@@ -39,17 +39,19 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
-from service.providers.runware.catalog import ROWS
+from service.providers.runware.catalog import (
+    ANSWER_SECONDS,
+    CONTROL_TYPES,
+    IMMEDIATE_ROWS,
+    ROWS,
+)
 from service.providers.runware.errors import classify, error_of, is_duplicate_task
 from service.providers.runware.inputs import CAPTION_FIELDS, task_operation
 from service.providers.runware.items import Item, read_items, read_report, read_reports
 from service.providers.runware.lookup import lookup, read_lookup
+from service.providers.runware.outputs import output_of
 
 _TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
-_CONTROL_TYPES: Final = frozenset(
-    {"authentication", "ping", "getresponse", "gettaskdetails", "accountmanagement"}
-)
-"""Task types, in lower case, that manage the connection or the operator's account."""
 _FREE_TYPES: Final = frozenset({"imageupload", "mediastorage", "modelsearch", "modelupload"})
 """Task types, in lower case, that store or list things and generate nothing."""
 _UNKNOWN_TASK: Final = "00000000-0000-4000-8000-000000000000"
@@ -80,6 +82,12 @@ class Runware:
                 name: task_operation(name, summary, deadline_seconds=seconds)
                 for name, seconds, summary in ROWS
             },
+            **{
+                name: task_operation(
+                    name, summary, deadline_seconds=ANSWER_SECONDS, answers_immediately=True
+                )
+                for name, summary in IMMEDIATE_ROWS
+            },
         }
     )
 
@@ -87,7 +95,7 @@ class Runware:
         """Accept any task type by name, because the vendor adds and renames them."""
         if name in self.operations:
             return self.operations[name]
-        if name.lower() in _CONTROL_TYPES or not _TASK_TYPE.fullmatch(name):
+        if name.lower() in CONTROL_TYPES or not _TASK_TYPE.fullmatch(name):
             return None
         return task_operation(name, f"Run a task of type {name}.")
 
@@ -107,14 +115,9 @@ class Runware:
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         body = []
         for task in tasks:
-            fields = {
-                **task.input,
-                "taskType": task.operation,
-                "taskUUID": task.ref,
-                "deliveryMethod": "async",
-            }
-            if task.callback_url:
-                fields["webhookURL"] = task.callback_url
+            fields = {**task.input, "taskType": task.operation, "taskUUID": task.ref}
+            if task.callback_url is not None:
+                fields |= {"deliveryMethod": "async", "webhookURL": task.callback_url}
             body.append(fields)
         return send("POST", "", body)
 
@@ -167,28 +170,38 @@ class Runware:
 def _answers(
     reply: Reply, items: Sequence[Item], tasks: Sequence[ProviderTask]
 ) -> dict[str, Answer]:
+    if len(tasks) == 1:
+        items = [item for item in items if item.ref in (None, tasks[0].ref.lower())]
+        return {tasks[0].ref: _answer(reply, items, tasks[0])}
     by_ref: dict[str | None, list[Item]] = defaultdict(list)
     for item in items:
         by_ref[item.ref].append(item)
-    # An item without a taskUUID counts for every task that has no item of its own.
-    shared = by_ref[None]
-    if len(tasks) > 1:
-        # It is not known which of several tasks a duplicate belongs to.
-        failures = [item for item in shared if item.is_failure]
-        shared = [item for item in failures if not is_duplicate_task(item.fields)]
-    return {task.ref: _answer(reply, by_ref[task.ref.lower()] or shared) for task in tasks}
+    # An error without a taskUUID counts for every task that has no item of its own, except that a
+    # taskUUID is in use: it is not known which.
+    failures = [item for item in by_ref[None] if item.is_failure]
+    shared = [item for item in failures if not is_duplicate_task(item.fields)]
+    return {task.ref: _answer(reply, by_ref[task.ref.lower()] or shared, task) for task in tasks}
 
 
-def _answer(reply: Reply, items: list[Item]) -> Answer:
-    if any(is_duplicate_task(item.fields) for item in items):
+def _answer(reply: Reply, items: list[Item], task: ProviderTask) -> Answer:
+    """Read the *items* about *task*.
+
+    Results may come with the response although "async" was requested. A result that cannot be read
+    counts as an acknowledgement: its callback or the lookup at the deadline tells what it is.
+    """
+    items = [item.with_task_type(task.operation) for item in items]
+    failures = [item for item in items if item.is_failure]
+    errors = [item for item in failures if not is_duplicate_task(item.fields)]
+    others = [item for item in items if not item.is_failure]
+    results = [item for item in others if item.is_result and output_of(item.fields) != Output()]
+    has_several = task.input.get("numberResults", 1) > 1
+    if results or (others and errors and has_several):
+        return tuple(read_reports([*results, *errors]))
+    if len(failures) > len(errors):  # our taskUUID is in use: an earlier try of this submit arrived
         return Report(status=Status.SUBMITTED)
-    # A result may come with the response although "async" was requested. Of several results the
-    # first is read here; the others arrive as callbacks.
-    if results := [item for item in items if item.is_result and item.has_result]:
-        return read_reports(results)[0]
-    if failures := [item for item in items if item.is_failure]:
-        return _refusal(reply, failures[0])
-    if acknowledged := [item for item in items if item.ref or is_success(reply.status)]:
+    if errors:
+        return _refusal(reply, errors[0])
+    if acknowledged := [item for item in others if item.ref or is_success(reply.status)]:
         return _acknowledgement(acknowledged[0])
     return _answer_without_items(reply)
 
@@ -205,7 +218,8 @@ def _refusal(reply: Reply, item: Item) -> Answer:
     is_vague = error.code in _VAGUE_CODES
     if error.code is ErrorCode.RATE_LIMITED or (is_vague and reply.status in BUSY_STATUSES):
         return retry_later(reply, error.message)
-    if classify(error.provider_code) is None and not is_success(reply.status):
+    is_classified = error.code is ErrorCode.MODERATED or classify(error.provider_code) is not None
+    if not is_classified and not is_success(reply.status):
         return rejected(reply.status, message_of(item.fields))
     failure = Report(refs=(item.ref,) if item.ref else (), status=Status.FAILED, error=error)
     return account_refused(error) or failure

@@ -39,6 +39,12 @@ LOOKUPS: Final = Counter(
     ("reason",),
     registry=REGISTRY,
 )
+MODERATED_JOBS: Final = Counter(
+    "belfry_jobs_moderated_total",
+    "Jobs that failed because of their content, by provider.",
+    ("provider",),
+    registry=REGISTRY,
+)
 STREAMS: Final = Gauge("belfry_streams", "Open event streams.", registry=REGISTRY)
 OLDEST_PENDING: Final = Gauge(
     "belfry_oldest_pending_seconds",

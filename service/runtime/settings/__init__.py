@@ -84,6 +84,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reconcile: bool = True
     poll: frozenset[str] = frozenset()
     """Providers without callbacks that the operator allows to be polled."""
+    moderation_warning: float | None = 0.1
+    """The share of moderated jobs of an account above which the operator is warned; None: never."""
     retention_days: int = 30
     max_posts: int = MAX_POSTS
     """Webhook requests that this process may have in progress at once."""
@@ -151,6 +153,9 @@ def from_env(environ: Mapping[str, str], role: Role = Role.ALL) -> Settings:
         allow_targets=reader.read("BELFRY_ALLOW_TARGETS", parsers.networks, ()),
         reconcile=reader.read("BELFRY_RECONCILE", parsers.switch, Settings().reconcile),
         poll=reader.read("BELFRY_POLL", parsers.polled, Settings().poll),
+        moderation_warning=reader.read(
+            "BELFRY_MODERATION_WARNING", parsers.share, Settings().moderation_warning
+        ),
         retention_days=reader.read(
             "BELFRY_RETENTION_DAYS", parsers.days, Settings().retention_days
         ),

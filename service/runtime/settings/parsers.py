@@ -1,6 +1,7 @@
 """Parsers of the values of environment variables; each raises ValueError with the rule."""
 
 import ipaddress
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -92,6 +93,16 @@ def polled(text: str) -> frozenset[str]:
         known = ", ".join(sorted(pollable))
         raise ValueError(f"may only name providers without callbacks, separated by commas: {known}")
     return frozenset(names)
+
+
+def share(text: str) -> float | None:
+    """Read a share between 0 and 1; `off` is None."""
+    if text == "off":
+        return None
+    with suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise ValueError("must be a share between 0 and 1, such as 0.1, or off")
 
 
 def days(text: str) -> int:

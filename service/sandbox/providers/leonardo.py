@@ -11,6 +11,7 @@ from service.domain.primitives.timestamps import MILLISECOND, rfc3339
 from service.sandbox.directives import Directives, parse_directives
 from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.media.files import image
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import is_http_url
 from service.sandbox.web import (
@@ -81,7 +82,9 @@ class Leonardo:
             headers = retry_after_header(error.retry_after)
             return json_response({"error": f"Error {error.status}"}, error.status, headers)
         task = self._new_task(body, directives)
-        run = self._emulator.start(task, self._scenario(task, directives), _RETRY_DELAYS)
+        run = self._emulator.start(
+            task, self._scenario(task, directives, str(request.base_url)), _RETRY_DELAYS
+        )
         if directives.early:
             await wait_for_callbacks(run)
         if directives.hang:
@@ -104,9 +107,9 @@ class Leonardo:
             state=(_generation(task_id, body, at, "PENDING", []),),
         )
 
-    def _scenario(self, task: LedgerTask, directives: Directives) -> Scenario:
+    def _scenario(self, task: LedgerTask, directives: Directives, base_url: str) -> Scenario:
         failed = directives.fail or directives.moderated
-        images = [] if failed or directives.empty else _images(task)
+        images = [] if failed or directives.empty else _images(task, base_url)
         status = "FAILED" if failed else "COMPLETE"
         state = _generation(task.id, task.request, task.at, status, images)
         state["nsfw"] = directives.moderated
@@ -149,9 +152,10 @@ def _generation(task_id: str, body: Json, at: int, status: str, images: list[Jso
     }
 
 
-def _images(task: LedgerTask) -> list[Json]:
+def _images(task: LedgerTask, base_url: str) -> list[Json]:
     wanted = task.request.get("num_images")
     number = min(wanted, _MAX_IMAGES) if isinstance(wanted, int) and wanted > 0 else 1
-    ids = [str(uuid4()) for _ in range(number)]
-    url = "https://cdn.leonardo.example/generations"
-    return [{"id": one, "url": f"{url}/{task.id}/{one}.jpg", "nsfw": False} for one in ids]
+    state = task.state[0]
+    shape = (state["imageWidth"], state["imageHeight"])
+    paths = [image(task.prompt, index, shape).path for index in range(number)]
+    return [{"id": str(uuid4()), "url": f"{base_url}{path}", "nsfw": False} for path in paths]

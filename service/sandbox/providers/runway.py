@@ -11,6 +11,7 @@ from service.domain.primitives.timestamps import rfc3339
 from service.sandbox.directives import Directives, parse_directives
 from service.sandbox.emulator import Emulator, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.media import files
 from service.sandbox.scenario import Scenario, Step
 from service.sandbox.web import (
     InvalidJson,
@@ -86,7 +87,7 @@ class Runway:
             return json_response({"error": f"Error {error.status}"}, error.status, headers)
         operation = request.url.path.removeprefix(PREFIX).strip("/")
         task = _new_task(operation, prompt, body, directives)
-        self._emulator.start(task, _scenario(task, directives), ())
+        self._emulator.start(task, _scenario(task, directives, str(request.base_url)), ())
         if directives.hang:
             await wait_for_disconnect(request)
             return json_response({"error": "Gateway timeout"}, 504)
@@ -116,21 +117,24 @@ def _new_task(operation: str, prompt: str, body: Json, directives: Directives) -
     )
 
 
-def _scenario(task: LedgerTask, directives: Directives) -> Scenario:
+def _scenario(task: LedgerTask, directives: Directives, base_url: str) -> Scenario:
     head = {"id": task.id, "createdAt": rfc3339(task.at)}
     steps = [Step(delay, ({**head, **fields},)) for delay, fields in _STEPS]
-    return (*steps, Step(0.4 + directives.slow, ({**head, **_end(task, directives)},)))
+    return (*steps, Step(0.4 + directives.slow, ({**head, **_end(task, directives, base_url)},)))
 
 
-def _end(task: LedgerTask, directives: Directives) -> Json:
+def _end(task: LedgerTask, directives: Directives, base_url: str) -> Json:
     if directives.moderated:
         failure = "Your prompt may contain content that violates our terms."
         return {"status": "FAILED", "failure": failure, "failureCode": "SAFETY.INPUT.TEXT"}
     if directives.fail:
         failure = "An unexpected error occurred."
         return {"status": "FAILED", "failure": failure, "failureCode": "INTERNAL.BAD_OUTPUT.CODE01"}
-    extension = "png" if task.operation in _IMAGES else "mp4"
-    if task.operation in _SOUNDS:
-        extension = "mp3"
-    urls = [f"https://runway.example.com/{task.id}.{extension}?_jwt=sandbox"]
+    if task.operation in _IMAGES:
+        file = files.image(task.prompt)
+    elif task.operation in _SOUNDS:
+        file = files.audio(task.prompt)
+    else:
+        file = files.video(task.prompt)
+    urls = [f"{base_url}{file.path}?_jwt=sandbox"]
     return {"status": "SUCCEEDED", "output": [] if directives.empty else urls}

@@ -13,6 +13,7 @@ from service.domain.primitives.timestamps import rfc3339
 from service.sandbox.directives import Directives, parse_directives
 from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.media.files import audio, image, video
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import USEAPI_RETRY_DELAYS
 from service.sandbox.web import (
@@ -26,8 +27,18 @@ from service.sandbox.web import (
 
 NAME: Final = "useapi_services"
 _STEP_SECONDS: Final = 0.5
-_FILES: Final = "https://files.useapi.example"
 _JOB_WORDS: Final = ("progress", "completed", "failed", "moderated")
+
+
+class Files:
+    """The URLs of the files of *prompt*; the other ones are of no interest to who asked."""
+
+    def __init__(self, base_url: str, prompt: str) -> None:
+        self.image = f"{base_url}{image(prompt).path}"
+        self.other_image = f"{base_url}{image(prompt, 1).path}"
+        self.video = f"{base_url}{video(prompt).path}"
+        self.other_video = f"{base_url}{video(prompt, 1).path}"
+        self.audio = f"{base_url}{audio(prompt).path}"
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +53,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[str, ...]
     id_key: str
     words: tuple[str, str, str, str]
-    result: Callable[[str], Json]
+    result: Callable[[Files], Json]
     status_key: str = "status"
     read_path: str = "jobs/{id}"
     submit_status: int = 200
@@ -55,12 +66,12 @@ SERVICES: Final = (
         id_key="task",
         status_key="status_name",
         words=("processing", "succeed", "failed", "failed"),
-        result=lambda one: {
+        result=lambda files: {
             "works": [
                 {
                     "contentType": "video",
-                    "resource": {"resource": f"{_FILES}/{one}.mp4", "height": 720, "width": 1280},
-                    "cover": {"resource": f"{_FILES}/{one}-cover.jpg"},
+                    "resource": {"resource": files.video, "height": 720, "width": 1280},
+                    "cover": {"resource": files.image},
                 }
             ]
         },
@@ -72,10 +83,10 @@ SERVICES: Final = (
         id_key="videoId",
         status_key="statusLabel",
         words=("processing", "completed", "failed", "moderated"),
-        result=lambda one: {
-            "videoURL": f"{_FILES}/{one}-watermark.mp4",
-            "downloadURL": f"{_FILES}/{one}.mp4",
-            "coverURL": f"{_FILES}/{one}.jpg",
+        result=lambda files: {
+            "videoURL": files.other_video,
+            "downloadURL": files.video,
+            "coverURL": files.image,
             "percent": 100,
         },
         read_path="videos/{id}",
@@ -86,10 +97,10 @@ SERVICES: Final = (
         id_key="video_id",
         status_key="video_status_name",
         words=("GENERATING", "COMPLETED", "FAILED", "MODERATED"),
-        result=lambda one: {
-            "url": f"{_FILES}/{one}.mp4",
-            "first_frame": f"{_FILES}/{one}.jpg",
-            "avatar": f"{_FILES}/avatar.jpeg",
+        result=lambda files: {
+            "url": files.video,
+            "first_frame": files.image,
+            "avatar": files.other_image,
             "output_width": 640,
             "output_height": 360,
         },
@@ -100,16 +111,10 @@ SERVICES: Final = (
         calls=("videos", "images"),
         id_key="jobid",
         words=_JOB_WORDS,
-        result=lambda one: {
+        result=lambda files: {
             "response": {
                 "operations": [
-                    {
-                        "operation": {
-                            "metadata": {
-                                "video": {"fifeUrl": f"{_FILES}/{one}.mp4", "seed": 123456}
-                            }
-                        }
-                    }
+                    {"operation": {"metadata": {"video": {"fifeUrl": files.video, "seed": 123456}}}}
                 ]
             }
         },
@@ -120,9 +125,7 @@ SERVICES: Final = (
         calls=("videos", "images"),
         id_key="jobid",
         words=_JOB_WORDS,
-        result=lambda one: {
-            "response": {"videoUrl": f"{_FILES}/{one}.mp4", "width": 1280, "height": 720}
-        },
+        result=lambda files: {"response": {"videoUrl": files.video, "width": 1280, "height": 720}},
         read_path="videos/{id}",
     ),
     Service(
@@ -130,16 +133,14 @@ SERVICES: Final = (
         calls=("music/create", "speech"),
         id_key="jobid",
         words=_JOB_WORDS,
-        result=lambda one: {
-            "response": {"state": 3, "songs": [{"mp3_url": f"{_FILES}/{one}.mp3"}]}
-        },
+        result=lambda files: {"response": {"state": 3, "songs": [{"mp3_url": files.audio}]}},
     ),
     Service(
         path="/v1/tempolor",
         calls=("music/song", "music/instrumental"),
         id_key="job_id",
         words=_JOB_WORDS,
-        result=lambda one: {"response": {"songs": [{"audio_url": f"{_FILES}/{one}.mp3"}]}},
+        result=lambda files: {"response": {"songs": [{"audio_url": files.audio}]}},
         read_path="music/{id}",
     ),
     Service(
@@ -147,7 +148,7 @@ SERVICES: Final = (
         calls=("swap", "swapid"),
         id_key="jobid",
         words=_JOB_WORDS,
-        result=lambda one: {"attachments": [{"url": f"{_FILES}/{one}.png"}], "code": 200},
+        result=lambda files: {"attachments": [{"url": files.image}], "code": 200},
         read_path="jobs/",
     ),
     Service(
@@ -155,7 +156,7 @@ SERVICES: Final = (
         calls=("jobs/imagine", "jobs/button"),
         id_key="jobid",
         words=_JOB_WORDS,
-        result=lambda one: {"response": {"attachments": [{"url": f"{_FILES}/{one}.png"}]}},
+        result=lambda files: {"response": {"attachments": [{"url": files.image}]}},
         submit_status=201,
     ),
 )
@@ -199,9 +200,9 @@ class UseapiServices:
             call = request.url.path.removeprefix(service.path).strip("/")
             task = _new_task(service, call, body, directives)
             accepted = task.state[0]
-            run = self._emulator.start(
-                task, _scenario(service, task, directives), USEAPI_RETRY_DELAYS
-            )
+            files = Files(str(request.base_url), task.prompt)
+            scenario = _scenario(service, task, directives, files)
+            run = self._emulator.start(task, scenario, USEAPI_RETRY_DELAYS)
             if directives.early:
                 await wait_for_callbacks(run)
             if directives.hang:
@@ -256,10 +257,10 @@ def _job(service: Service, task: LedgerTask, word: str, more: Json) -> Json:
     }
 
 
-def _scenario(service: Service, task: LedgerTask, directives: Directives) -> Scenario:
+def _scenario(service: Service, task: LedgerTask, directives: Directives, files: Files) -> Scenario:
     progress, completed, failed, moderated = service.words
     running = _job(service, task, progress, {})
-    complete = _job(service, task, completed, service.result(task.id.partition("-")[0]))
+    complete = _job(service, task, completed, service.result(files))
     end = complete
     if directives.moderated:
         end = _job(service, task, moderated, {"error": "Moderated: unsafe content", "code": 422})

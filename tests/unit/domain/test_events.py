@@ -26,6 +26,7 @@ AT = T0 + 250_999
         ),
         (Status.SUBMITTED, build_job(status=Status.RUNNING, progress=0.5), "job.running"),
         (Status.RUNNING, build_job(status=Status.RUNNING, provider_status="X", version=2), None),
+        (Status.RUNNING, build_job(status=Status.RUNNING, provider_info={"a": 1}), None),
         (Status.RUNNING, build_job(status=Status.SUCCEEDED, progress=1.0), "job.succeeded"),
         (Status.RUNNING, build_job(status=Status.FAILED), "job.failed"),
         (Status.QUEUED, build_job(status=Status.CANCELED), "job.canceled"),
@@ -59,6 +60,7 @@ def test_the_payload_is_the_documented_body() -> None:
         output=Output(artifacts=(artifact,)),
         progress=1.0,
         reply_ref="mine",
+        provider_info={"features": {"used": 1515}},
         tags=("sea",),
         metadata={"order": 7},
         sequence=3,
@@ -83,8 +85,10 @@ def test_the_payload_is_the_documented_body() -> None:
             "progress": {"ratio": 1.0, "text": None},
             "provider_status": None,
             "provider_task_id": None,
+            "provider_info": {"features": {"used": 1515}},
             "ref": job.ref,
             "reply_ref": "mine",
+            "reply_subscription_id": None,
             "output": {
                 "artifacts": [
                     {

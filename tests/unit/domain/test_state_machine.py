@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.domain.jobs.job import ENDS, RANK, Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError, Output
 from service.domain.jobs.state_machine import (
+    MAX_PROVIDER_INFO,
     admitted,
     apply_report,
+    canceled,
     ended,
     requeued,
     retried,
@@ -19,7 +22,7 @@ from service.domain.jobs.state_machine import (
 )
 from service.domain.jobs.view import render_job
 from service.domain.primitives.timestamps import SECOND, rfc3339
-from tests.support.factories import T0, a_report, build_job
+from tests.support.factories import T0, a_ref, a_report, build_job
 
 LATER = T0 + 90 * SECOND
 OVERLOADED = JobError(code=ErrorCode.PROVIDER_ERROR, message="overloaded")
@@ -35,16 +38,17 @@ REPORTS = {
     "part success": a_report(status=Status.SUCCEEDED, part="1", output=IMAGE),
     "part failure": a_report(status=Status.FAILED, part="1", error=OVERLOADED),
 }
+FINAL = ("succeeded", "failed", "canceled")
 TRANSITIONS: dict[str, tuple[str | None, ...]] = {
     # the status before, and the status after each of REPORTS; None: nothing changes
-    "queued": ("submitted", "running", "succeeded", "failed", "canceled", *["queued"] * 3),
-    "submitting": ("submitted", "running", "succeeded", "failed", "canceled", *["submitting"] * 3),
-    "submitted": (None, "running", "succeeded", "failed", "canceled", *["submitted"] * 3),
-    "running": (None, None, "succeeded", "failed", "canceled", *["running"] * 3),
+    "queued": ("submitted", "running", *FINAL, "queued", "submitted", "submitted"),
+    "submitting": ("submitted", "running", *FINAL, "submitting", "submitted", "submitted"),
+    "submitted": (None, "running", *FINAL, *["submitted"] * 3),
+    "running": (None, None, *FINAL, *["running"] * 3),
     "succeeded": (None,) * 8,
     "failed": (None,) * 8,
     "canceled": (None, None, "canceled", None, None, None, "canceled", None),
-    "expired": (None, None, "succeeded", "failed", "canceled", None, "expired", "expired"),
+    "expired": (None, None, *FINAL, None, "expired", "expired"),
 }
 TABLE = [
     (Status(before), name, after)
@@ -63,6 +67,7 @@ SOME_REPORTS = st.lists(
         output=st.none() | st.just(IMAGE),
         error=st.none() | st.just(OVERLOADED),
         cost_usd=st.none() | st.floats(0, 1),
+        provider_info=st.none() | st.dictionaries(st.sampled_from("ab"), st.integers()),
     ),
     max_size=12,
 )
@@ -156,6 +161,23 @@ def test_the_provider_status_of_an_outdated_report_is_ignored() -> None:
     assert after is None
 
 
+def test_the_provider_status_of_one_of_several_parts_is_not_that_of_the_job() -> None:
+    job = build_job(status=Status.RUNNING, provider_status="processing", expected_parts=3)
+
+    first = apply_all(job, a_part("1", provider_status="success"))
+    second = apply_all(first, a_part("2", OVERLOADED, provider_status="error"))
+    last = apply_all(second, a_part("3", provider_status="success"))
+
+    assert (first.provider_status, second.provider_status) == ("processing", "processing")
+    assert (last.status, last.provider_status) == (Status.SUCCEEDED, None)
+
+
+def test_the_only_part_has_the_provider_status_of_the_job() -> None:
+    job = build_job(status=Status.RUNNING, provider_status="processing")
+
+    assert apply_all(job, a_part("1", provider_status="success")).provider_status == "success"
+
+
 def test_pending_and_throttled_may_alternate() -> None:
     job = build_job(status=Status.SUBMITTED, provider_status="PENDING")
     throttled = a_report(status=Status.SUBMITTED, provider_status="THROTTLED")
@@ -194,14 +216,98 @@ def test_a_progress_text_is_used_unless_its_progress_is_outdated(
     assert apply_all(job, report).progress_text == after
 
 
+@pytest.mark.parametrize("end", ["succeeded", "failed", "canceled"])
+def test_a_progress_text_ends_with_the_job(end: str) -> None:
+    job = build_job(status=Status.RUNNING, progress=0.5, progress_text="rendering")
+    last = replace(REPORTS[end], progress=0.5, progress_text="almost")
+
+    assert apply_all(job, last).progress_text is None
+
+
+def test_a_progress_text_ends_with_the_wait_for_the_job() -> None:
+    job = build_job(status=Status.RUNNING, progress_text="rendering")
+
+    assert ended(job, Status.EXPIRED, None, LATER).progress_text is None
+    assert canceled(job, LATER).progress_text is None
+
+
+def test_a_late_part_of_an_expired_job_brings_no_progress_text() -> None:
+    job = build_job(status=Status.EXPIRED, expected_parts=2)
+
+    after = apply_all(job, a_part("1", progress_text="one of two"))
+
+    assert (after.received_parts, after.progress_text) == (("1",), None)
+
+
+def test_a_new_submission_has_no_progress_text() -> None:
+    job = build_job(status=Status.FAILED, progress_text="left by an earlier version")
+
+    assert retried(job, a_ref(1), LATER).progress_text is None
+
+
 def test_the_first_task_id_is_kept() -> None:
     after = apply_all(build_job(), a_report(task_id="t1"), a_report(task_id="t2"))
 
     assert after.provider_task_id == "t1"
 
 
+def test_provider_info_is_merged_key_by_key_and_later_values_win() -> None:
+    first = a_report(provider_info={"features": {"a": 1}, "seconds": 9})
+    second = a_report(provider_info={"seconds": 3, "queue": None})
+
+    after = apply_all(build_job(status=Status.SUBMITTED), first, a_report(), second)
+
+    assert after.provider_info == {"features": {"a": 1}, "seconds": 3, "queue": None}
+
+
+def test_an_outdated_report_adds_provider_info_but_replaces_none() -> None:
+    job = build_job(status=Status.RUNNING, provider_info={"seconds": 0})
+    outdated = a_report(status=Status.SUBMITTED, provider_info={"seconds": 9, "features": {}})
+
+    assert apply_all(job, outdated).provider_info == {"seconds": 0, "features": {}}
+
+
+@pytest.mark.parametrize("info", [None, {}])
+def test_a_report_without_provider_info_keeps_the_earlier(info: dict[str, Any] | None) -> None:
+    job = build_job(status=Status.RUNNING, provider_info={"seconds": 1})
+
+    assert apply_all(job, a_report(progress=0.5, provider_info=info)).provider_info == {
+        "seconds": 1
+    }
+    assert build_job().provider_info is None
+
+
+def test_provider_info_of_more_than_4_kib_is_ignored() -> None:
+    fits = {"a": "x" * (MAX_PROVIDER_INFO - len('{"a":""}'))}
+    job = apply_all(build_job(status=Status.SUBMITTED), a_report(provider_info=fits))
+
+    after = apply_report(job, a_report(provider_info={"b": 1}), LATER)
+
+    assert (job.provider_info, after) == (fits, None)
+
+
+def test_an_end_brings_provider_info_too() -> None:
+    job = build_job(status=Status.RUNNING, provider_info={"seconds": 1})
+
+    after = apply_all(job, replace(REPORTS["succeeded"], provider_info={"seconds": 0}))
+
+    assert after.provider_info == {"seconds": 0}
+
+
+def test_a_new_submission_has_no_provider_info() -> None:
+    job = build_job(status=Status.FAILED, provider_info={"seconds": 1})
+
+    assert retried(job, a_ref(1), LATER).provider_info is None
+
+
 def test_a_repeated_report_changes_nothing() -> None:
-    report = a_report(status=Status.RUNNING, provider_status="RUNNING", progress=0.3, cost_usd=0.1)
+    report = a_report(
+        status=Status.RUNNING,
+        provider_status="RUNNING",
+        progress=0.3,
+        cost_usd=0.1,
+        provider_info={"a": 1},
+    )
 
     after = apply_all(build_job(), report)
 
@@ -232,6 +338,14 @@ def test_a_job_ends_with_its_last_part() -> None:
 
     assert (after.status, after.progress) == (Status.SUBMITTED, 0.6667)
     assert apply_all(after, a_part("3")).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("before", [Status.QUEUED, Status.SUBMITTING, Status.RUNNING])
+def test_a_part_shows_that_the_provider_has_the_job(before: Status) -> None:
+    after = apply_all(build_job(status=before, expected_parts=2, due_at=5), a_part("1"))
+
+    assert after.status is max(before, Status.SUBMITTED, key=RANK.__getitem__)
+    assert (after.due_at, after.deadline_at is None) == (None, False)
 
 
 def test_the_same_part_twice_counts_once() -> None:
@@ -367,6 +481,7 @@ def test_no_sequence_of_reports_lowers_rank_or_progress(reports: list[Report], p
         assert (after.progress or 0) >= (before.progress or 0)
         assert after.version > before.version
         assert not before.ended or after.status is before.status is Status.CANCELED
+        assert not after.ended or after.progress_text is None
 
 
 @given(SOME_REPORTS)

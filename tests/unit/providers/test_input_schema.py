@@ -163,8 +163,7 @@ def test_every_operation_of_every_provider_has_a_json_schema() -> None:
         for operation in provider.operations.values()
     }
 
-    assert providers.keys() == {"useapi", "runware", "runway_ai", "leonardo", "runway"}
-    assert len(shown) == 78
+    assert {name for name, _ in shown} == providers.keys()
     assert shown["useapi", "frames.create"]["required"] == ["text_prompt"]
     assert json.loads(json.dumps(list(shown.values()))) == list(shown.values())
 

@@ -341,6 +341,24 @@ def test_an_unreadable_answer_is_inconclusive(body: bytes) -> None:
     assert isinstance(read_body(build_runware_job(), body), Inconclusive)
 
 
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("more", [{"taskType": "aTypeOfTomorrow"}, {"status": "success"}])
+def test_a_lookup_finds_the_content_of_an_unlisted_task_type(
+    step: int, more: dict[str, str]
+) -> None:
+    item = {"taskUUID": TASK_UUID, "depth": 3, **more}
+    details = {"taskType": "getTaskDetails", "taskUUID": TASK_UUID, "response": {"data": [item]}}
+    body = json.dumps({"data": [details if step else item]}).encode()
+
+    report = report_of(
+        read_body(replace(build_runware_job(1), operation="aTypeOfTomorrow"), body, step)
+    )
+
+    assert report.status is Status.SUCCEEDED
+    assert report.output is not None
+    assert report.output.data == {"depth": 3} | {key: more[key] for key in more.keys() & {"status"}}
+
+
 def test_items_about_another_task_are_ignored() -> None:
     job = replace(build_runware_job(), ref=REF)
 

@@ -22,6 +22,7 @@ def token(claims: object) -> str:
     [
         ("Expires=1767225600&Signature=x&Key-Pair-Id=K", "2026-01-01T00:00:00.000Z"),
         ("AWSAccessKeyId=A&Expires=1767225600&Signature=x", "2026-01-01T00:00:00.000Z"),
+        ("exp=1767225600&sig=x", "2026-01-01T00:00:00.000Z"),
         ("X-Amz-Date=20260101T000000Z&X-Amz-Expires=3600", "2026-01-01T01:00:00.000Z"),
         ("X-Goog-Date=20260101T000000Z&X-Goog-Expires=86400", "2026-01-02T00:00:00.000Z"),
         (f"_jwt={token({'exp': 1767225600})}", "2026-01-01T00:00:00.000Z"),
@@ -37,6 +38,7 @@ def test_the_end_of_a_signed_url_is_read(query: str, end: str) -> None:
     [
         "",
         "Expires=1767225600",
+        "exp=soon&sig=x",
         "Expires=soon&Signature=x",
         "Expires=0&Signature=x",
         "Expires=253402300800&Signature=x",

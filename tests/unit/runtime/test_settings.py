@@ -20,6 +20,7 @@ def test_every_setting_has_a_default() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
     assert (settings.public_url, settings.secret_keys, settings.admin_key) == (None, (), None)
     assert settings.allow_targets == ()
+    assert settings.moderation_warning == 0.1
     assert settings.is_sqlite
 
 
@@ -82,6 +83,22 @@ def test_every_setting_can_be_changed() -> None:
     assert settings.allow_targets == (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
     assert settings.max_posts == 64
     assert (settings.max_streams, settings.port) == (50, 0)
+
+
+@pytest.mark.parametrize(("text", "share"), [("0.25", 0.25), (" .5 ", 0.5), ("off", None)])
+def test_the_limit_of_the_moderation_warning_is_a_share_or_off(
+    text: str, share: float | None
+) -> None:
+    assert from_env({"BELFRY_MODERATION_WARNING": text}).moderation_warning == share
+
+
+@pytest.mark.parametrize("text", ["0", "1", "10", "-0.1", "10%", "on", "nan", "inf", "1e999"])
+def test_another_limit_of_the_moderation_warning_is_refused(text: str) -> None:
+    found = errors(BELFRY_MODERATION_WARNING=text)
+
+    assert found == {
+        "BELFRY_MODERATION_WARNING": "must be a share between 0 and 1, such as 0.1, or off"
+    }
 
 
 @pytest.mark.parametrize(
@@ -278,10 +295,10 @@ def test_a_private_public_url_is_recognised_without_dns(url: str, *, private: bo
 
 def test_a_remote_account_has_a_token_and_is_not_on_this_machine() -> None:
     accounts = from_env(
-        {"USEAPI_TOKEN": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
+        {"FAL_KEY": "x", "RUNWARE_API_KEY": "x", "RUNWARE_BASE_URL": "http://localhost:9"}
     ).accounts
 
-    assert [name for name, account in accounts.items() if account.is_remote] == ["useapi"]
+    assert [name for name, account in accounts.items() if account.is_remote] == ["fal"]
 
 
 def test_generated_keys_are_stored_next_to_the_sqlite_database() -> None:

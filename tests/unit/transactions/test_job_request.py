@@ -122,7 +122,7 @@ def test_the_errors_of_an_array_have_the_index_of_their_request() -> None:
     )
 
     assert list(found) == ["[1].input.style", "[2].provider", "[3].operation"]
-    assert "runware, runway_ai, useapi" in found["[2].provider"]
+    assert found["[2].provider"] == f"must be one of {', '.join(sorted(registry()))}"
     assert "frames.create" in found["[3].operation"]
 
 
@@ -166,12 +166,24 @@ def test_a_reply_url_becomes_a_subscription_of_the_job() -> None:
     assert new.job.reply_event_types == ("job.*",)
 
 
-def test_a_reply_url_gets_the_final_statuses_by_default() -> None:
-    (new,) = create(frames(reply_url=REPLY_URL))
+@pytest.mark.parametrize("given", [None, []])
+def test_a_reply_url_gets_every_event_of_the_job_by_default(given: list[str] | None) -> None:
+    (new,) = create(frames(reply_url=REPLY_URL, reply_event_types=given))
 
-    assert set(new.job.reply_event_types) == {
-        f"job.{e}" for e in ("succeeded", "failed", "canceled", "expired")
-    }
+    assert new.job.reply_event_types == ("job.*",)
+
+
+@pytest.mark.parametrize(
+    "request_with_url",
+    [frames(input={"replyUrl": REPLY_URL}), caption(webhookURL=REPLY_URL)],
+    ids=["replyUrl", "webhookURL"],
+)
+def test_a_reply_url_in_the_input_gets_every_event_of_the_job(
+    request_with_url: JobRequest,
+) -> None:
+    (new,) = create(request_with_url)
+
+    assert new.job.reply_event_types == ("job.*",)
 
 
 def test_reply_url_and_ref_of_useapi_are_taken_out_of_the_input() -> None:

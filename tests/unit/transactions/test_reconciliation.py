@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from service.domain.jobs.job import Job, ReconcileReason, Status
+from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.results import ErrorCode, JobError, Output
 from service.domain.jobs.state_machine import schedule_reconcile
 from service.domain.primitives.timestamps import SECOND
@@ -225,3 +225,40 @@ def test_an_answer_to_an_earlier_submit_changes_nothing(answer: Answer) -> None:
     )
 
     assert uow.changes.jobs == {}
+
+
+def part(name: str, **changes: Any) -> Report:
+    return a_report(
+        **{"status": Status.SUCCEEDED, "part": name, "output": Output(text=name), **changes}
+    )
+
+
+def test_all_results_in_an_answer_end_the_job() -> None:
+    job = sent(expected_parts=2)
+
+    uow = apply_submit_answer(job, (part("0", cost_usd=0.5), part("1", cost_usd=0.25)))
+
+    after = uow.changes.jobs[job.id]
+    assert (after.status, after.received_parts) == (Status.SUCCEEDED, ("0", "1"))
+    assert (after.cost_usd, after.output) == (0.75, Output(text="0\n\n1"))
+    assert [event.type for event in uow.changes.events] == ["job.submitted", "job.succeeded"]
+    assert [event.sequence for event in uow.changes.events] == [1, 2]
+
+
+def test_a_job_with_some_of_its_results_in_the_answer_waits_for_the_others() -> None:
+    job = sent(expected_parts=2)
+
+    after = apply_submit_answer(job, (part("0"),)).changes.jobs[job.id]
+
+    assert (after.status, after.due_at) == (Status.SUBMITTED, None)
+    assert after.received_parts == ("0",)
+    assert after.deadline_at is not None
+
+
+@pytest.mark.parametrize("answer", [a_report(), a_report(progress=0.5), (a_report(), a_report())])
+def test_a_job_whose_answer_was_read_is_not_left_submitting(answer: Answer) -> None:
+    job = sent()
+
+    after = apply_submit_answer(job, answer).changes.jobs[job.id]
+
+    assert (after.status, after.due_at) == (Status.SUBMITTED, None)

@@ -2,6 +2,7 @@
 
 import hmac
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 from starlette.requests import Request
@@ -17,6 +18,11 @@ from service.sandbox.emulator import (
 )
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.providers.runware import checks, results
+from service.sandbox.providers.runware.instant import (
+    INSTANT_TYPES,
+    MediaLibrary,
+    instant_result,
+)
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import RUNWARE_RETRY_DELAYS
 from service.sandbox.web import (
@@ -32,6 +38,10 @@ NAME: Final = "runware"
 PATH: Final = "/v1"
 _PROMPT_KEYS: Final = ("positivePrompt", "prompt", "text")
 _MAX_COUNTERS: Final = 50
+_CONNECTION_RESULTS: Final[dict[str, Json]] = {
+    "authentication": {"taskType": "authentication", "connectionSessionUUID": str(uuid4())},
+    "ping": {"taskType": "ping", "pong": True},
+}
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +59,7 @@ class Runware:
     def __init__(self, emulator: Emulator, token: str) -> None:
         self._emulator = emulator
         self._ledger = emulator.ledger
+        self._library = MediaLibrary()
         self._token = token
 
     def routes(self) -> list[Route]:
@@ -59,11 +70,11 @@ class Runware:
         body = await _read_array(request)
         if not self._is_authorized(request, body):
             return json_response(results.error_body(401, []), 401)
-        tasks = [task for task in body if task.get("taskType") != "authentication"]
-        if not tasks:
+        if not body:
             error = checks.error_item({}, "invalidRequest", "Send an array of tasks.")
             return json_response({"errors": [error]}, 400)
-        return self._forced_error(tasks) or await self._run(request, tasks)
+        tasks = [task for task in body if task.get("taskType") != "authentication"]
+        return self._forced_error(tasks) or await self._run(request, body)
 
     def _is_authorized(self, request: Request, body: list[Json]) -> bool:
         """Accept the API key in the header, or in a first task of type `authentication`."""
@@ -85,7 +96,7 @@ class Runware:
         return None
 
     async def _run(self, request: Request, tasks: list[Json]) -> Response:
-        replies = [self._handle(task) for task in tasks]
+        replies = [self._handle(task, str(request.base_url)) for task in tasks]
         for reply in replies:
             if reply.task is None or reply.run is None:
                 continue
@@ -98,17 +109,29 @@ class Runware:
             return json_response(results.error_body(504, tasks), 504)
         return _merge_replies(replies)
 
-    def _handle(self, task: Json) -> Reply:
-        if errors := checks.input_errors(task):
+    def _handle(self, task: Json, base_url: str) -> Reply:
+        if errors := checks.input_errors(task, self._library):
             return Reply(errors=tuple(errors))
         self._count(task["taskType"])
+        if task["taskType"] in checks.CONNECTION_TYPES:
+            return Reply(data=(_CONNECTION_RESULTS[task["taskType"]],))
         if task["taskType"] in checks.READS:
             return self._read(task)
         if self._ledger.find(NAME, task["taskUUID"]):
             message = "taskUUID must be unique: there is already a task with this one."
             error = checks.error_item(task, "conflictTaskUUID", message, "taskUUID")
             return Reply(errors=(error,))
-        return self._accept(task)
+        if task["taskType"] in INSTANT_TYPES:
+            return self._answer_at_once(task)
+        return self._accept(task, base_url)
+
+    def _answer_at_once(self, request: Json) -> Reply:
+        result = {**results.ack(request), **instant_result(request, self._library)}
+        task = _new_task(request)
+        task.paid, task.state = False, (result,)
+        self._ledger.add(task)
+        self._ledger.end(task)
+        return Reply(data=(result,))
 
     def _count(self, task_type: str) -> None:
         """Count the request by task type; clients choose the type, so limit the counters."""
@@ -116,14 +139,19 @@ class Runware:
         if key in self._ledger.requests or len(self._ledger.requests) < _MAX_COUNTERS:
             self._ledger.requests[key] += 1
 
-    def _accept(self, request: Json) -> Reply:
+    def _accept(self, request: Json, base_url: str) -> Reply:
         task = _new_task(request)
         scenario = apply_directives(
-            results.scenario(request, task.directives),
+            results.scenario(request, task.directives, base_url),
             task.directives,
             results.forged_callback(request, task.directives),
         )
+        final = scenario[-1].state
+        self._library.add_results(final)
         run = self._emulator.start(task, scenario, RUNWARE_RETRY_DELAYS)
+        if task.directives.at_once:
+            data, errors = results.split(final)
+            return Reply(data=data, errors=errors, task=task, run=run)
         return Reply(data=(results.ack(request),), task=task, run=run)
 
     def _read(self, read: Json) -> Reply:
@@ -185,10 +213,11 @@ def _merge_replies(replies: list[Reply]) -> Response:
     data: list[Json] = []
     errors: list[Json] = []
     for reply in replies:
-        final = reply
         if reply.task is not None and results.is_sync(reply.task.request):
-            final = _state(reply.task)
-        data += final.data
-        errors += final.errors
+            final_data, final_errors = results.split(reply.task.state)
+        else:
+            final_data, final_errors = reply.data, reply.errors
+        data += final_data
+        errors += final_errors
     body = {"data": data} | ({"errors": errors} if errors else {})
     return json_response(body, 200 if data or not errors else 400)

@@ -5,9 +5,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from service.sandbox.ledger import Json
+from service.sandbox.providers.runware.instant import INSTANT_TYPES, MediaLibrary
 from service.sandbox.sender import is_http_url
 
 READS: Final = frozenset({"getResponse", "getTaskDetails"})
+CONNECTION_TYPES: Final = frozenset({"authentication", "ping"})
+"""Tasks without a taskUUID."""
+_OTHER_TYPES: Final = (
+    *("imageControlNetPreProcess", "controlNetPreprocess", "imageMasking", "photoMaker"),
+    *("vectorize", "3dInference", "training", "modelUpload"),
+)
 _REQUIRED: Final = {
     "imageCaption": ("inputImage", "model"),
     "caption": ("inputImage", "model"),
@@ -20,7 +27,14 @@ _REQUIRED: Final = {
     "imageBackgroundRemoval": ("inputImage",),
     "removeBackground": ("inputImage",),
     "promptEnhance": ("prompt",),
+    "imageUpload": ("image",),
+    "mediaStorage": ("operation", "media"),
 }
+TASK_TYPES: Final = frozenset(
+    (*READS, *CONNECTION_TYPES, *INSTANT_TYPES, *_REQUIRED, *_OTHER_TYPES)
+)
+_MEDIA_UUIDS: Final = ("inputImage", "mediaUUID")
+"""Parameters whose UUID must be that of a stored or generated file."""
 _AIR: Final = re.compile(r"[\w.-]+:[\w.-]+@[\w.-]+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _IMAGE: Final = re.compile(
@@ -29,9 +43,10 @@ _IMAGE: Final = re.compile(
 _MAX_RESULTS: Final = 20
 
 
-def input_errors(task: Json) -> list[Json]:
+def input_errors(task: Json, library: MediaLibrary) -> list[Json]:
     """Return all errors in the parameters of *task*, as Runware's error items."""
-    return [error_item(task, code, message, name) for code, name, message in _find_errors(task)]
+    errors = [*_find_errors(task), *_find_missing_media(task, library)]
+    return [error_item(task, code, message, name) for code, name, message in errors]
 
 
 def error_item(task: Json, code: str, message: str, parameter: str | None = None) -> Json:
@@ -56,15 +71,31 @@ def _find_errors(task: Json) -> Iterator[tuple[str, str, str]]:
     if not isinstance(task_type, str) or not task_type:
         yield "missingTaskType", "taskType", "The taskType parameter is required."
         return
-    if not is_uuid(task.get("taskUUID")):
+    if task_type not in TASK_TYPES:
+        # The vendor documents no code for this.
+        yield "unsupportedTaskType", "taskType", f"The taskType {task_type} is not supported."
+        return
+    if task_type not in CONNECTION_TYPES and not is_uuid(task.get("taskUUID")):
         yield "invalidTaskUUID", "taskUUID", "taskUUID must be a valid UUID v4 string."
-    for name in _REQUIRED.get(task_type, ()):
+    for name in _required(task):
         if task.get(name) in (None, ""):
             message = f"Missing required parameter {name} for {task_type}."
             yield _code("missing", name), name, message
     for name, is_valid, rule in _RULES:
         if task.get(name) not in (None, "") and not is_valid(task[name]):
             yield _code("invalid", name), name, f"Invalid value for {name}: it {rule}."
+
+
+def _find_missing_media(task: Json, library: MediaLibrary) -> Iterator[tuple[str, str, str]]:
+    for name in _MEDIA_UUIDS:
+        uuid = task.get(name)
+        if isinstance(uuid, str) and is_uuid(uuid) and uuid not in library:
+            yield _code("invalid", name), name, f"Invalid value for {name}: no file has this UUID."
+
+
+def _required(task: Json) -> tuple[str, ...]:
+    is_deletion = task["taskType"] == "mediaStorage" and task.get("operation") == "delete"
+    return ("mediaUUID",) if is_deletion else _REQUIRED.get(task["taskType"], ())
 
 
 def is_uuid(value: Any) -> bool:
@@ -95,6 +126,8 @@ _RULES: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
     ),
     ("model", _is_model, "must be an AIR identifier, like runware:150@2"),
     ("inputImage", _is_image, "must be a UUID, a data URI, base64 or a URL"),
+    ("image", _is_image, "must be a UUID, a data URI, base64 or a URL"),
+    ("mediaUUID", is_uuid, "must be a UUID"),
     ("positivePrompt", lambda value: isinstance(value, str), "must be text"),
     ("prompt", lambda value: isinstance(value, str), "must be text"),
 )

@@ -1,18 +1,20 @@
 """Runware's response bodies: result items, the scenario of a task and callback envelopes."""
 
 import zlib
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json
+from service.sandbox.media import files
 from service.sandbox.providers.runware.checks import error_item
 from service.sandbox.scenario import END, PROGRESS, RESULT, Callback, Scenario, Step
 
 AGE_MODELS: Final = frozenset({"runware:153@1", "runware:154@1", "runware:152@50"})
 _VIDEO_TYPES: Final = frozenset({"videoInference"})
-_SLOW_TYPES: Final = _VIDEO_TYPES | {"3dInference", "training"}
+_SLOW_TYPES: Final = _VIDEO_TYPES | {"3dInference", "training", "modelUpload"}
 _MEDIUMS: Final = {
     **dict.fromkeys(("imageCaption", "caption", "promptEnhance", "textInference"), "text"),
     **dict.fromkeys(_VIDEO_TYPES, "video"),
@@ -23,13 +25,6 @@ _MEDIUMS: Final = {
     "imageMasking": "maskImage",
 }
 """The kind of output by task type, as in the key of its URL (`videoURL`); others: images."""
-# Host, folder and file extension of an output's URL.
-_FILES: Final = {
-    "video": ("vm", "video/ws/2/vi", "mp4"),
-    "audio": ("am", "audio/ws/2/ai", "mp3"),
-    "model": ("im", "model/ws/2/mi", "glb"),
-}
-_IMAGE_FILE: Final = ("im", "image/ws/2/ii", "jpg")
 _QUEUED_SECONDS: Final = 0.3
 _PROGRESS_SECONDS: Final = 0.3
 _WORK_SECONDS: Final = 1.7
@@ -75,9 +70,21 @@ def processing(task: Json) -> Json:
     return {**ack(task), "status": "processing"}
 
 
-def scenario(task: Json, directives: Directives) -> Scenario:
-    """Build the scenario of *task*: queued, progress for videos, then one step per result."""
-    items = results(task, directives)
+def split(items: Iterable[Json]) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
+    """Split *items* into the `data` and the `errors` of a response, which have no status."""
+    final: tuple[list[Json], list[Json]] = ([], [])
+    for item in items:
+        fields = {key: value for key, value in item.items() if key != "status"}
+        final[item.get("status") == "error"].append(fields)
+    return tuple(final[0]), tuple(final[1])
+
+
+def scenario(task: Json, directives: Directives, base_url: str) -> Scenario:
+    """Build the scenario of *task*: queued, its progress, then one step per result.
+
+    *base_url* begins the URLs of its outputs.
+    """
+    items = results(task, directives, base_url)
     steps = [Step(_QUEUED_SECONDS, (processing(task),)), *_progress_steps(task, directives)]
     for count, item in enumerate(items, start=1):
         is_last = count == len(items)
@@ -87,12 +94,14 @@ def scenario(task: Json, directives: Directives) -> Scenario:
     return tuple(steps)
 
 
-def results(task: Json, directives: Directives) -> tuple[Json, ...]:
+def results(task: Json, directives: Directives, base_url: str) -> tuple[Json, ...]:
     """Build all result items; a failed one has `status: error`, a successful one no status."""
     if directives.moderated or directives.fail:
         return (_failed_item(task, directives),)
+    if task["taskType"] == "modelUpload":
+        return (_uploaded_model(task, "ready"),)
     count = task.get("numberResults") or 1
-    items = [_successful_item(task, directives, index) for index in range(count)]
+    items = [_successful_item(task, directives, index, base_url) for index in range(count)]
     if directives.part_fail and count > 1:
         items[1] = _failed_item(task, directives)
     return tuple(items)
@@ -127,13 +136,22 @@ def envelope(item: Json, directives: Directives) -> Json:
 
 
 def _progress_steps(task: Json, directives: Directives) -> list[Step]:
-    if task["taskType"] not in _VIDEO_TYPES:
+    if task["taskType"] in _VIDEO_TYPES:
+        items = [{**processing(task), "progress": percent} for percent in (25, 50, 75)]
+    elif task["taskType"] == "modelUpload":
+        items = [_uploaded_model(task, step) for step in ("validated", "downloaded", "optimized")]
+    else:
         return []
-    items = [{**processing(task), "progress": percent} for percent in (25, 50, 75)]
     return [
         Step(_PROGRESS_SECONDS, (item,), (Callback(envelope(item, directives), PROGRESS),))
         for item in items
     ]
+
+
+def _uploaded_model(task: Json, status: str) -> Json:
+    """Build one status report of a model upload; the last one is `ready`."""
+    item = {**ack(task), "status": status, "message": f"The model is {status}."}
+    return item | {"air": task.get("air", "sandbox:1@1")}
 
 
 def _failed_item(task: Json, directives: Directives) -> Json:
@@ -144,21 +162,21 @@ def _failed_item(task: Json, directives: Directives) -> Json:
     return {**error_item(task, code, message), "status": "error"}
 
 
-def _successful_item(task: Json, directives: Directives, index: int) -> Json:
+def _successful_item(task: Json, directives: Directives, index: int, base_url: str) -> Json:
     medium = _MEDIUMS.get(task["taskType"], "image")
-    output = {} if directives.empty else _output(task, medium, index)
+    output = {} if directives.empty else _output(task, medium, index, base_url)
     cost = {"cost": _COSTS.get(medium, _IMAGE_COST)} if task.get("includeCost") else {}
     return ack(task) | output | cost
 
 
-def _output(task: Json, medium: str, index: int) -> Json:
+def _output(task: Json, medium: str, index: int, base_url: str) -> Json:
     if medium == "text":
         if task.get("model") in AGE_MODELS:
             return {"structuredData": {"ageGroup": "13-20", "confidence": 79.65}}
         return {"text": _CAPTION}
     if medium == "training":
         return {"outputs": {"model": f"sandbox:1@{index + 1}"}}
-    file_id, url = _new_file(medium)
+    file_id, url = str(uuid4()), base_url + _file(task, medium, index).path
     if medium == "model":
         return {"outputs": {"files": [{"uuid": file_id, "url": url}]}}
     output: Json = {f"{medium}UUID": file_id, f"{medium}URL": url}
@@ -167,11 +185,18 @@ def _output(task: Json, medium: str, index: int) -> Json:
     return output
 
 
-def _new_file(medium: str) -> tuple[str, str]:
-    """Return the id and the URL of a new file."""
-    file_id = str(uuid4())
-    host, folder, extension = _FILES.get(medium, _IMAGE_FILE)
-    return file_id, f"https://{host}.runware.ai/{folder}/{file_id}.{extension}"
+def _file(task: Json, medium: str, index: int) -> files.MediaFile:
+    """Describe the file of one result; what it shows depends on the prompt, else on the input."""
+    names = ("positivePrompt", "prompt", "text", "inputImage")
+    prompt = next((text for name in names if isinstance(text := task.get(name), str)), "")
+    shape = (task.get("width"), task.get("height"))
+    if medium == "video":
+        return files.video(prompt, index, shape)
+    if medium == "audio":
+        return files.audio(prompt, index)
+    if medium == "model":
+        return files.model(prompt, index)
+    return files.image(prompt, index, shape)
 
 
 def _seed(task: Json) -> int:

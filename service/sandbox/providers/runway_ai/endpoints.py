@@ -1,7 +1,6 @@
-"""The fifteen endpoints of runway-ai.ai: their parameters and their results."""
+"""The fifteen endpoints of runway-ai.ai and their parameters."""
 
 from typing import Any, Final
-from uuid import uuid4
 
 import msgspec
 
@@ -10,11 +9,14 @@ from service.sandbox.ledger import Json
 _STYLES: Final = ("photorealistic", "sketch", "abstract")
 _IMAGE_EDITS: Final = ("color-adjust", "add-filter", "resize")
 _VIDEO_EDITS: Final = ("trim", "add-filter", "adjust-speed")
-_CREATED: Final = "2024-09-12T10:00:00Z"
+_MEDIA_KINDS: Final = ("image", "video", "media")
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of *kind* `text`, `int` or `float`; *options* are its values if limited."""
+    """A parameter of *kind* `text`, `int` or `float`; *options* are its values if limited.
+
+    The kinds `image`, `video` and `media` (any kind) are URLs of files that exist.
+    """
 
     name: str
     kind: str = "text"
@@ -37,6 +39,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def paid(self) -> bool:
         return self.result_key is not None
 
+    @property
+    def media(self) -> dict[str, str]:
+        """The kind of file by name of the parameter that is the URL of one."""
+        return {
+            parameter.name: parameter.kind
+            for parameter in self.required
+            if parameter.kind in _MEDIA_KINDS
+        }
+
 
 def _text(name: str, *options: str) -> Parameter:
     return Parameter(name, "text", options)
@@ -46,8 +57,8 @@ def _int(name: str) -> Parameter:
     return Parameter(name, "int")
 
 
-_IMAGE: Final = _text("image_url")
-_VIDEO: Final = _text("video_url")
+_IMAGE: Final = Parameter("image_url", "image")
+_VIDEO: Final = Parameter("video_url", "video")
 _PROMPT: Final = _text("prompt")
 
 ENDPOINTS: Final = (
@@ -89,7 +100,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         name="style-transfer",
-        required=(_IMAGE, _text("style_reference")),
+        required=(_IMAGE, Parameter("style_reference", "image")),
         result_key="styled_image_url",
     ),
     Endpoint(
@@ -110,7 +121,9 @@ ENDPOINTS: Final = (
         result_key="adjusted_speed_video_url",
     ),
     Endpoint(
-        name="delete-media", method="DELETE", required=(_text("media_url"), _text("auth_token"))
+        name="delete-media",
+        method="DELETE",
+        required=(Parameter("media_url", "media"), _text("auth_token")),
     ),
 )
 
@@ -125,28 +138,6 @@ def input_error(endpoint: Endpoint, given: Json) -> str | None:
         if value is not None and not _is_valid(parameter, value):
             return f"Invalid parameter: {parameter.name} must be {_describe(parameter)}"
     return None
-
-
-def result(endpoint: Endpoint) -> Json:
-    """Build the documented response, with a new id in the output's URL."""
-    file_id = str(uuid4())
-    if endpoint.result_key is not None:
-        path = _file_path(endpoint.result_key, file_id)
-        return {endpoint.result_key: f"https://api.runway-ai.ai/{path}"}
-    if endpoint.name == "image-metadata":
-        sizes = {"size": "2MB", "width": 1024, "height": 768}
-        return {"image_id": file_id, **sizes, "created_at": _CREATED}
-    if endpoint.name == "video-metadata":
-        return {"video_id": file_id, "size": "50MB", "duration": "30s", "created_at": _CREATED}
-    return {"message": "Media successfully deleted"}
-
-
-def _file_path(result_key: str, file_id: str) -> str:
-    if "video" in result_key:
-        return f"videos/{file_id}.mp4"
-    if "audio" in result_key:
-        return f"audios/{file_id}.mp3"
-    return f"images/{file_id}.jpg"
 
 
 def _is_valid(parameter: Parameter, value: Any) -> bool:

@@ -142,7 +142,7 @@ class Useapi:
         features = self._accounts.task_features(account)
         response = bodies.submit_response(task, features)  # before the run changes the state
         scenario = apply_directives(
-            bodies.scenario(first_state, body, directives, task.at),
+            bodies.scenario(first_state, body, directives, task.at, str(request.base_url)),
             directives,
             bodies.forged_callback(first_state, body),
         )

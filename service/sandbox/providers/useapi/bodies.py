@@ -7,11 +7,14 @@ from uuid import uuid4
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json, LedgerTask
+from service.sandbox.media.files import image, video
+from service.sandbox.media.library import render
 from service.sandbox.providers.useapi.assets import USER, asset_id
 from service.sandbox.providers.useapi.checks import NUMBERS_OF_IMAGES, SIZES
 from service.sandbox.providers.useapi.endpoints import IMAGES
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step
 
+_FORGED_URL: Final = "https://forged.example.net/"
 _FAILED: Final[Json] = {
     "errorMessage": "Generation failed",
     "reason": "INTERNAL.BAD_OUTPUT.CODE01",
@@ -34,6 +37,7 @@ _PROGRESS_STEPS: Final[tuple[tuple[float, str, float | str | None], ...]] = (
 )
 _FINAL_STEP_SECONDS: Final = 0.5
 _IMAGES_TYPE: Final = "text_to_image"
+_VIDEO_MILLISECONDS: Final = 5209
 
 
 def task_id(email: str, task_uuid: str) -> str:
@@ -77,10 +81,11 @@ def submit_response(task: LedgerTask, features: Json) -> Json:
     return {**task.state[0], "features": features, **reply}
 
 
-def scenario(body: Json, request: Json, directives: Directives, at: int) -> Scenario:
+def scenario(body: Json, request: Json, directives: Directives, at: int, base_url: str) -> Scenario:
     """Build the scenario of the task *body*: throttled, queued, running, ended.
 
-    *at* is when the task was accepted, in microseconds since 1970 (UTC).
+    *at* is when the task was accepted, in microseconds since 1970 (UTC). *base_url* begins the URLs
+    of its artifacts.
     """
     elapsed = 0.0
     steps: list[Step] = []
@@ -91,16 +96,14 @@ def scenario(body: Json, request: Json, directives: Directives, at: int) -> Scen
         callback = Callback(_callback_body(state, request), PROGRESS)
         steps.append(Step(delay, (state,), (callback,)))
     updated_at = rfc3339(at + int((elapsed + 1) * SECOND))
-    state = {**body, **_final_fields(body, request, directives), "updatedAt": updated_at}
+    state = {**body, **_final_fields(body, request, directives, base_url), "updatedAt": updated_at}
     callback = Callback(_callback_body(state, request), END)
     return (*steps, Step(_FINAL_STEP_SECONDS, (state,), (callback,)))
 
 
 def forged_callback(body: Json, request: Json) -> Json:
     """Build a callback that reports a false success with outputs on another host."""
-    state = {**body, **_success_fields(body, request)}
-    for artifact in state["artifacts"]:
-        artifact["url"] = f"https://forged.example.net/{artifact['id']}.png"
+    state = {**body, **_success_fields(body, request, _FORGED_URL)}
     return _callback_body(state, request)
 
 
@@ -126,18 +129,18 @@ def _options(family: str, body: Json) -> Json:
     }
 
 
-def _final_fields(body: Json, request: Json, directives: Directives) -> Json:
+def _final_fields(body: Json, request: Json, directives: Directives, base_url: str) -> Json:
     if directives.moderated:
         return {"status": "FAILED", "error": dict(_MODERATED)}
     if directives.fail:
         return {"status": "FAILED", "error": dict(_FAILED)}
-    success = _success_fields(body, request)
+    success = _success_fields(body, request, base_url)
     return {**success, "artifacts": []} if directives.empty else success
 
 
-def _success_fields(body: Json, request: Json) -> Json:
+def _success_fields(body: Json, request: Json, base_url: str) -> Json:
     count = _image_count(request) if body["taskType"] == _IMAGES_TYPE else 1
-    artifacts = [_artifact(body, index) for index in range(count)]
+    artifacts = [_artifact(body, index, base_url) for index in range(count)]
     return {"status": "SUCCEEDED", "progressRatio": "1", "artifacts": artifacts}
 
 
@@ -146,18 +149,21 @@ def _image_count(request: Json) -> int:
     return count if type(count) is int and count in NUMBERS_OF_IMAGES else max(NUMBERS_OF_IMAGES)
 
 
-def _artifact(body: Json, index: int) -> Json:
+def _artifact(body: Json, index: int, base_url: str) -> Json:
     uuid = str(uuid4())
     width, height = body["options"]["width"], body["options"]["height"]
     email = body["taskId"].split("-runwayml:", 1)[1].rsplit("-task:", 1)[0]
     is_image = body["taskType"] == _IMAGES_TYPE
-    extension = "png" if is_image else "mp4"
+    prompt = str(body["options"]["text_prompt"])
+    preview = image(prompt, index, (width, height))
+    file = preview if is_image else video(prompt, index, (width, height), _VIDEO_MILLISECONDS)
+    extension = file.path.rpartition(".")[2]
     metadata: Json = {
         "size": {"width": width, "height": height},
         "dimensions": [width, height],
     }
     if not is_image:
-        metadata |= {"frameRate": 24, "duration": 5.209}
+        metadata |= {"frameRate": 24, "duration": _VIDEO_MILLISECONDS / 1000}
     return {
         "assetId": asset_id(email, uuid),
         "id": uuid,
@@ -165,10 +171,10 @@ def _artifact(body: Json, index: int) -> Json:
         "taskId": body["taskId"],
         "parentAssetGroupId": body["id"],
         "filename": f"{body['name']}, {index + 1}.{extension}",
-        "url": f"https://runway.example.com/{uuid}.{extension}",
-        "fileSize": str(1_250_000 + index),
+        "url": f"{base_url}{file.path}",
+        "fileSize": str(len(render(file))),
         "isDirectory": False,
-        "previewUrls": [f"https://runway.example.com/{uuid}-preview.jpg"],
+        "previewUrls": [f"{base_url}{preview.path}"],
         "private": True,
         "deleted": False,
         "reported": False,

@@ -14,6 +14,7 @@ from service.domain.primitives.timestamps import rfc3339
 from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator
 from service.sandbox.ledger import Json, now
+from service.sandbox.media.files import image
 from service.sandbox.providers.useapi import errors
 from service.sandbox.providers.useapi.accounts import Account, Accounts
 from service.sandbox.providers.useapi.assets import AssetStore
@@ -84,7 +85,7 @@ class InstantCalls:
             return errors.response(400, f"Parameter {missing[0]} is required")
         if rejection := await self._pause(query["image_url"]):
             return rejection
-        return json_response({"url": _image_url(f"{query['image_url']} {query['width']}")})
+        return json_response({"url": _image_url(request, f"{query['image_url']} {query['width']}")})
 
     async def preview(self, request: Request) -> Response:
         account, query = self.account_of(request), request.query_params
@@ -100,7 +101,7 @@ class InstantCalls:
         if parse_directives(prompt).moderated:
             return errors.response(403, "The prompt did not pass moderation")
         seed = query.get("seed") or str(zlib.crc32(prompt.encode()) or 1)
-        return json_response({"url": _image_url(prompt), "seed": int(seed)})
+        return json_response({"url": _image_url(request, prompt), "seed": int(seed)})
 
     def account_of(self, request: Request) -> Account | Response:
         """Find the account of a call without a task; with several, `email` is required."""
@@ -145,5 +146,5 @@ def _transcript(media_url: str, language: str) -> Json:
     }
 
 
-def _image_url(text: str) -> str:
-    return f"https://runway.example.com/{zlib.crc32(text.encode()):08x}.png"
+def _image_url(request: Request, text: str) -> str:
+    return f"{request.base_url}{image(text).path}"

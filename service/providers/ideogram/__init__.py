@@ -1,0 +1,1 @@
+"""Ideogram: images with legible text."""

@@ -1,0 +1,219 @@
+"""Emulates fal: a queue for every model, signed callbacks, the states and results of requests."""
+
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.sandbox.directives import Directives, parse_directives
+from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.providers.ed25519 import WebhookKey
+from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
+from service.sandbox.sender import is_http_url
+from service.sandbox.web import (
+    InvalidJson,
+    build_routes,
+    has_token,
+    json_response,
+    read_json,
+    retry_after_header,
+)
+
+NAME: Final = "fal"
+PREFIX: Final = "/fal"
+# fal documents ten retries within two hours, but not when.
+_RETRY_DELAYS: Final = (1.0, 4.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3000.0)
+_QUEUE_SECONDS: Final = 0.3
+_WORK_SECONDS: Final = 1.7
+_SEED: Final = 196619188014358660
+_MAX_IMAGES: Final = 8
+_NAMESPACES: Final = ("workflows", "comfy")
+_MEDIA: Final = (
+    (("video", "veo", "kling"), "video", "video/mp4", "mp4"),
+    (("audio", "speech", "music", "tts"), "audio", "audio/mpeg", "mp3"),
+    (("trellis", "3d", "mesh"), "model_mesh", "model/gltf-binary", "glb"),
+)
+"""By a word in the model's id: the name of its file in the payload, media type, extension."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What the model answered."""
+
+    status: int
+    payload: Json
+
+
+class Fal:
+    """The handlers of fal's queue; an empty input fails as at a real model."""
+
+    def __init__(self, emulator: Emulator, token: str) -> None:
+        self._emulator, self._ledger, self._token = emulator, emulator.ledger, token
+        self._key = WebhookKey()
+
+    def routes(self) -> list[Route]:
+        requests = f"{PREFIX}/{{app:path}}/requests/{{task_id}}"
+        handlers = (
+            ("GET", f"{requests}/status", self._status),
+            ("GET", requests, self._result),
+            ("POST", f"{PREFIX}/{{model:path}}", self._submit),
+        )
+        keys = Route(f"{PREFIX}/.well-known/jwks.json", self._keys)
+        return [keys] + [
+            route
+            for method, path, handler in handlers
+            for route in build_routes(self._ledger, method, path, handler, self._guard)
+        ]
+
+    def _guard(self, request: Request) -> Response | None:
+        if has_token(request, self._token, prefix="Key "):
+            return None
+        return json_response({"detail": "Cannot access application. Authentication failed."}, 401)
+
+    async def _keys(self, _: Request) -> Response:
+        return json_response(self._key.public_set())
+
+    async def _submit(self, request: Request) -> Response:
+        try:
+            body: Any = await read_json(request)
+        except InvalidJson:
+            body = None
+        webhook = request.query_params.get("fal_webhook")
+        if not isinstance(body, dict) or (webhook is not None and not is_http_url(webhook)):
+            return json_response({"detail": "The body or fal_webhook is invalid."}, 400)
+        prompt = str(body.get("prompt", ""))
+        if error := self._ledger.count_forced_error(NAME, prompt, parse_directives(prompt)):
+            detail = {"detail": f"The request was refused ({error.status})."}
+            return json_response(detail, error.status, retry_after_header(error.retry_after))
+        task = self._new_task(request.path_params["model"].strip("/"), body, webhook)
+        queued = task.state[0]
+        run = self._emulator.start(task, _scenario(task), _RETRY_DELAYS)
+        if task.directives.early:
+            await wait_for_callbacks(run)
+        if task.directives.hang:
+            await wait_for_disconnect(request)
+            return json_response({"detail": "Gateway timeout"}, 504)
+        return json_response({**queued, "gateway_request_id": task.id, "queue_position": 0})
+
+    def _new_task(self, model: str, body: Json, webhook: str | None) -> LedgerTask:
+        task_id, prompt = str(uuid4()), str(body.get("prompt", ""))
+        return LedgerTask(
+            provider=NAME,
+            id=task_id,
+            operation=model,
+            prompt=prompt,
+            at=now(),
+            directives=parse_directives(prompt),
+            request=body,
+            reply_url=webhook,
+            sign=partial(self._key.sign, "X-Fal-Webhook", "Request-Id", task_id),
+            state=(_state(model, task_id, "IN_QUEUE"),),
+        )
+
+    def _find(self, request: Request) -> LedgerTask | None:
+        task = self._ledger.find(NAME, request.path_params["task_id"])
+        is_known = task is not None and _app(task.operation) == request.path_params["app"]
+        return task if task is not None and is_known and not task.directives.gone else None
+
+    async def _status(self, request: Request) -> Response:
+        task = self._find(request)
+        if task is None:
+            return json_response({"detail": "Request not found"}, 404)
+        state = task.state[0]
+        return json_response(state, 200 if state["status"] == "COMPLETED" else 202)
+
+    async def _result(self, request: Request) -> Response:
+        task = self._find(request)
+        if task is None:
+            return json_response({"detail": "Request not found"}, 404)
+        if not task.ended:
+            return json_response({"detail": "Request is still in progress"}, 400)
+        result = _result(task.operation, task.request, task.directives)
+        return json_response(result.payload, result.status)
+
+
+def _app(model: str) -> str:
+    parts = model.split("/")
+    return "/".join(parts[: 3 if parts[0] in _NAMESPACES else 2])
+
+
+def _state(model: str, task_id: str, status: str) -> Json:
+    url = f"https://queue.fal.run/{_app(model)}/requests/{task_id}"
+    urls = {"response_url": url, "status_url": f"{url}/status", "cancel_url": f"{url}/cancel"}
+    return {"status": status, "request_id": task_id, **urls}
+
+
+def _scenario(task: LedgerTask) -> Scenario:
+    result = _result(task.operation, task.request, task.directives)
+    ids: Json = {"request_id": task.id, "gateway_request_id": task.id}
+    if result.status != 200:  # noqa: PLR2004
+        error = f"Invalid status code: {result.status}"
+        body = {**ids, "status": "ERROR", "error": error, "payload": result.payload}
+    elif task.directives.no_payload:
+        reason = "Response payload is not JSON serializable. Either return a JSON serializable "
+        reason += "object or use the queue endpoint to retrieve the response."
+        body = {**ids, "status": "OK", "error": None, "payload": None, "payload_error": reason}
+    else:
+        body = {**ids, "status": "OK", "error": None, "payload": result.payload}
+    running = {**_state(task.operation, task.id, "IN_PROGRESS"), "logs": []}
+    ended = {
+        **_state(task.operation, task.id, "COMPLETED"),
+        "logs": [],
+        "metrics": {"inference_time": _WORK_SECONDS},
+    }
+    scenario = (
+        Step(_QUEUE_SECONDS, (running,)),
+        Step(_WORK_SECONDS, (ended,), (Callback(body, END),)),
+    )
+    forgery = {**ids, "status": "OK", "payload": _media(task.operation, task.request)}
+    return apply_directives(scenario, task.directives, forgery)
+
+
+def _result(model: str, body: Json, directives: Directives) -> Result:
+    if not body:
+        missing = {"loc": ["body", "prompt"], "msg": "field required", "type": "missing"}
+        return Result(422, {"detail": [missing]})
+    if directives.moderated:
+        error = {
+            "loc": ["body", "prompt"],
+            "msg": "The content could not be processed because it contained material flagged by "
+            "a content checker.",
+            "type": "content_policy_violation",
+        }
+        return Result(422, {"detail": [error]})
+    if directives.fail:
+        detail = {"detail": "Internal Server Error", "error_type": "runner_server_error"}
+        return Result(500, detail)
+    return Result(200, {"images": [], "seed": _SEED} if directives.empty else _media(model, body))
+
+
+def _media(model: str, body: Json) -> Json:
+    if "whisper" in model:
+        return {"text": "A bell tower at dawn.", "chunks": []}
+    for words, name, media_type, extension in _MEDIA:
+        if any(word in model for word in words):
+            return {name: _file(media_type, extension), "seed": _SEED}
+    wanted = body.get("num_images")
+    number = min(wanted, _MAX_IMAGES) if isinstance(wanted, int) and wanted > 0 else 1
+    size = {"width": 1024, "height": 768}
+    return {
+        "images": [_file("image/png", "png") | size for _ in range(number)],
+        "timings": {"inference": _WORK_SECONDS},
+        "seed": _SEED,
+        "has_nsfw_concepts": [False] * number,
+        "prompt": body["prompt"] if isinstance(body.get("prompt"), str) else "",
+    }
+
+
+def _file(media_type: str, extension: str) -> Json:
+    name = f"{uuid4().hex}.{extension}"
+    return {
+        "url": f"https://v3.fal.example/files/{name}",
+        "content_type": media_type,
+        "file_name": name,
+        "file_size": 1824075,
+    }
