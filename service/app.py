@@ -40,6 +40,7 @@ from service.transactions.job_request import JobFactory
 from service.transactions.store_protocols import ChangeTopic, Store
 from service.transactions.unit_of_work import OnCommit, Transactions
 from service.workers.account_reader import AccountReader
+from service.workers.asset_manager import AssetManager
 from service.workers.callback_intake import CallbackIntake
 from service.workers.change_listener import ChangeListener
 from service.workers.dispatcher import Dispatcher, DispatchInbox
@@ -96,9 +97,13 @@ async def running(
             _count_moderated_jobs,
         )
         transactions = Transactions(
-            store, clock, ids.new_id, placement=inbox.queues, on_commit=on_commit
+            store,
+            clock,
+            ids.new_id,
+            placement=inbox.queues,
+            on_commit=on_commit,
+            moderation_limit=settings.moderation_warning,
         )
-        transactions.moderation_limit = settings.moderation_warning
 
         dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
         context = AppContext(
@@ -111,6 +116,8 @@ async def running(
             transactions=transactions,
             intake=CallbackIntake(store, transactions, providers, reconcile=settings.reconcile),
             verifiers=verifiers,
+            assets=AssetManager(store, channels, settings, clock, ids),
+            webhook_client=webhook_client,
             inbox=inbox,
             dispatcher=dispatcher,
             recovery_worker=RecoveryWorker(store, clock, ids.new_id, inbox.wake),

@@ -16,21 +16,16 @@ from service.transactions.change_set import (
 from service.transactions.store_protocols import ChangeTopic, Idempotency, NewJob
 from store.engine.session import Database
 from store.repositories.api_keys import ApiKeyRepository
+from store.repositories.assets import AssetRepository
 from store.repositories.callbacks import CallbackRepository
 from store.repositories.deliveries import DeliveryRepository
 from store.repositories.events import EventRepository
-from store.repositories.job_insertion import (
-    claim_key,
-    claim_task_uuids,
-    with_reply_subscription,
-    write_new_jobs,
-)
 from store.repositories.jobs import JobRepository
 from store.repositories.recoveries import RecoveryRepository
 from store.repositories.repository import StoreParts, notify
 from store.repositories.retention import RetentionRepository
 from store.repositories.subscriptions import SubscriptionRepository
-from store.transaction import (
+from store.transaction.changes import (
     read_jobs,
     read_moderation,
     read_receivers,
@@ -39,6 +34,12 @@ from store.transaction import (
     write_attempts,
     write_changes,
     write_events,
+)
+from store.transaction.job_insertion import (
+    claim_key,
+    claim_task_uuids,
+    with_reply_subscription,
+    write_new_jobs,
 )
 
 
@@ -55,6 +56,7 @@ class SqlStore:
         self.recoveries = RecoveryRepository(self._parts)
         self.retention = RetentionRepository(self._parts)
         self.api_keys = ApiKeyRepository(self._parts)
+        self.assets = AssetRepository(self._parts)
 
     @asynccontextmanager
     async def transaction(

@@ -203,17 +203,19 @@ class Transactions:
     is written, and no hook is called. Every method raises Unavailable if the store cannot commit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another part of the service
         self,
         store: Store,
         clock: Clock,
         new_id: IdFactory,
         placement: PlacementPolicy,
         on_commit: tuple[OnCommit, ...],
+        *,
+        moderation_limit: float | None = None,
     ) -> None:
         self._store, self.clock, self._new_id = store, clock, new_id
         self._placement, self._on_commit = placement, on_commit
-        self.moderation_limit: float | None = None
+        self._moderation_limit = moderation_limit
 
     @asynccontextmanager
     async def begin(
@@ -250,9 +252,9 @@ class Transactions:
         """Count the accounts' moderated jobs, in the store and only if one has just ended."""
         ended = uow.changes.ended_jobs
         accounts = sorted({job.account for job in ended if is_moderated(job)})
-        if self.moderation_limit is not None and accounts:
+        if self._moderation_limit is not None and accounts:
             histories = await opened.read_moderation(accounts, [job.id for job in ended])
-            uow.warn_of_moderation(histories, self.moderation_limit)
+            uow.warn_of_moderation(histories, self._moderation_limit)
 
     def _unit_of_work(self, opened: OpenTransaction) -> UnitOfWork:
         return UnitOfWork(opened, self.clock(), self._new_id, self._placement)

@@ -89,22 +89,30 @@ class CallbackIntake:
             count_callback(provider, Verdict.UNREADABLE)
             return [IntakeResult(Verdict.UNREADABLE)]
         task_ids = sorted({report.task_id for report in found.reports if report.task_id})
+        # Read in this order: a submit that is answered in between is in one of the two.
+        unanswered = await self._store.jobs.unanswered_refs(provider)
         refs = await self._store.jobs.refs_of_tasks(provider, task_ids)
+        if not refs and unanswered:
+            refs = await self._look_up_later(unanswered, task_ids)
         if not refs:
-            await self._look_up_unanswered(provider)
             count_callback(provider, UNMATCHED)
             log.info("callback.unmatched", provider=provider, bytes=len(body))
         return [await self._receive(replace(found, ref=ref)) for ref in refs]
 
-    async def _look_up_unanswered(self, provider: str) -> None:
-        if not self._reconcile:
-            return
-        refs = await self._store.jobs.unanswered_refs(provider)
+    async def _look_up_later(self, refs: Sequence[str], task_ids: Sequence[str]) -> list[str]:
+        """Schedule a lookup of each job that still waits for the answer to its submit.
+
+        Returns those of *refs* that were answered in the meantime, with one of *task_ids*.
+        """
+        answered = []
         async with self._transactions.begin(refs) as uow:
             for job in filter(None, map(uow.job, refs)):
-                if job.status is Status.SUBMITTING:
+                if job.provider_task_id in task_ids:
+                    answered.append(job.ref)
+                elif job.status is Status.SUBMITTING and self._reconcile:
                     at = uow.at + UNMATCHED_GRACE
                     uow.save_silently(schedule_reconcile(job, ReconcileReason.EARLY, at))
+        return answered
 
     async def _receive(self, callback: VerifiedCallback) -> IntakeResult:
         provider, ref, body = callback.provider, callback.ref, callback.body

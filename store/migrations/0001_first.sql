@@ -240,6 +240,24 @@ CREATE TABLE api_keys (
 );
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
 
+-- uuid: the last UUID in provider_asset_id, in lower case.
+CREATE TABLE assets (
+    id TEXT NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('uploading', 'ready', 'unknown')),
+    provider_asset_id TEXT,
+    uuid TEXT,
+    size BIGINT,
+    url TEXT
+);
+CREATE INDEX assets_of_tenant ON assets (tenant, provider, id);
+CREATE INDEX assets_by_uuid ON assets (uuid);
+
 -- 'subscriptions': processes read their cached subscriptions again when it has changed.
 -- 'readiness': written to prove that the database can be written.
 CREATE TABLE versions (

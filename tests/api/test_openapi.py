@@ -41,24 +41,26 @@ def test_every_endpoint_and_every_event_type_is_described() -> None:
 
 
 SCHEMAS = """
-    ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Attempt Callback CallbackList
-    CallbackVerdict Cancellation DeadLetterSummary DeadLetterSummaryList Delivery DeliveryList
-    DeliveryStatus ErrorCode ErrorStage Event EventList EventResend EventType EventTypeList
-    FieldError Job JobCreate JobError JobList JobOutput JobProgress JobStatus ModerationEvent
-    ModerationEventData Operation Problem Provider ProviderEvent ProviderEventData ProviderList
+    ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Asset AssetCreate AssetList AssetRules
+    AssetStatus Attempt Callback CallbackList CallbackVerdict Cancellation DeadLetterSummary
+    DeadLetterSummaryList Delivery DeliveryList DeliveryStatus ErrorCode ErrorStage Event
+    EventList EventResend EventType EventTypeList FieldError Job JobCreate JobError JobList
+    JobOutput JobProgress JobStatus ModerationEvent ModerationEventData Operation Problem
+    Provider ProviderAsset ProviderAssetList ProviderEvent ProviderEventData ProviderList
     Readiness ReconcileReason Recovery RecoveryCreate RecoveryList RotatedSecret Subscription
-    SubscriptionCreate SubscriptionEvent SubscriptionEventData SubscriptionList SubscriptionMatch
-    SubscriptionMatchList SubscriptionSecret SubscriptionUpdate TestEvent TestEventData
+    SubscriptionCreate SubscriptionEvent SubscriptionEventData SubscriptionList
+    SubscriptionMatch SubscriptionMatchList SubscriptionSecret SubscriptionUpdate TestEvent
+    TestEventData
 """
 OPERATIONS = """
-    cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteSubscription
-    getCallback getDelivery getEvent getJob getLiveness getMetrics getReadiness getRecovery
-    getSubscription getSubscriptionSecret listApiKeys listCallbacks listDeadLetters
-    listDeliveries listEventSubscriptions listEventTypes listEvents listJobEvents listJobs
-    listProviders listRecoveries listSubscriptions pauseSubscription receiveCallback
-    recoverSubscription replayCallback resendEvent resumeSubscription retryDelivery retryJob
-    rotateSubscriptionSecret streamEvents streamJob submitJob testSubscription
-    updateSubscription
+    cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteAsset
+    deleteSubscription getAsset getCallback getDelivery getEvent getJob getLiveness getMetrics
+    getReadiness getRecovery getSubscription getSubscriptionSecret listApiKeys listAssets
+    listCallbacks listDeadLetters listDeliveries listEventSubscriptions listEventTypes
+    listEvents listJobEvents listJobs listProviders listRecoveries listSubscriptions
+    pauseSubscription receiveCallback recoverSubscription replayCallback resendEvent
+    resumeSubscription retryDelivery retryJob rotateSubscriptionSecret streamEvents streamJob
+    submitJob testSubscription updateSubscription uploadAsset
 """
 
 

@@ -34,6 +34,8 @@ FREQUENT = (
     "prunable_jobs",
     "prunable_system_events",
     "jobs_by_ref",
+    "assets_by_uuid",
+    "list_assets",
     "pending_pairs",
     "due_deliveries",
     "next_of_subscription",
@@ -56,7 +58,7 @@ FREQUENT = (
 )
 """Queries that run repeatedly, and must be fast however large the store is."""
 TABLE_SCAN = re.compile(
-    r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX)"
+    r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts|assets)\b(?! USING .*INDEX)"
 )
 KEY_INDEX_SCAN = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoindex_\w+$")
 VALUES: dict[str, object] = {

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from service.domain.assets import Asset
 from service.domain.callbacks import Callback, Verdict
 from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, DeliveryTask
 from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
@@ -184,3 +185,16 @@ def a_key(**changes: Any) -> ApiKey:
         "created_at": T0,
     }
     return ApiKey(**{**defaults, **changes})
+
+
+def an_asset(**changes: Any) -> Asset:
+    defaults: dict[str, Any] = {
+        "id": IDS.new_id("ast", T0),
+        "tenant": "acme",
+        "provider": "useapi",
+        "account": "useapi",
+        "name": "bell.png",
+        "media_type": "image/png",
+        "created_at": T0,
+    }
+    return Asset(**{**defaults, **changes})

@@ -4,4 +4,4 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-PAYLOADS: Final = Path(__file__).parent / "payloads"
+PAYLOADS: Final = ROOT / "tests" / "payloads"

@@ -300,7 +300,7 @@ async def test_an_invalid_credential_is_an_error_and_is_not_printed(
 
     assert code == 1
     for name, variable in (("useapi", "USEAPI_TOKEN"), ("runware", "RUNWARE_API_KEY")):
-        line = f"error    {name:<11}The provider refused the credential: set {variable} to a valid"
+        line = f"error    {name:<16}The provider refused the credential: set {variable} to a valid"
         assert line in printed
     assert "hush" not in printed
 

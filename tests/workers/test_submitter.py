@@ -672,7 +672,6 @@ async def test_a_job_waits_while_the_process_cannot_open_files(
 ) -> None:
     async with a_process(sqlite_url, tmp_path, **providers_at(provider.url)) as process:
 
-
         async def has_read_accounts() -> bool:
             return "accounts.read" in process.log.read_text()
 

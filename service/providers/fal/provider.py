@@ -18,7 +18,6 @@ from service.providers.kit.http_status import account_refused, message_of
 from service.providers.kit.request_builder import get, segment, send, with_query
 from service.providers.kit.signatures import PublishedEd25519
 from service.providers.kit.task_provider import TaskProvider
-from service.providers.refusals import AccountRefused
 from service.providers.protocol import (
     AccountSettings,
     Call,
@@ -29,6 +28,7 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
+from service.providers.refusals import AccountRefused
 
 _STATUSES: Final = {
     "IN_QUEUE": Status.SUBMITTED,

@@ -41,7 +41,7 @@ COMMON_FIELDS: Final = (
     InputField(
         name="deliveryMethod",
         kind="string",
-        summary="Accepted for compatibility and ignored: results always arrive as callbacks.",
+        summary="Accepted for compatibility and ignored: the task type decides how results arrive.",
         one_of=("sync", "async"),
     ),
     InputField(

@@ -186,7 +186,9 @@ class _Reader:
         self.errors: list[FieldError] = []
 
     def error(self, name: str, message: str) -> None:
-        self.errors.append(FieldError(name, message))
+        error = FieldError(name, message)
+        if error not in self.errors:  # two providers may share a variable
+            self.errors.append(error)
 
     def read(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
         """Parse a variable; *default* where it is blank, not set or invalid."""

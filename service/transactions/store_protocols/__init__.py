@@ -34,6 +34,7 @@ from service.transactions.change_set import (
     OpenTransaction,
 )
 from service.transactions.slots import AccountPause, Admission, SlotRules
+from service.transactions.store_protocols.assets import AssetStore
 
 Filters = Mapping[str, object]
 """The filters of a list by name; what they mean is in the query."""
@@ -255,6 +256,8 @@ class Store(Protocol):
     def retention(self) -> RetentionStore: ...
     @property
     def api_keys(self) -> ApiKeyStore: ...
+    @property
+    def assets(self) -> AssetStore: ...
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
