@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from msgspec.structs import replace
-
 from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.primitives.errors import Unavailable
 from service.transactions.change_set import (
@@ -65,12 +63,8 @@ class SqlStore:
         self, refs: Sequence[str], *, accounts: bool = False
     ) -> AsyncIterator[JobTransaction]:
         async with self._database.writing() as session:
-            snapshot = await read_jobs(session, self._parts.subscription_cache, refs)
-            if accounts:
-                await session.queue("lock_accounts")
-                paused = await session.fetch("accounts_paused")
-                names = frozenset(row["account"] for row in paused)
-                snapshot = replace(snapshot, paused_accounts=names)
+            cache = self._parts.subscription_cache
+            snapshot = await read_jobs(session, cache, refs, accounts=accounts)
             opened = JobTransaction(
                 snapshot=snapshot,
                 changes=ChangeSet(),

@@ -188,6 +188,8 @@ class JobFactory:
             deadline_seconds=deadline_seconds,
             batch=scope.id,
             max_jobs=prepared.max_jobs,
+            uses_credits=prepared.uses_credits,
+            any_account=prepared.any_account,
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
             reply_event_types=tuple(request.reply_event_types or REPLY_EVENT_TYPES),
             expected_parts=prepared.expected_parts,

@@ -76,7 +76,10 @@ def test_schema_names_and_operation_ids_do_not_change() -> None:
     [
         ("subscription.failing", SubscriptionData(id="sub_1", reason="answered 500")),
         ("subscription.recovered", SubscriptionData(id="sub_1", reason=None)),
-        ("provider.paused", ProviderData(provider="useapi", reason="no credits", job="job_1")),
+        (
+            "provider.paused",
+            ProviderData(provider="useapi", scope="credits", reason="no credits", job="job_1"),
+        ),
         (
             "provider.moderation_warning",
             ModerationData(provider="useapi", share=0.11, window=100, job="job_1"),

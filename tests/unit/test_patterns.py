@@ -74,6 +74,11 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "?t=", " "),
         ("", "%3Ft%3D", ""),
     ],
+    "service.providers.kit.http_status._MODERATION": [
+        ("", "modera", ""),
+        ("", "content", ""),
+        ("", "unsaf", ""),
+    ],
     "service.providers.kit.input_schema.UUID": [("", "0", ""), ("01234567", "-0123", "")],
     "service.providers.kit.input_schema.WEB_URL": [("", "http://", ""), ("http://a", "a", " ")],
     "service.providers.kit.coercion._NUMBER": [("", "1", "a")],
@@ -134,6 +139,21 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "1", "%"),
         ("", "100%", ""),
         ("100%", " ", ""),
+    ],
+    "service.providers.useapi.lookup._EMAIL": [("", "a", ""), ("a@", "a", "@")],
+    "service.providers.useapi.fields._OWNED_ID": [
+        ("", "user:", ""),
+        ("user:1-runwayml:", "a", ""),
+        ("user:1-runwayml:a@", "-asset", ""),
+        ("user:1-runwayml:a@b-asset:", "a", ":"),
+        ("user:", "1", "-"),
+    ],
+    "service.providers.useapi.failures._NO_ACCOUNT": [
+        ("", "no ", ""),
+        ("", "no runway ", ""),
+        ("", "account ", ""),
+        ("account ", "a", ""),
+        ("", "account a is ", ""),
     ],
     "service.providers.useapi.provider._PLACEHOLDER": [
         ("", "{", ""),

@@ -25,7 +25,7 @@ from service.providers.kit.http_status import (
     BUSY_STATUSES,
     is_success,
     message_of,
-    rejected,
+    rejection,
     retry_later,
 )
 from service.providers.protocol import Call, Inconclusive, Reply
@@ -73,8 +73,7 @@ class RunwareAssets:
         if reply.status in BUSY_STATUSES:
             return retry_later(reply, message_of(body))
         if not is_success(reply.status):
-            error_of_status = rejected(reply.status, message_of(body)).error
-            return error_of_status or Inconclusive(message=f"HTTP status {reply.status}")
+            return rejection(reply.status, message_of(body))
         return Inconclusive(message="the answer has no image id")
 
     def delete(self, provider_asset_id: str) -> Call | None:  # noqa: ARG002 - there is no such request

@@ -27,7 +27,7 @@ from service.providers.kit.http_status import (
     BUSY_STATUSES,
     is_success,
     message_of,
-    rejected,
+    rejection,
     retry_later,
 )
 from service.providers.kit.request_builder import get, segment
@@ -100,7 +100,7 @@ def _refusal(reply: Reply) -> Refusal | None:
         return None
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
-    return rejected(status, message_of(body)).error
+    return rejection(status, message_of(body))
 
 
 def _read(item: Any) -> ProviderAsset | None:

@@ -11,6 +11,7 @@ from service.providers.kit.task_provider import TaskProvider
 from service.providers.luma.catalog import ENDPOINTS, OPERATIONS, combination_errors
 from service.providers.luma.generations import code_of, read_generation
 from service.providers.protocol import AccountSettings, Call, Callbacks, ProviderTask
+from service.providers.refusals import AccountRefused
 
 
 class Luma(TaskProvider):
@@ -53,6 +54,6 @@ class Luma(TaskProvider):
         known = job.provider_task_id
         return None if known is None else f"/generations/{segment(known)}"
 
-    def rejection(self, status: int, body: Any) -> Report:
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
         message = message_of(body)
         return rejected(status, message, code_of(message))

@@ -11,6 +11,7 @@ from service.providers.kit.request_builder import segment, send
 from service.providers.kit.signatures import StandardWebhooks
 from service.providers.kit.task_provider import TaskProvider
 from service.providers.protocol import AccountSettings, Call, Callbacks, ProviderTask
+from service.providers.refusals import AccountRefused
 from service.providers.replicate.catalog import DEFAULT_EVENTS, OPERATIONS, combination_errors
 from service.providers.replicate.predictions import moderated, read_prediction
 
@@ -61,7 +62,7 @@ class Replicate(TaskProvider):
         known = job.provider_task_id
         return None if known is None else f"/predictions/{segment(known)}"
 
-    def rejection(self, status: int, body: Any) -> Report:
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
         message = message_of(body)
         code = ErrorCode.MODERATED if moderated(message) else None
         return rejected(status, message, code)

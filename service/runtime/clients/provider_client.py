@@ -156,10 +156,12 @@ async def _read(response: httpx.Response) -> Reply | Inconclusive:
 class ProviderChannel(msgspec.Struct, frozen=True, kw_only=True):
     """A provider with its client; *callback_base* is the start of the callback URLs it is given.
 
-    *max_jobs* is how many jobs may be in progress at its account at once.
+    *max_jobs* is how many jobs may be in progress at its account at once, see
+    `ProviderAccount`.
     """
 
     provider: Provider
     client: ProviderClient
     max_jobs: int
+    is_max_jobs_set: bool = False
     callback_base: str

@@ -183,7 +183,7 @@ def test_an_answer_is_a_rejection_a_delay_or_inconclusive() -> None:
     def answer(status: int, body: object, **headers: str) -> Answer:
         return FOUNDRY.read_answer(reply(status, body, **headers), [build_task("r")])["r"]
 
-    failed = answer(402, {"error": "no bronze left"})
+    failed = answer(400, {"error": "no bronze left"})
 
     assert isinstance(failed, Report)
     assert failed.error is not None
