@@ -66,7 +66,6 @@ def apply_answer(uow: UnitOfWork, result: SubmitResult) -> None:
 def _pause_account(uow: UnitOfWork, job: Job, refused: AccountRefused) -> None:
     """Requeue *job*, and pause its account, so that no job fails because of the account.
 
-
     A job that was sent to try the account lengthens the pause; those that were under way when it
     began do not. A job that was refused for lack of credits does use them, whatever was assumed.
     """
