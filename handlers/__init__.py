@@ -15,17 +15,19 @@ from handlers.api import (
     deliveries,
     events,
     jobs,
-    providers,
     recoveries,
     stream,
     subscription_actions,
     subscriptions,
 )
+from handlers.api.providers import assets, catalog
 from handlers.callback_endpoint import CallbackEndpoint
 from handlers.http.endpoint import Endpoint
 from handlers.openapi import openapi_handlers
 from handlers.schemas.api_keys import ApiKeyCreate
+from handlers.schemas.assets import AssetCreate
 from handlers.schemas.events import EventResend
+from handlers.schemas.job_form import FORM_SCHEMA
 from handlers.schemas.subscriptions import RecoveryCreate, SubscriptionCreate, SubscriptionUpdate
 from service.domain.security.api_keys import Scope
 from service.transactions.job_request import JobRequest
@@ -36,7 +38,14 @@ _SUBSCRIBE, _ADMIN = Scope.SUBSCRIPTIONS_WRITE, Scope.ADMIN
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/jobs", "submitJob", jobs.submit, _WRITE, 202, (JobRequest, list[JobRequest])
+        "POST",
+        "/v1/jobs",
+        "submitJob",
+        jobs.submit,
+        _WRITE,
+        202,
+        (JobRequest, list[JobRequest]),
+        {"multipart/form-data": FORM_SCHEMA},
     ),
     Endpoint("GET", "/v1/jobs", "listJobs", jobs.list_jobs, _READ),
     Endpoint("GET", "/v1/jobs/{id}", "getJob", jobs.get, _READ),
@@ -151,7 +160,27 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/v1/keys", "createApiKey", api_keys.create, _ADMIN, 201, ApiKeyCreate),
     Endpoint("GET", "/v1/keys", "listApiKeys", api_keys.list_api_keys, _ADMIN),
     Endpoint("DELETE", "/v1/keys/{id}", "deleteApiKey", api_keys.delete, _ADMIN, 204),
-    Endpoint("GET", "/v1/providers", "listProviders", providers.list_providers, _READ),
+    Endpoint("GET", "/v1/providers", "listProviders", catalog.list_providers, _READ),
+    Endpoint(
+        "POST",
+        "/v1/providers/{provider}/assets",
+        "uploadAsset",
+        assets.upload,
+        _WRITE,
+        201,
+        AssetCreate,
+        {"*/*": {"type": "string", "format": "binary"}},
+    ),
+    Endpoint("GET", "/v1/providers/{provider}/assets", "listAssets", assets.list_assets, _READ),
+    Endpoint("GET", "/v1/providers/{provider}/assets/{id}", "getAsset", assets.get, _READ),
+    Endpoint(
+        "DELETE",
+        "/v1/providers/{provider}/assets/{id}",
+        "deleteAsset",
+        assets.delete,
+        _WRITE,
+        204,
+    ),
 )
 
 

@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import cast, get_args
 
@@ -12,8 +13,9 @@ from service.context import AppContext
 from service.domain.primitives.errors import Unavailable
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.domain.subscriptions.subscription import State
+from service.providers.refusals import RefusalScope
 from service.runtime.observability.metrics import OLDEST_PENDING, SUBSCRIPTIONS, render_metrics
-from service.transactions.store_protocols import PausedAccount
+from service.transactions.slots import AccountPause
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +43,7 @@ async def ready(request: Request) -> Response:
     problem = await context.readiness.problem()
     if problem is None:
         try:
-            accounts = _paused_providers(await context.store.jobs.paused_accounts())
+            accounts = _paused_providers(await context.store.jobs.account_pauses())
         except Unavailable as exc:
             problem = str(exc)
     dead = ", ".join(sorted(context.supervisor.dead))
@@ -54,12 +56,15 @@ async def ready(request: Request) -> Response:
     return json_response(readiness, 200 if readiness.ready else 503)
 
 
-def _paused_providers(paused: Sequence[PausedAccount]) -> dict[str, str]:
+def _paused_providers(pauses: Sequence[AccountPause]) -> dict[str, str]:
     """Describe paused accounts by provider only: an account's own name is an e-mail address."""
-    return {
-        one.account.partition(":")[0]: f"paused since {rfc3339(one.paused_at)}: {one.paused_for}"
-        for one in paused
-    }
+    described = defaultdict(list)
+    for pause in pauses:
+        jobs = "jobs that use credits are " if pause.scope is RefusalScope.CREDITS else ""
+        described[pause.account.partition(":")[0]].append(
+            f"{jobs}paused since {rfc3339(pause.paused_at)}: {pause.reason}"
+        )
+    return {provider: "; ".join(descriptions) for provider, descriptions in described.items()}
 
 
 async def metrics(request: Request) -> Response:

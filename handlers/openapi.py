@@ -146,7 +146,10 @@ def _operation(endpoint: Endpoint, schema_of: _Schemas) -> Json:
     if endpoint.body_type is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": {_JSON: {"schema": schema_of(endpoint.body_type)}},
+            "content": {
+                _JSON: {"schema": schema_of(endpoint.body_type)},
+                **{kind: {"schema": schema} for kind, schema in endpoint.other_bodies.items()},
+            },
         }
     return operation
 

@@ -39,6 +39,8 @@ from service.transactions.deadlines import DeadlineEstimator
 from service.transactions.job_request import JobFactory
 from service.transactions.store_protocols import ChangeTopic, Store
 from service.transactions.unit_of_work import OnCommit, Transactions
+from service.workers.account_reader import AccountReader
+from service.workers.asset_manager import AssetManager
 from service.workers.callback_intake import CallbackIntake
 from service.workers.change_listener import ChangeListener
 from service.workers.dispatcher import Dispatcher, DispatchInbox
@@ -95,9 +97,13 @@ async def running(
             _count_moderated_jobs,
         )
         transactions = Transactions(
-            store, clock, ids.new_id, placement=inbox.queues, on_commit=on_commit
+            store,
+            clock,
+            ids.new_id,
+            placement=inbox.queues,
+            on_commit=on_commit,
+            moderation_limit=settings.moderation_warning,
         )
-        transactions.moderation_limit = settings.moderation_warning
 
         dispatcher = Dispatcher(store, transactions, inbox, webhook_client, secret_box)
         context = AppContext(
@@ -110,6 +116,8 @@ async def running(
             transactions=transactions,
             intake=CallbackIntake(store, transactions, providers, reconcile=settings.reconcile),
             verifiers=verifiers,
+            assets=AssetManager(store, channels, settings, clock, ids),
+            webhook_client=webhook_client,
             inbox=inbox,
             dispatcher=dispatcher,
             recovery_worker=RecoveryWorker(store, clock, ids.new_id, inbox.wake),
@@ -148,6 +156,7 @@ def _loops(
             "submitter": submitter.run,
             "reconciler": reconciler.run,
             "recovery": context.recovery_worker.run,
+            "account reader": AccountReader(store, _with_linked_accounts(settings, channels)).run,
             "pruner": Pruner(store, context.clock, settings.retention_days).run,
         }
     if settings.role is not Role.WORKER:
@@ -161,6 +170,16 @@ def _loops(
         listener = ChangeListener(store, context.wakeups, context.streams, on_topic)
         loops["change listener"] = listener.run
     return loops
+
+
+def _with_linked_accounts(
+    settings: Settings, channels: Mapping[str, ProviderChannel]
+) -> list[ProviderChannel]:
+    return [
+        channel
+        for name, channel in channels.items()
+        if channel.provider.account.linked is not None and settings.accounts[name].token
+    ]
 
 
 async def _create_first_key(settings: Settings, store: Store, at: int) -> None:
@@ -194,6 +213,7 @@ def _open_channels(
             provider=provider,
             client=client,
             max_jobs=account.max_jobs,
+            is_max_jobs_set=account.is_max_jobs_set,
             callback_base=settings.callback_base,
         )
     return channels

@@ -7,6 +7,7 @@ import msgspec
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Provider
 from service.runtime.clients.callback_verifier import CallbackVerifier
+from service.runtime.clients.webhook_client import WebhookClient
 from service.runtime.clock import Clock, IdSource
 from service.runtime.observability.readiness import WriteCheck
 from service.runtime.open_streams import HEARTBEAT_SECONDS, OpenStreams
@@ -17,6 +18,7 @@ from service.runtime.wakeups import Wakeups
 from service.transactions.job_request import JobFactory
 from service.transactions.store_protocols import Store
 from service.transactions.unit_of_work import Transactions
+from service.workers.asset_manager import AssetManager
 from service.workers.callback_intake import CallbackIntake
 from service.workers.dispatcher import Dispatcher, DispatchInbox
 from service.workers.recovery_worker import RecoveryWorker
@@ -33,6 +35,8 @@ class AppContext(msgspec.Struct, frozen=True, kw_only=True):
     intake: CallbackIntake
     verifiers: Mapping[str, CallbackVerifier]
     """By provider, for those whose vendor signs its callbacks."""
+    assets: AssetManager
+    webhook_client: WebhookClient
     inbox: DispatchInbox
     dispatcher: Dispatcher
     recovery_worker: RecoveryWorker

@@ -15,6 +15,7 @@ from service.domain.jobs.job import Job
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import AccountHold
+from service.transactions.slots import AccountPause, JobQueue, queue_of
 from store.engine.session import Row
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ Values = dict[str, Any]
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.decode
 _job: Final = msgspec.json.Decoder(Job).decode
+_queue: Final = msgspec.json.Decoder(JobQueue).decode
 _subscription: Final = msgspec.json.Decoder(Subscription).decode
 _recovery: Final = msgspec.json.Decoder(Recovery).decode
 
@@ -43,6 +45,7 @@ def encode_job(job: Job) -> Values:
         "provider": job.provider,
         "operation": job.operation,
         "account": job.account,
+        "queue": encode_queue(queue_of(job)),
         "status": job.status.value,
         "reply_ref": job.reply_ref,
         "provider_task_id": job.provider_task_id,
@@ -53,6 +56,14 @@ def encode_job(job: Job) -> Values:
         "version": job.version,
         "doc": _encode(job).decode(),
     }
+
+
+def encode_queue(queue: JobQueue) -> str:
+    return _encode(queue).decode()
+
+
+def decode_queue(row: Row) -> JobQueue:
+    return _queue(row["queue"])
 
 
 def decode_subscription(row: Row) -> Subscription:
@@ -93,7 +104,15 @@ def encode_callback(callback: Callback) -> Values:
 
 
 def encode_hold(account: str, hold: AccountHold) -> Values:
-    return {**asdict(hold), "account": account, "strict": int(hold.strict)}
+    return {"account": account, "until": hold.until, "strict": int(hold.strict)}
+
+
+def decode_pause(row: Row) -> AccountPause:
+    return decode(row, AccountPause)
+
+
+def encode_pause(pause: AccountPause) -> Values:
+    return {**asdict(pause), "scope": pause.scope.value}
 
 
 def decode_delivery(row: Row) -> Delivery:

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from msgspec.structs import replace
-
 from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.primitives.errors import Unavailable
 from service.transactions.change_set import (
@@ -18,21 +16,16 @@ from service.transactions.change_set import (
 from service.transactions.store_protocols import ChangeTopic, Idempotency, NewJob
 from store.engine.session import Database
 from store.repositories.api_keys import ApiKeyRepository
+from store.repositories.assets import AssetRepository
 from store.repositories.callbacks import CallbackRepository
 from store.repositories.deliveries import DeliveryRepository
 from store.repositories.events import EventRepository
-from store.repositories.job_insertion import (
-    claim_key,
-    claim_task_uuids,
-    with_reply_subscription,
-    write_new_jobs,
-)
 from store.repositories.jobs import JobRepository
 from store.repositories.recoveries import RecoveryRepository
 from store.repositories.repository import StoreParts, notify
 from store.repositories.retention import RetentionRepository
 from store.repositories.subscriptions import SubscriptionRepository
-from store.transaction import (
+from store.transaction.changes import (
     read_jobs,
     read_moderation,
     read_receivers,
@@ -41,6 +34,12 @@ from store.transaction import (
     write_attempts,
     write_changes,
     write_events,
+)
+from store.transaction.job_insertion import (
+    claim_key,
+    claim_task_uuids,
+    with_reply_subscription,
+    write_new_jobs,
 )
 
 
@@ -57,18 +56,15 @@ class SqlStore:
         self.recoveries = RecoveryRepository(self._parts)
         self.retention = RetentionRepository(self._parts)
         self.api_keys = ApiKeyRepository(self._parts)
+        self.assets = AssetRepository(self._parts)
 
     @asynccontextmanager
     async def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
     ) -> AsyncIterator[JobTransaction]:
         async with self._database.writing() as session:
-            snapshot = await read_jobs(session, self._parts.subscription_cache, refs)
-            if accounts:
-                await session.queue("lock_accounts")
-                paused = await session.fetch("accounts_paused")
-                names = frozenset(row["account"] for row in paused)
-                snapshot = replace(snapshot, paused_accounts=names)
+            cache = self._parts.subscription_cache
+            snapshot = await read_jobs(session, cache, refs, accounts=accounts)
             opened = JobTransaction(
                 snapshot=snapshot,
                 changes=ChangeSet(),

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from handlers.http.bodies import convert, read_json_body
+from handlers.http.bodies import convert, is_form, read_form, read_json_body
 from handlers.http.conditional import (
     entity_tag,
     matches_if_none_match,
@@ -17,6 +17,7 @@ from handlers.http.conditional import (
 )
 from handlers.http.endpoint import ApiRequest, NoQuery, Reply
 from handlers.http.pagination import ListResponse, PageQuery, paginate
+from handlers.schemas.job_form import job_from_form
 from service.context import AppContext
 from service.domain.jobs.job import Job, Status
 from service.domain.jobs.view import JobView, cancellation, render_job
@@ -49,10 +50,15 @@ async def submit(request: ApiRequest[NoQuery]) -> Reply[JobView | ListResponse[J
 
     The response has the signing secret of each reply URL that is new, as `reply_secret`.
     """
-    body = await read_json_body(request.http_request)
     context = request.context
     size = int(request.http_request.headers.get("content-length", LARGE_BYTES))
+    if is_form(request.http_request):
+        form = await read_form(request.http_request)
+        body = await in_thread_if_large(size, job_from_form, form, context.providers)
+    else:
+        body = await read_json_body(request.http_request)
     new, key = await in_thread_if_large(size, _new_jobs, request, body)
+    await context.assets.check_inputs(request.tenant, new)
     jobs, created = await context.transactions.add_jobs(new, key)
     inputs = {one.job.id: one.input for one in new} if created else await _inputs(context, jobs)
     headers = {} if created else {"idempotent-replayed": "true"}

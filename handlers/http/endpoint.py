@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from http import HTTPStatus
 from types import UnionType
@@ -81,7 +81,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     *operation_id* is its name in the OpenAPI document, from which clients are generated. *scope*
     is what the API key needs. *status* is that of a successful response. *body_type* is the type
-    of the request body, or a tuple of alternatives. The types of the query and the response come
+    of the request body, or a tuple of alternatives; *other_bodies* are the JSON Schemas of bodies
+    that are not JSON, by media type. The types of the query and the response come
     from the annotations of *handler*.
     """
 
@@ -92,6 +93,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     scope: Scope
     status: int = HTTPStatus.OK
     body_type: Any = None
+    other_bodies: Mapping[str, Any] = {}
 
     @property
     def query_type(self) -> type[msgspec.Struct]:

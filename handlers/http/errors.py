@@ -16,8 +16,11 @@ from service.domain.primitives.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    OutcomeUnknown,
+    ProviderRefused,
     ServiceError,
     TooManyStreams,
+    TooManyUploads,
     Unauthorized,
     Unavailable,
 )
@@ -30,6 +33,9 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     Conflict: 409,
     Invalid: 422,
     TooManyStreams: 429,
+    TooManyUploads: 429,
+    ProviderRefused: 502,
+    OutcomeUnknown: 504,
     Unavailable: 503,
 }
 _CODES: Final = {
@@ -86,7 +92,7 @@ async def on_service_error(request: Request, exc: ServiceError) -> Response:
     status = next((STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES), 500)
     errors = exc.errors if isinstance(exc, Invalid) else []
     response = problem(request, status, exc.reason, str(exc), errors)
-    if isinstance(exc, TooManyStreams | Unavailable):
+    if isinstance(exc, TooManyStreams | TooManyUploads | Unavailable):
         response.headers["retry-after"] = str(exc.retry_after_seconds)
     if isinstance(exc, Unauthorized):
         response.headers["www-authenticate"] = 'Bearer realm="belfry"'

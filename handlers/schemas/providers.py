@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from handlers.schemas.assets import AssetRulesView
+
 
 class OperationView(msgspec.Struct, frozen=True, kw_only=True):
     """An operation of a provider.
@@ -28,3 +30,4 @@ class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     configured: bool
     operations: list[OperationView]
+    assets: AssetRulesView | None

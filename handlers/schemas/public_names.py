@@ -7,6 +7,7 @@ from handlers.health import Readiness
 from handlers.http.errors import Problem
 from handlers.http.pagination import ListResponse
 from handlers.schemas.api_keys import ApiKeyCreate, ApiKeyView
+from handlers.schemas.assets import AssetCreate, AssetRulesView, AssetView, ProviderAssetView
 from handlers.schemas.callbacks import CallbackView
 from handlers.schemas.deliveries import AttemptView, DeadLettersView, DeliveryView
 from handlers.schemas.events import EventResend, EventType, SubscriptionMatch
@@ -20,6 +21,7 @@ from handlers.schemas.subscriptions import (
     SubscriptionUpdate,
     SubscriptionView,
 )
+from service.domain.assets import AssetStatus
 from service.domain.callbacks import Verdict
 from service.domain.deliveries.delivery import DeliveryStatus
 from service.domain.events import (
@@ -90,6 +92,13 @@ SCHEMA_NAMES: Final[Mapping[Any, str]] = {
     ProviderView: "Provider",
     ListResponse[ProviderView]: "ProviderList",
     OperationView: "Operation",
+    AssetCreate: "AssetCreate",
+    AssetView: "Asset",
+    ListResponse[AssetView]: "AssetList",
+    AssetStatus: "AssetStatus",
+    AssetRulesView: "AssetRules",
+    ProviderAssetView: "ProviderAsset",
+    ListResponse[ProviderAssetView]: "ProviderAssetList",
     Problem: "Problem",
     FieldError: "FieldError",
     Readiness: "Readiness",

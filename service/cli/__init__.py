@@ -69,7 +69,7 @@ def demo(*, once: bool) -> None:
     """Run a demo of the service and show its progress.
 
     Starts the service, the emulated providers and a webhook receiver on free local ports, submits
-    nine jobs and shows their states until all have ended. Then runs on until Ctrl-C.
+    ten jobs and shows their states until all have ended. Then runs on until Ctrl-C.
     """
     from service.cli.demo.command import run
 

@@ -27,6 +27,10 @@ def settings_for(url: str) -> dict[str, str]:
         "LEONARDO_BASE_URL": f"{url}/leonardo/v1",
         "RUNWAYML_API_SECRET": tokens.runway,
         "RUNWAYML_BASE_URL": f"{url}/runway/v1",
+        "REPLICATE_API_TOKEN": tokens.replicate,
+        "REPLICATE_BASE_URL": f"{url}/replicate/v1",
+        "LUMA_API_KEY": tokens.luma,
+        "LUMA_BASE_URL": f"{url}/dream-machine/v1",
     }
 
 

@@ -78,11 +78,17 @@ class SubscriptionData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderData(msgspec.Struct, frozen=True, kw_only=True):
-    """The data of a `provider.*` event; *job* is the id of the job whose response caused it."""
+    """The data of a `provider.*` event.
+
+    *scope* is what the provider refuses: the `credential`, one `account`, or the `credits` of one
+    account. *reason* is None if that is over. *job* is the id of the job that showed it; None if
+    it belongs to another tenant.
+    """
 
     provider: str
+    scope: str
     reason: str | None
-    job: str
+    job: str | None
 
 
 class ModerationData(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ def registry() -> Mapping[str, Provider]:
     from service.providers.fal.provider import Fal
     from service.providers.ideogram.provider import Ideogram
     from service.providers.leonardo.provider import Leonardo
+    from service.providers.luma.provider import Luma
+    from service.providers.replicate.provider import Replicate
     from service.providers.runware.provider import Runware
     from service.providers.runway.provider import Runway
     from service.providers.runway_ai.provider import RunwayAi
@@ -25,6 +27,8 @@ def registry() -> Mapping[str, Provider]:
         Ideogram(),
         Leonardo(),
         Runway(),
+        Replicate(),
+        Luma(),
     )
     return {provider.name: provider for provider in found}
 

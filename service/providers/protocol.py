@@ -9,6 +9,7 @@ import msgspec
 from service.domain.jobs.job import Job, Report
 from service.domain.jobs.results import JobError
 from service.providers.kit.input_schema import InputField
+from service.providers.refusals import AccountRefused
 
 
 class LostAnswerPolicy(StrEnum):
@@ -44,7 +45,9 @@ class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
 
     *input* is sent to the provider. *account* is an account suffix (an e-mail address) that pins
     one of several accounts. *task_uuid* is a reference of the client, in lower case, that must be
-    unique within its tenant. *expected_parts* is the number of results that complete the job.
+    unique within its tenant. *expected_parts* is the number of results that complete the job. A job
+    that *uses_credits* waits while its account has none. *any_account*: the
+    provider would choose one of the linked accounts, so this service may.
     """
 
     input: dict[str, Any]
@@ -54,18 +57,22 @@ class PreparedInput(msgspec.Struct, frozen=True, kw_only=True):
     account: str | None = None
     max_jobs: int | None = None
     expected_parts: int = 1
+    uses_credits: bool = True
+    any_account: bool = False
 
 
 class ProviderTask(msgspec.Struct, frozen=True, kw_only=True):
     """One job as it is sent to the provider.
 
-    *callback_url* is None if the operation answers immediately.
+    *callback_url* is None if the operation answers immediately. *account* is the suffix of the
+    linked account that was chosen for a job that *any_account* may run.
     """
 
     ref: str
     operation: str
     input: dict[str, Any]
     callback_url: str | None = None
+    account: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +122,7 @@ class TaskNotFound(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-Answer = Report | tuple[Report, ...] | RetryLater | Inconclusive
+Answer = Report | tuple[Report, ...] | RetryLater | AccountRefused | Inconclusive
 """What the response to a submit means for one task; a tuple if it holds results of the task."""
 LookupResult = Sequence[Report] | TaskNotFound | Inconclusive
 """What one lookup found; reports of the state of the task, at least one, if it was found."""
@@ -133,6 +140,17 @@ The time is in microseconds since 1970; a token that is made for each request ne
 """
 
 
+class LinkedAccounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How a provider is asked which accounts are linked to our credential.
+
+    *read* returns how many jobs each of them may run at once, by its suffix, as in
+    `PreparedInput.account`; None if the reply cannot be read. It does not raise.
+    """
+
+    call: Call
+    read: Callable[[Reply], Mapping[str, int] | None]
+
+
 class AccountSettings(msgspec.Struct, frozen=True):
     """The environment variables of a provider's account, and the defaults of some of them.
 
@@ -141,7 +159,8 @@ class AccountSettings(msgspec.Struct, frozen=True):
     slash at its end. *max_jobs* is the default of `<prefix>_MAX_JOBS`: how many jobs may be in
     progress at the account at once. *keys_url* is the default of `<prefix>_KEYS_URL`, where the
     vendor publishes the keys of its signatures; None if it does not. *has_webhook_secret*:
-    `<prefix>_WEBHOOK_SECRET` holds a secret that the vendor sends with each callback.
+    `<prefix>_WEBHOOK_SECRET` holds a secret that the vendor sends with each callback. *linked*: the
+    credential may stand for several accounts.
     """
 
     token_variable: str
@@ -151,6 +170,7 @@ class AccountSettings(msgspec.Struct, frozen=True):
     credential: Credential = bearer
     keys_url: str | None = None
     has_webhook_secret: bool = False
+    linked: LinkedAccounts | None = None
 
     @property
     def base_url_variable(self) -> str:

@@ -15,6 +15,10 @@ from service.sandbox.media.library import MediaLibrary
 from service.sandbox.providers.fal import Fal
 from service.sandbox.providers.ideogram import Ideogram
 from service.sandbox.providers.leonardo import Leonardo
+from service.sandbox.providers.luma.api import PREFIX as LUMA_PREFIX
+from service.sandbox.providers.luma.api import Luma
+from service.sandbox.providers.replicate.api import PREFIX as REPLICATE_PREFIX
+from service.sandbox.providers.replicate.api import Replicate
 from service.sandbox.providers.runware.api import Runware
 from service.sandbox.providers.runway import Runway
 from service.sandbox.providers.runway_ai.api import RunwayAi
@@ -53,6 +57,8 @@ def create_sandbox(
             *Ideogram(emulator, tokens.ideogram).routes(),
             *Leonardo(emulator, tokens.leonardo).routes(),
             *Runway(emulator, tokens.runway).routes(),
+            *Replicate(emulator, tokens.replicate).routes(),
+            *Luma(emulator, tokens.luma).routes(),
             *library.routes(),
             *_public_routes(emulator, tokens, setup),
         ],
@@ -84,6 +90,8 @@ def _public_routes(emulator: Emulator, tokens: Tokens, setup: UseapiSetup) -> li
                 "ideogram": {"base_url": f"{url}/ideogram", "token": tokens.ideogram},
                 "leonardo": {"base_url": f"{url}/leonardo/v1", "token": tokens.leonardo},
                 "runway": {"base_url": f"{url}/runway/v1", "token": tokens.runway},
+                "replicate": {"base_url": url + REPLICATE_PREFIX, "token": tokens.replicate},
+                "luma": {"base_url": url + LUMA_PREFIX, "token": tokens.luma},
             },
             "media": [f"{url}/{file.path}" for file in _SAMPLES],
             "ledger": f"{url}/ledger",

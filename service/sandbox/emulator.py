@@ -9,10 +9,11 @@ from starlette.requests import Request
 
 from service.sandbox.ledger import LedgerTask, TaskLedger
 from service.sandbox.scenario import Callback, Scenario
-from service.sandbox.sender import CallbackSender, open_client
+from service.sandbox.sender import CallbackSender, DeliveryRules, open_client
 
 EARLY_TIMEOUT_SECONDS: Final = 5.0
 HANG_TIMEOUT_SECONDS: Final = 120.0
+_COMMON_RULES: Final = DeliveryRules()
 
 TaskRun = asyncio.Task[None]
 
@@ -45,25 +46,35 @@ class Emulator:
         """Sleep for *seconds* multiplied by the pace."""
         await asyncio.sleep(seconds * self._pace)
 
-    def start(self, task: LedgerTask, scenario: Scenario, retry_delays: Sequence[float]) -> TaskRun:
+    def start(
+        self,
+        task: LedgerTask,
+        scenario: Scenario,
+        retry_delays: Sequence[float],
+        rules: DeliveryRules = _COMMON_RULES,
+    ) -> TaskRun:
         """Start *task*; the returned run is done after the last callback was sent.
 
         *retry_delays* are the seconds between the attempts of one callback.
         """
         self.ledger.add(task)
-        run = asyncio.create_task(self._run(task, scenario, retry_delays))
+        run = asyncio.create_task(self._run(task, scenario, retry_delays, rules))
         self._runs.add(run)
         run.add_done_callback(self._runs.discard)
         return run
 
     async def _run(
-        self, task: LedgerTask, scenario: Scenario, retry_delays: Sequence[float]
+        self,
+        task: LedgerTask,
+        scenario: Scenario,
+        retry_delays: Sequence[float],
+        rules: DeliveryRules,
     ) -> None:
         # One sender per task keeps its callbacks in order, and a receiver that does not answer
         # does not delay the steps of the task.
         outbox: asyncio.Queue[Callback | None] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_callbacks(task, outbox, retry_delays))
+            group.create_task(self._send_callbacks(task, outbox, retry_delays, rules))
             for step in scenario:
                 await self.sleep(step.delay)
                 task.state = step.state
@@ -78,10 +89,11 @@ class Emulator:
         task: LedgerTask,
         outbox: asyncio.Queue[Callback | None],
         retry_delays: Sequence[float],
+        rules: DeliveryRules,
     ) -> None:
         sender = self._sender
         while sender is not None and (callback := await outbox.get()) is not None:
-            await sender.send(task, callback, retry_delays)
+            await sender.send(task, callback, retry_delays, rules)
 
 
 async def wait_for_callbacks(run: TaskRun) -> None:

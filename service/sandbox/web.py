@@ -27,6 +27,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     ideogram: str = "sandbox"
     leonardo: str = "sandbox"
     runway: str = "sandbox"
+    replicate: str = "r8_sandbox"
+    luma: str = "luma-sandbox"
 
 
 class InvalidJson(Exception):

@@ -11,6 +11,8 @@ from service.domain.events import DEFAULT_EVENT_TYPES, Event
 from service.domain.jobs.job import Job
 from service.domain.jobs.moderation import ModerationHistory
 from service.domain.subscriptions.subscription import Subscription
+from service.providers.refusals import RefusalScope
+from service.transactions.slots import AccountPause
 
 
 class RawResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,16 +25,14 @@ class RawResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountHold(msgspec.Struct, frozen=True, kw_only=True):
-    """No job of the account is sent before *until*; unless *strict*, a freed slot ends the hold.
-
-    *paused_for* is the provider's reason for refusing the account. A paused account gets one job
-    at a time after *until*, to find out whether it works again.
-    """
+    """No job of the account is sent before *until*; unless *strict*, a freed slot ends the hold."""
 
     until: int
     strict: bool
-    paused_for: str | None = None
-    paused_at: int | None = None
+
+
+PauseKey = tuple[str, RefusalScope]
+"""Account (with the scope CREDENTIAL: provider) and scope; an account may have several pauses."""
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +70,11 @@ class SupersedeRange(msgspec.Struct, frozen=True, kw_only=True):
 class ChangeSet(msgspec.Struct, kw_only=True):
     """What one transaction writes.
 
-    *jobs* by id, as they are at its end. *health* and *subscriptions* by subscription id; health
-    None means that the receiver works. *supersede_ranges* are for deliveries in the store,
-    *superseded* are deliveries queued in this process. *overflowed* are subscriptions whose queue
-    in this process was full. *moderation_warned* by account, as in `ModerationHistory`.
+    *jobs* by id, as they are at its end. A pause of an account is None if it has ended. *health*
+    and *subscriptions* by subscription id; health None means that the receiver works.
+    *supersede_ranges* are for deliveries in the store, *superseded* are deliveries queued in this
+    process. *overflowed* are subscriptions whose queue in this process was full.
+    *moderation_warned* by account, as in `ModerationHistory`.
     *repeated_callbacks* is filled by the store: ids of callbacks whose bytes were stored before.
     """
 
@@ -83,7 +84,7 @@ class ChangeSet(msgspec.Struct, kw_only=True):
     delivery_tasks: list[DeliveryTask] = []
     responses: list[RawResponse] = []
     holds: dict[str, AccountHold] = {}
-    resumed_accounts: set[str] = set()
+    pauses: dict[PauseKey, AccountPause | None] = {}
     submissions: list[Submission] = []
     reassessed: list[Callback] = []
     resolutions: list[CallbackResolution] = []
@@ -108,7 +109,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     *jobs* by submission ref, locked until it ends. *permanent* subscriptions by tenant, *per_job*
     subscriptions (reply URLs) by id. *pending*: for each (job, subscription) with a pending
-    delivery, the highest sequence of these. *paused_accounts* only where they were asked for.
+    delivery, the highest sequence of these. *pauses* of accounts: all if they were asked
+    for, or if one may concern a job that was read.
     *receivers* and *health*, by subscription id, only after attempts.
     """
 
@@ -116,7 +118,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     permanent: Mapping[str, Sequence[Subscription]]
     per_job: Mapping[str, Subscription] = {}
     pending: Mapping[tuple[str, str], int] = {}
-    paused_accounts: frozenset[str] = frozenset()
+    pauses: Mapping[PauseKey, AccountPause] = {}
     receivers: Mapping[str, Subscription] = {}
     health: Mapping[str, ReceiverHealth] = {}
 

@@ -40,8 +40,9 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One job as a client asks for it.
 
     *reply_url* receives every event of the job, from `job.queued` on, progress included;
-    *reply_event_types* narrows them to some types or patterns. A `replyUrl` (useapi) or
-    `webhookURL` (Runware) in the *input* does the same where *reply_url* is missing.
+    *reply_event_types* narrows them to some types or patterns. The provider's own field for such a
+    URL in the *input*, like useapi's `replyUrl` or Runware's `webhookURL`, does the same where
+    *reply_url* is missing.
     """
 
     provider: str
@@ -187,6 +188,8 @@ class JobFactory:
             deadline_seconds=deadline_seconds,
             batch=scope.id,
             max_jobs=prepared.max_jobs,
+            uses_credits=prepared.uses_credits,
+            any_account=prepared.any_account,
             reply_ref=prepared.reply_ref if request.reply_ref is None else request.reply_ref,
             reply_event_types=tuple(request.reply_event_types or REPLY_EVENT_TYPES),
             expected_parts=prepared.expected_parts,

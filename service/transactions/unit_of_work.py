@@ -18,6 +18,7 @@ from service.domain.deliveries.retry_policy import DeliveryUpdate
 from service.domain.events import (
     Event,
     ModerationData,
+    ProviderData,
     SystemData,
     event_type_of,
     job_event,
@@ -33,9 +34,11 @@ from service.transactions.change_set import (
     ChangeSet,
     JobTransaction,
     OpenTransaction,
+    PauseKey,
     Snapshot,
     SupersedeRange,
 )
+from service.transactions.slots import AccountPause
 from service.transactions.store_protocols import Idempotency, NewJob, Store
 
 OnCommit = Callable[[ChangeSet], None]
@@ -92,6 +95,9 @@ class UnitOfWork:
             per_job = self.snapshot.per_job.get(after.reply_subscription_id or "")
             self._add_event(event, recipients(event, after, permanent, per_job))
         self.changes.jobs[after.id] = after
+        for key, pause in self.snapshot.pauses.items():
+            if key not in self.changes.pauses and pause.is_ended_by(after):
+                self._resume_account(key, pause, after)
         return after
 
     def transition_step(self, before: Job, after: Job) -> Job:
@@ -110,6 +116,19 @@ class UnitOfWork:
         event = system_event(kind, tenant, data, self.new_id("evt"), self.at)
         permanent = self.snapshot.permanent.get(tenant, ())
         self._add_event(event, [one for one in permanent if is_subscribed(one, event)])
+
+    def pause(self, key: PauseKey) -> AccountPause | None:
+        """The pause of an account, with the changes of this transaction."""
+        return self.changes.pauses.get(key, self.snapshot.pauses.get(key))
+
+    def _resume_account(self, key: PauseKey, pause: AccountPause, proof: Job) -> None:
+        """End *pause* and tell its tenant; the id of another tenant's job is not shown."""
+        self.changes.pauses[key] = None
+        job_id = proof.id if proof.tenant == pause.tenant else None
+        data = ProviderData(
+            provider=proof.provider, scope=pause.scope.value, reason=None, job=job_id
+        )
+        self.emit_system_event("provider.resumed", pause.tenant, data)
 
     def warn_of_moderation(self, histories: dict[str, ModerationHistory], limit: float) -> None:
         """Add the jobs that ended to *histories* by account, and warn about a share above *limit*.
@@ -130,9 +149,6 @@ class UnitOfWork:
                     provider=job.provider, share=share, window=len(history.ended), job=job.id
                 )
                 self.emit_system_event("provider.moderation_warning", DEFAULT_TENANT, data)
-
-    def is_paused(self, account: str) -> bool:
-        return account in self.snapshot.paused_accounts
 
     def _add_event(self, event: Event, receivers: Sequence[Subscription]) -> None:
         self.changes.events.append(event)
@@ -187,17 +203,19 @@ class Transactions:
     is written, and no hook is called. Every method raises Unavailable if the store cannot commit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another part of the service
         self,
         store: Store,
         clock: Clock,
         new_id: IdFactory,
         placement: PlacementPolicy,
         on_commit: tuple[OnCommit, ...],
+        *,
+        moderation_limit: float | None = None,
     ) -> None:
         self._store, self.clock, self._new_id = store, clock, new_id
         self._placement, self._on_commit = placement, on_commit
-        self.moderation_limit: float | None = None
+        self._moderation_limit = moderation_limit
 
     @asynccontextmanager
     async def begin(
@@ -234,9 +252,9 @@ class Transactions:
         """Count the accounts' moderated jobs, in the store and only if one has just ended."""
         ended = uow.changes.ended_jobs
         accounts = sorted({job.account for job in ended if is_moderated(job)})
-        if self.moderation_limit is not None and accounts:
+        if self._moderation_limit is not None and accounts:
             histories = await opened.read_moderation(accounts, [job.id for job in ended])
-            uow.warn_of_moderation(histories, self.moderation_limit)
+            uow.warn_of_moderation(histories, self._moderation_limit)
 
     def _unit_of_work(self, opened: OpenTransaction) -> UnitOfWork:
         return UnitOfWork(opened, self.clock(), self._new_id, self._placement)

@@ -21,20 +21,22 @@ from service.providers.protocol import (
     Answer,
     Call,
     Inconclusive,
+    LostAnswerPolicy,
     Operation,
     Provider,
     ProviderTask,
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused
 from service.runtime.clients.provider_client import ProviderChannel
 from service.runtime.observability.metrics import SUBMISSIONS
 from service.runtime.tasks import GRACE_SECONDS, TaskSet, in_thread_if_large
 from service.runtime.wakeups import WakeupEvent
 from service.transactions.change_set import ChangeSet, RawResponse
-from service.transactions.slots import AccountQueue, Admission, admit
+from service.transactions.slots import SlotRules
 from service.transactions.store_protocols import Store
-from service.transactions.submit_outcome import SubmitResult, apply_answer, is_account_refused
+from service.transactions.submit_outcome import SubmitResult, apply_answer
 from service.transactions.unit_of_work import Transactions
 
 IDLE_SECONDS: Final = 1.0
@@ -45,17 +47,23 @@ _NOT_BUILT: Final = failed(
     "The request to the provider could not be built: an error of this service, see its log.",
     retryable=True,
 )
+_NO_OPERATION: Final = failed(
+    ErrorCode.INVALID_INPUT,
+    "This operation was removed while the job waited: submit a new job with another operation.",
+)
 log = structlog.get_logger()
 
 
 class SubmitWakeup(WakeupEvent):
-    """Wakes the submitter if a job was queued, or if one ended while others are *waiting*."""
+    """Wakes the submitter if a job was queued, or if others *waiting* may now be sent."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waiting = True
 
     def on_commit(self, changes: ChangeSet) -> None:
+        if None in changes.pauses.values():
+            self.set()
         for job in changes.jobs.values():
             if job.status is Status.QUEUED or (self.waiting and job.ended):
                 self.set()
@@ -79,10 +87,13 @@ class Submitter:
     ) -> None:
         self._store, self._transactions, self._wakeup = store, transactions, wakeup
         self._channels, self._signer = channels, signer
-        self._limits = {name: channel.max_jobs for name, channel in channels.items()}
+        self._rules = SlotRules(
+            limits={name: channel.max_jobs for name, channel in channels.items()},
+            capped=frozenset(name for name, one in channels.items() if one.is_max_jobs_set),
+            choose=random.choice,
+        )
         self._clock = transactions.clock
         self._sending = TaskSet()
-        self._paused: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Send until cancelled; then let requests in flight end, for a few seconds at most."""
@@ -105,8 +116,8 @@ class Submitter:
                 lost = Inconclusive(message="the service stopped before the answer came")
                 await self._apply_answers([job], {job.ref: lost}, None)
             self._wakeup.waiting = True  # a job may end while the claim is committed
-            admission = await self._store.jobs.claim(at, partial(self._admit, at))
-            self._wakeup.waiting, self._paused = admission.waiting, admission.paused
+            admission = await self._store.jobs.claim(at, self._rules, partial(self._start, at))
+            self._wakeup.waiting = admission.waiting
             for group in self._groups(admission.jobs):
                 self._sending.spawn(self._send(group))
             if admission.jobs:
@@ -119,34 +130,32 @@ class Submitter:
             return IDLE_SECONDS
         return min(IDLE_SECONDS, max(0.05, (due - self._clock()) / SECOND))
 
-    def _admit(self, at: int, queues: Sequence[AccountQueue]) -> Admission:
-        jobs = []
-        for job in admit(queues, self._limits):
-            timeout = int(self._operation(job).answer_timeout_seconds * SECOND)
-            jobs.append(admitted(job, at, at + timeout + LEASE_MARGIN))
-        return Admission(
-            jobs=jobs,
-            waiting=any(queue.jobs for queue in queues),
-            paused=frozenset(queue.account for queue in queues if queue.paused),
-        )
+    def _start(self, at: int, job: Job) -> Job:
+        operation = self._operation(job)
+        timeout = 0 if operation is None else int(operation.answer_timeout_seconds * SECOND)
+        return admitted(job, at, at + timeout + LEASE_MARGIN)
 
-    def _operation(self, job: Job) -> Operation:
-        operation = self._channels[job.provider].provider.operation(job.operation)
-        if operation is None:
-            raise LookupError(f"{job.provider} no longer has an operation {job.operation}")
-        return operation
+    def _operation(self, job: Job) -> Operation | None:
+        """The operation of *job*; None if it was removed while the job waited."""
+        channel = self._channels.get(job.provider)
+        return None if channel is None else channel.provider.operation(job.operation)
 
     def _groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """Jobs of one request go into one call where the provider takes arrays."""
         groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
         for job in jobs:
-            batch = job.batch if self._operation(job).batched else None
+            operation = self._operation(job)
+            batch = job.batch if operation is not None and operation.batched else None
             groups[job.account, batch or job.id].append(job)
         return list(groups.values())
 
     async def _send(self, jobs: Sequence[Job]) -> None:
         """Send one call with *jobs*; an error of this service fails them and is logged."""
-        channel, operation = self._channels[jobs[0].provider], self._operation(jobs[0])
+        operation = self._operation(jobs[0])
+        if operation is None:
+            await self._apply_answers(jobs, {job.ref: _NO_OPERATION for job in jobs}, None)
+            return
+        channel = self._channels[jobs[0].provider]
         try:
             inputs = await self._store.jobs.inputs([job.id for job in jobs])
             size = sum(map(len, inputs.values()))
@@ -185,6 +194,7 @@ class Submitter:
                 operation=job.operation,
                 input=msgspec.json.decode(inputs[job.id]),  # checked when the job was created
                 callback_url=urls[job.ref],
+                account=job.account.partition(":")[2] or None if job.any_account else None,
             )
             for job in jobs
         ]
@@ -192,8 +202,10 @@ class Submitter:
 
     def _callback_url(self, job: Job) -> str | None:
         """The signed URL for the job's callback; None if the provider is not given one."""
-        callbacks = self._channels[job.provider].provider.callbacks
-        if callbacks is None or callbacks.account_wide or self._operation(job).answers_immediately:
+        callbacks, operation = self._channels[job.provider].provider.callbacks, self._operation(job)
+        if callbacks is None or callbacks.account_wide:
+            return None
+        if operation is None or operation.answers_immediately:
             return None
         token = self._signer.sign(job.provider, job.ref, job.created_at)
         base = self._channels[job.provider].callback_base
@@ -221,24 +233,21 @@ class Submitter:
             except Unavailable as exc:
                 log.warning("submitter.waiting", reason=str(exc))
                 await asyncio.sleep(IDLE_SECONDS)
-        if changes.resumed_accounts:
-            self._wakeup.set()
         for job in jobs:
             _log(job, changes.jobs.get(job.id, job), answers[job.ref], reply)
 
     async def _commit(
         self, jobs: Sequence[Job], answers: Mapping[str, Answer], reply: Reply | None
     ) -> ChangeSet:
-        refused = any(is_account_refused(answer, reply) for answer in answers.values())
-        accounts = refused or jobs[0].account in self._paused
+        accounts = any(isinstance(answer, AccountRefused) for answer in answers.values())
         refs = [job.ref for job in jobs]
         async with self._transactions.begin(refs, accounts=accounts) as uow:
             for job in jobs:
+                operation = self._operation(job)
                 result = SubmitResult(
                     sent=job,
                     answer=answers[job.ref],
-                    reply=reply,
-                    on_lost_answer=self._operation(job).on_lost_answer,
+                    on_lost_answer=operation.on_lost_answer if operation else LostAnswerPolicy.FAIL,
                     jitter=random.random(),  # noqa: S311 - spread, not secret
                 )
                 apply_answer(uow, result)

@@ -23,7 +23,6 @@ DIALECT: Final = Dialect(
         "blob": "BYTEA",
         "lock": "FOR UPDATE",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
-        "is_waiting": "",
         # Keeps PostgreSQL from turning a subquery per row into a join that reads all pending rows.
         "fence": " LIMIT 1 OFFSET 0",
     },

@@ -33,8 +33,6 @@ DIALECT: Final = Dialect(
         "blob": "BLOB",
         "lock": "",
         "skip_locked": "",
-        # SQLite uses a partial index only if the query repeats the index's own condition.
-        "is_waiting": " AND status IN ('queued', 'submitting')",
         "fence": "",
     },
     macros={

@@ -3,12 +3,14 @@
 -- are copies that queries use. Leases are columns only, except
 -- that of a submission: `due_at` of a job that is submitting.
 
+-- queue: the account and the other properties of a job that decide when it may be submitted.
 CREATE TABLE jobs (
     id TEXT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,
     provider TEXT NOT NULL,
     operation TEXT NOT NULL,
     account TEXT NOT NULL,
+    queue TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN
         ('queued', 'submitting', 'submitted', 'running', 'succeeded', 'failed', 'canceled', 'expired')),
     reply_ref TEXT,
@@ -25,7 +27,8 @@ CREATE INDEX jobs_of_tenant ON jobs (tenant, id);
 CREATE INDEX jobs_by_status ON jobs (tenant, status, id);
 CREATE INDEX jobs_by_reply_ref ON jobs (tenant, reply_ref) WHERE reply_ref IS NOT NULL;
 CREATE INDEX jobs_by_task ON jobs (provider_task_id, tenant) WHERE provider_task_id IS NOT NULL;
-CREATE INDEX jobs_waiting ON jobs (status, account, id) WHERE status IN ('queued', 'submitting');
+CREATE INDEX jobs_queued ON jobs (queue, id) WHERE status = 'queued';
+CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_under_way ON jobs (account) WHERE status IN ('submitting', 'submitted', 'running');
 CREATE INDEX jobs_to_check ON jobs (next_check_at) WHERE next_check_at IS NOT NULL;
 CREATE INDEX jobs_ended ON jobs (account, finished_at) WHERE finished_at IS NOT NULL;
@@ -75,8 +78,19 @@ CREATE TABLE accounts (
     account TEXT NOT NULL PRIMARY KEY,
     held_until BIGINT NOT NULL,
     slots INTEGER NOT NULL,
-    paused_for TEXT,
-    paused_at BIGINT
+    max_jobs INTEGER
+);
+
+-- account is the name of the provider if the scope is 'credential'.
+CREATE TABLE account_pauses (
+    account TEXT NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('credential', 'account', 'credits')),
+    tenant TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    paused_at BIGINT NOT NULL,
+    retry_at BIGINT NOT NULL,
+    refusals BIGINT NOT NULL,
+    PRIMARY KEY (account, scope)
 );
 
 -- warned: the last warning about moderated jobs counts until their share has been below half the
@@ -225,6 +239,24 @@ CREATE TABLE api_keys (
     created_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+
+-- uuid: the last UUID in provider_asset_id, in lower case.
+CREATE TABLE assets (
+    id TEXT NOT NULL PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('uploading', 'ready', 'unknown')),
+    provider_asset_id TEXT,
+    uuid TEXT,
+    size BIGINT,
+    url TEXT
+);
+CREATE INDEX assets_of_tenant ON assets (tenant, provider, id);
+CREATE INDEX assets_by_uuid ON assets (uuid);
 
 -- 'subscriptions': processes read their cached subscriptions again when it has changed.
 -- 'readiness': written to prove that the database can be written.

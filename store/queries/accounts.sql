@@ -1,30 +1,55 @@
 -- Provider accounts that are busy or paused.
 
--- accounts_held --
--- Busy accounts wait until `held_until` or for a free slot; paused accounts get one job at a time.
-SELECT account, CASE WHEN held_until > :at THEN slots END AS slots, paused_for FROM accounts
-WHERE held_until > :at OR paused_for IS NOT NULL
+-- account_limits --
+-- Busy accounts have no more than these slots until `held_until`; `max_jobs` is the limit that the
+-- provider has told for an account.
+SELECT account, max_jobs, CASE WHEN held_until > :at THEN slots END AS slots FROM accounts
+WHERE held_until > :at OR max_jobs IS NOT NULL
+ORDER BY account
 
 -- hold_account --
 -- The latest hold counts. Unless it is strict, the account keeps as many slots as are in use now,
 -- so the next job is sent as soon as one is free.
-INSERT INTO accounts (account, held_until, slots, paused_for, paused_at)
+INSERT INTO accounts (account, held_until, slots)
 VALUES (:account, :until, CASE WHEN :strict = 1 THEN 0 ELSE (
     SELECT COUNT(*) FROM jobs
-    WHERE account = :account AND status IN ('submitting', 'submitted', 'running')) END,
-    :paused_for, :paused_at)
-ON CONFLICT (account) DO UPDATE SET held_until = excluded.held_until, slots = excluded.slots,
-    paused_for = COALESCE(excluded.paused_for, accounts.paused_for),
-    paused_at = COALESCE(accounts.paused_at, excluded.paused_at)
+    WHERE account = :account AND status IN ('submitting', 'submitted', 'running')) END)
+ON CONFLICT (account) DO UPDATE SET held_until = excluded.held_until, slots = excluded.slots
 
--- resume_account --
--- The account accepted a job: all slots are free again.
-UPDATE accounts SET held_until = 0, paused_for = NULL, paused_at = NULL
-WHERE account = :account
+-- put_linked_account --
+-- The provider has told how many jobs the account may run.
+INSERT INTO accounts (account, held_until, slots, max_jobs) VALUES (:account, 0, 0, :max_jobs)
+ON CONFLICT (account) DO UPDATE SET max_jobs = excluded.max_jobs
 
--- accounts_paused --
--- Paused accounts and the provider's reason.
-SELECT account, paused_for, paused_at FROM accounts WHERE paused_for IS NOT NULL ORDER BY account
+-- unlink_accounts --
+-- Accounts that the provider no longer lists.
+UPDATE accounts SET max_jobs = NULL
+WHERE max_jobs IS NOT NULL AND SUBSTR(account, 1, LENGTH(:prefix)) = :prefix
+  AND account {not_in:accounts}
+
+-- delete_unlinked_pauses --
+-- No job is sent to these accounts any more, so nothing would end their pauses.
+DELETE FROM account_pauses
+WHERE account IN (
+    SELECT account FROM accounts
+    WHERE max_jobs IS NOT NULL AND SUBSTR(account, 1, LENGTH(:prefix)) = :prefix
+      AND account {not_in:accounts})
+
+-- account_pauses --
+-- All of them: there are few.
+SELECT account, scope, tenant, reason, paused_at, retry_at, refusals FROM account_pauses
+ORDER BY account, scope
+
+-- put_account_pause --
+-- The provider refused an account, for the first time or again.
+INSERT INTO account_pauses (account, scope, tenant, reason, paused_at, retry_at, refusals)
+VALUES (:account, :scope, :tenant, :reason, :paused_at, :retry_at, :refusals)
+ON CONFLICT (account, scope) DO UPDATE
+SET reason = excluded.reason, retry_at = excluded.retry_at, refusals = excluded.refusals
+
+-- delete_account_pause --
+-- The provider accepts jobs of the account again.
+DELETE FROM account_pauses WHERE account = :account AND scope = :scope
 
 -- lock_moderation --
 -- One process at a time counts moderated jobs, until the end of its transaction.
@@ -46,5 +71,8 @@ INSERT INTO moderation_warnings (account, warned) VALUES (:account, :warned)
 ON CONFLICT (account) DO UPDATE SET warned = excluded.warned
 
 -- next_hold_end --
--- When a busy account may be tried again.
-SELECT MIN(held_until) AS at FROM accounts WHERE held_until > :at
+-- When a busy or paused account may be tried again.
+SELECT MIN(ends.at) AS at FROM (
+    SELECT held_until AS at FROM accounts
+    UNION ALL SELECT retry_at FROM account_pauses) AS ends
+WHERE ends.at > :at

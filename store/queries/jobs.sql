@@ -2,10 +2,10 @@
 
 -- add_job --
 -- The row is committed before the job is sent.
-INSERT INTO jobs (id, tenant, provider, operation, account, status, reply_ref, provider_task_id,
-                  due_at, next_check_at, finished_at, error_code, version, doc)
-VALUES (:id, :tenant, :provider, :operation, :account, :status, :reply_ref, :provider_task_id,
-        :due_at, :next_check_at, :finished_at, :error_code, :version, :doc)
+INSERT INTO jobs (id, tenant, provider, operation, account, queue, status, reply_ref,
+                  provider_task_id, due_at, next_check_at, finished_at, error_code, version, doc)
+VALUES (:id, :tenant, :provider, :operation, :account, :queue, :status, :reply_ref,
+        :provider_task_id, :due_at, :next_check_at, :finished_at, :error_code, :version, :doc)
 
 -- add_input --
 -- Inputs have their own table: they may be megabytes, and the job's row is rewritten at each
@@ -33,9 +33,9 @@ SELECT uuid FROM task_uuids WHERE tenant = :tenant AND uuid {in:uuids} AND job_i
 -- update_job --
 -- Columns beside `doc` are copies for queries.
 UPDATE jobs
-SET status = :status, provider_task_id = :provider_task_id, due_at = :due_at,
-    next_check_at = :next_check_at, finished_at = :finished_at, error_code = :error_code,
-    version = :version, doc = :doc
+SET account = :account, queue = :queue, status = :status, provider_task_id = :provider_task_id,
+    due_at = :due_at, next_check_at = :next_check_at, finished_at = :finished_at,
+    error_code = :error_code, version = :version, doc = :doc
 WHERE id = :id
 
 -- lock_jobs --
@@ -45,10 +45,13 @@ SELECT j.id FROM submissions s JOIN jobs j ON j.id = s.job_id
 WHERE s.ref {in:refs} ORDER BY j.id FOR UPDATE OF j
 
 -- jobs_by_ref --
--- The jobs of a batch of callbacks, and whether a delivery of each is pending.
+-- The jobs of a batch of callbacks, whether a delivery of each is pending, and whether its account
+-- may be paused.
 SELECT s.ref, j.doc, {subscriptions_version} AS version,
        EXISTS (SELECT 1 FROM deliveries d
-               WHERE d.job_id = j.id AND d.status = 'pending') AS has_pending
+               WHERE d.job_id = j.id AND d.status = 'pending') AS has_pending,
+       EXISTS (SELECT 1 FROM account_pauses p
+               WHERE p.account IN (j.account, j.provider)) AS may_be_paused
 FROM submissions s
 JOIN jobs j ON j.id = s.job_id
 WHERE s.ref {in:refs}
@@ -112,9 +115,12 @@ SELECT job_id, input FROM job_inputs WHERE job_id {in:jobs}
 SELECT doc FROM jobs WHERE provider_task_id {in:task_ids} AND provider = :provider ORDER BY id
 
 -- jobs_submitting --
--- Jobs that wait for the response to their submit.
+-- Jobs that wait for the response to their submit. The first condition repeats that of the index
+-- of the jobs under way; the sort is of these few.
 SELECT doc FROM jobs
-WHERE status = 'submitting'{is_waiting} AND provider = :provider ORDER BY id LIMIT :limit
+WHERE status IN ('submitting', 'submitted', 'running')
+  AND status = 'submitting' AND provider = :provider
+ORDER BY {noindex:id} LIMIT :limit
 
 -- last_callback --
 -- The latest callback body that was read as a report.
@@ -132,20 +138,24 @@ SELECT pg_advisory_xact_lock(7140001)
 
 -- jobs_under_way --
 -- Used slots are counted, not stored, so a crash cannot leak one.
-SELECT account, COUNT(*) AS used,
+SELECT queue, COUNT(*) AS used,
        SUM(CASE WHEN status = 'submitting' AND due_at IS NOT NULL THEN 1 ELSE 0 END) AS sending
 FROM jobs
-WHERE status IN ('submitting', 'submitted', 'running') GROUP BY account
+WHERE status IN ('submitting', 'submitted', 'running') GROUP BY queue
 
--- accounts_waiting --
--- Accounts with queued jobs.
-SELECT account FROM jobs
-WHERE status = 'queued'{is_waiting} GROUP BY account
+-- queues_waiting --
+-- The queues that have jobs. Each step reads one entry of the index, however many jobs wait.
+WITH RECURSIVE waiting (queue) AS (
+    SELECT MIN(queue) FROM jobs WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT MIN(j.queue) FROM jobs j WHERE j.status = 'queued' AND j.queue > waiting.queue)
+    FROM waiting WHERE waiting.queue IS NOT NULL)
+SELECT queue FROM waiting WHERE queue IS NOT NULL
 
 -- jobs_queued --
--- The next jobs of one account, oldest first.
+-- The next jobs of one queue, oldest first.
 SELECT doc FROM jobs
-WHERE status = 'queued'{is_waiting} AND account = :account
+WHERE status = 'queued' AND queue = :queue
   AND (due_at IS NULL OR due_at <= :at)
 ORDER BY id LIMIT :limit
 {skip_locked}
@@ -153,8 +163,8 @@ ORDER BY id LIMIT :limit
 -- unanswered_jobs --
 -- Jobs whose sender's lease ended before the answer came: it is unknown whether they were sent.
 SELECT doc FROM jobs
-WHERE status = 'submitting'{is_waiting} AND due_at <= :at
-ORDER BY id LIMIT :limit
+WHERE status = 'submitting' AND due_at <= :at
+ORDER BY due_at LIMIT :limit
 {skip_locked}
 
 -- claim_checks --
@@ -175,7 +185,8 @@ WHERE id = :id AND check_lease_until = :lease_until
 
 -- next_job_due --
 -- When the submitter must claim again, even if nothing wakes it.
-SELECT MIN(due_at) AS at FROM jobs WHERE status IN ('queued', 'submitting') AND due_at IS NOT NULL
+-- Only queued and submitting jobs have a due time.
+SELECT MIN(due_at) AS at FROM jobs WHERE due_at IS NOT NULL
 
 -- next_check --
 -- When the reconciler must claim again, even if nothing wakes it.
@@ -185,7 +196,7 @@ WHERE next_check_at IS NOT NULL AND (check_lease_until IS NULL OR check_lease_un
 -- expire_job_leases --
 -- At start on SQLite: no other process can hold these.
 UPDATE jobs SET due_at = :at
-WHERE status = 'submitting'{is_waiting} AND due_at > :at
+WHERE status = 'submitting' AND due_at > :at
 
 -- expire_check_leases --
 -- At start on SQLite: no other process can hold these.

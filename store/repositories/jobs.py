@@ -1,30 +1,54 @@
 """Jobs: claimed for sending and checking, and found again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job
 from service.transactions.change_set import CheckLease
-from service.transactions.slots import AccountQueue, Admission
-from service.transactions.store_protocols import Filters, Page, PausedAccount
+from service.transactions.slots import (
+    AccountPause,
+    AccountUse,
+    Admission,
+    JobQueue,
+    SlotRules,
+    Slots,
+)
+from service.transactions.store_protocols import Filters, Page
 from store.engine.session import Session
 from store.repositories.repository import Repository
-from store.rows import decode, decode_job, encode_job
+from store.rows import decode_job, decode_pause, decode_queue, encode_job, encode_queue
 
 CLAIM_LIMIT: Final = 100
 
 
 class JobRepository(Repository):
-    async def claim(
-        self, at: int, admit: Callable[[Sequence[AccountQueue]], Admission]
-    ) -> Admission:
+    async def claim(self, at: int, rules: SlotRules, start: Callable[[Job], Job]) -> Admission:
         async with self._database.writing() as session:
             await session.queue("lock_accounts")
-            admission = admit(await _account_queues(session, at))
-            await session.queue_many("update_job", map(encode_job, admission.jobs))
-        return admission
+            queues = [decode_queue(row) for row in await session.fetch("queues_waiting")]
+            use = await _account_use(session, at) if queues else AccountUse()
+            slots = Slots(rules, use, at)
+            queued: list[Job] = []
+            for queue in queues:
+                if free := slots.free(queue):
+                    queued += await _oldest_jobs(session, queue, at, min(free, CLAIM_LIMIT))
+            admitted = slots.admit(sorted(queued, key=lambda job: job.id))
+            jobs = [start(job) for job in admitted]
+            await session.queue_many("update_job", map(encode_job, jobs))
+        return Admission(jobs=jobs, waiting=bool(queues))
+
+    async def put_linked_accounts(self, provider: str, limits: Mapping[str, int]) -> None:
+        prefix = f"{provider}:"
+        accounts = {prefix + suffix: limit for suffix, limit in limits.items()}
+        others = {"prefix": prefix, "accounts": list(accounts)}
+        rows = [{"account": one, "max_jobs": limit} for one, limit in sorted(accounts.items())]
+        async with self._database.writing() as session:
+            await session.queue("lock_accounts")
+            await session.queue("delete_unlinked_pauses", **others)
+            await session.queue("unlink_accounts", **others)
+            await session.queue_many("put_linked_account", rows)
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:
         async with self._database.writing() as session:
@@ -48,10 +72,9 @@ class JobRepository(Repository):
     async def next_check(self, at: int) -> int | None:
         return await self._fetch_time("next_check", at=at)
 
-    async def paused_accounts(self) -> list[PausedAccount]:
+    async def account_pauses(self) -> list[AccountPause]:
         async with self._database.reading() as session:
-            rows = await session.fetch("accounts_paused")
-        return [decode(row, PausedAccount) for row in rows]
+            return [decode_pause(row) for row in await session.fetch("account_pauses")]
 
     async def ended(self, job_ids: Sequence[str]) -> list[str]:
         async with self._database.reading() as session:
@@ -99,26 +122,21 @@ class JobRepository(Repository):
         return bytes(rows[0]["response"]) if rows else None
 
 
-async def _account_queues(session: Session, at: int) -> list[AccountQueue]:
-    """The accounts with queued jobs, and how many of their slots are used."""
-    accounts = [row["account"] for row in await session.fetch("accounts_waiting")]
-    if not accounts:
-        return []
-    found = await session.fetch_all(jobs_under_way={}, accounts_held={"at": at})
-    under_way = {row["account"]: row for row in found["jobs_under_way"]}
-    held = {row["account"]: row for row in found["accounts_held"]}
-    queues = []
-    for account in accounts:
-        rows = await session.fetch("jobs_queued", account=account, at=at, limit=CLAIM_LIMIT)
-        used, hold = under_way.get(account), held.get(account)
-        queues.append(
-            AccountQueue(
-                account=account,
-                used=used["used"] if used else 0,
-                sending=used["sending"] if used else 0,
-                slots=hold["slots"] if hold else None,
-                paused=hold is not None and hold["paused_for"] is not None,
-                jobs=[decode_job(row) for row in rows],
-            )
-        )
-    return queues
+async def _account_use(session: Session, at: int) -> AccountUse:
+    found = await session.fetch_all(jobs_under_way={}, account_limits={"at": at}, account_pauses={})
+    limits = found["account_limits"]
+    use = AccountUse(
+        held={row["account"]: row["slots"] for row in limits if row["slots"] is not None},
+        linked={row["account"]: row["max_jobs"] for row in limits if row["max_jobs"] is not None},
+        pauses=[decode_pause(row) for row in found["account_pauses"]],
+    )
+    for row in found["jobs_under_way"]:
+        queue = decode_queue(row)
+        use.used[queue.account] += row["used"]
+        use.sending[queue] += row["sending"]
+    return use
+
+
+async def _oldest_jobs(session: Session, queue: JobQueue, at: int, limit: int) -> list[Job]:
+    rows = await session.fetch("jobs_queued", queue=encode_queue(queue), at=at, limit=limit)
+    return [decode_job(row) for row in rows]

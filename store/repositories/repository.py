@@ -7,7 +7,7 @@ from uuid import uuid4
 from service.domain.primitives.errors import NotFound
 from service.transactions.store_protocols import ChangeTopic, Filters, Page
 from store.engine.session import Database, Row, Session
-from store.transaction import SubscriptionCache
+from store.transaction.changes import SubscriptionCache
 
 AFTER_ALL_IDS: Final = "~"
 """Sorts after every id: the cursor of a list's first page."""

@@ -41,24 +41,26 @@ def test_every_endpoint_and_every_event_type_is_described() -> None:
 
 
 SCHEMAS = """
-    ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Attempt Callback CallbackList
-    CallbackVerdict Cancellation DeadLetterSummary DeadLetterSummaryList Delivery DeliveryList
-    DeliveryStatus ErrorCode ErrorStage Event EventList EventResend EventType EventTypeList
-    FieldError Job JobCreate JobError JobList JobOutput JobProgress JobStatus ModerationEvent
-    ModerationEventData Operation Problem Provider ProviderEvent ProviderEventData ProviderList
+    ApiKey ApiKeyCreate ApiKeyList ApiKeyScope Artifact Asset AssetCreate AssetList AssetRules
+    AssetStatus Attempt Callback CallbackList CallbackVerdict Cancellation DeadLetterSummary
+    DeadLetterSummaryList Delivery DeliveryList DeliveryStatus ErrorCode ErrorStage Event
+    EventList EventResend EventType EventTypeList FieldError Job JobCreate JobError JobList
+    JobOutput JobProgress JobStatus ModerationEvent ModerationEventData Operation Problem
+    Provider ProviderAsset ProviderAssetList ProviderEvent ProviderEventData ProviderList
     Readiness ReconcileReason Recovery RecoveryCreate RecoveryList RotatedSecret Subscription
-    SubscriptionCreate SubscriptionEvent SubscriptionEventData SubscriptionList SubscriptionMatch
-    SubscriptionMatchList SubscriptionSecret SubscriptionUpdate TestEvent TestEventData
+    SubscriptionCreate SubscriptionEvent SubscriptionEventData SubscriptionList
+    SubscriptionMatch SubscriptionMatchList SubscriptionSecret SubscriptionUpdate TestEvent
+    TestEventData
 """
 OPERATIONS = """
-    cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteSubscription
-    getCallback getDelivery getEvent getJob getLiveness getMetrics getReadiness getRecovery
-    getSubscription getSubscriptionSecret listApiKeys listCallbacks listDeadLetters
-    listDeliveries listEventSubscriptions listEventTypes listEvents listJobEvents listJobs
-    listProviders listRecoveries listSubscriptions pauseSubscription receiveCallback
-    recoverSubscription replayCallback resendEvent resumeSubscription retryDelivery retryJob
-    rotateSubscriptionSecret streamEvents streamJob submitJob testSubscription
-    updateSubscription
+    cancelJob cancelRecovery createApiKey createSubscription deleteApiKey deleteAsset
+    deleteSubscription getAsset getCallback getDelivery getEvent getJob getLiveness getMetrics
+    getReadiness getRecovery getSubscription getSubscriptionSecret listApiKeys listAssets
+    listCallbacks listDeadLetters listDeliveries listEventSubscriptions listEventTypes
+    listEvents listJobEvents listJobs listProviders listRecoveries listSubscriptions
+    pauseSubscription receiveCallback recoverSubscription replayCallback resendEvent
+    resumeSubscription retryDelivery retryJob rotateSubscriptionSecret streamEvents streamJob
+    submitJob testSubscription updateSubscription uploadAsset
 """
 
 
@@ -74,7 +76,10 @@ def test_schema_names_and_operation_ids_do_not_change() -> None:
     [
         ("subscription.failing", SubscriptionData(id="sub_1", reason="answered 500")),
         ("subscription.recovered", SubscriptionData(id="sub_1", reason=None)),
-        ("provider.paused", ProviderData(provider="useapi", reason="no credits", job="job_1")),
+        (
+            "provider.paused",
+            ProviderData(provider="useapi", scope="credits", reason="no credits", job="job_1"),
+        ),
         (
             "provider.moderation_warning",
             ModerationData(provider="useapi", share=0.11, window=100, job="job_1"),

@@ -60,6 +60,16 @@ async def entry_of(bench: SandboxedService, job: Json) -> Json:
     return dict(await eventually(look))
 
 
+async def assert_files_exist(job: Json) -> None:
+    async with plain_client() as client:
+        for one in job["output"]["artifacts"]:
+            response = await client.get(one["url"])
+            assert (response.status_code, response.headers["content-type"]) == (
+                200,
+                one["media_type"],
+            )
+
+
 @pytest.mark.parametrize(
     ("model", "given", "kinds"),
     [
@@ -80,6 +90,7 @@ async def test_a_job_at_any_model_of_fal_ends_with_its_files(
     assert [one["kind"] for one in job["output"]["artifacts"]] == kinds
     assert kinds or job["output"]["text"]
     assert {one["seed"] for one in job["output"]["artifacts"]} <= {196619188014358660}
+    await assert_files_exist(job)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +244,7 @@ async def test_a_job_at_ideogram_ends_with_its_images(
     assert f"{image['width']}x{image['height']}" == size
     assert (image["seed"], image["nsfw"]) == (12345, False)
     assert image["expires_at"] > job["finished_at"]
+    await assert_files_exist(job)
 
 
 @pytest.mark.parametrize(

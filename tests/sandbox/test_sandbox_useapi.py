@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.sandbox import EXAMPLE_ASSET, Account, UseapiSetup
-from service.sandbox.providers.useapi.assets import example_asset
+from service.sandbox.providers.useapi.assets import AssetStore, example_asset
 from tests.sandbox.test_sandbox import World, a_ref, receiving, sandbox_world
 
 BASE = "/v1/runwayml"
@@ -388,13 +388,45 @@ async def test_a_list_of_assets_needs_a_page(world: World, query: str) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "query",
+    [
+        "offset=0&limit=1",
+        "offset=0&limit=1&email=nobody@example.com",
+        "offset=0&limit=1&email=0@example.com&mediaType=text",
+    ],
+)
+async def test_a_list_of_assets_needs_an_account_and_a_known_media_type(
+    world: World, query: str
+) -> None:
+    assert (await world.get(f"{ASSETS}?{query}")).is_client_error
+
+
+@pytest.mark.anyio
+async def test_the_example_image_always_exists(world: World) -> None:
+    example = ASSETS + example_asset(EMAILS["example"])
+
+    assert (await world.delete(example)).status_code == 400
+    assert (await world.get(example)).status_code == 200
+
+
+def test_the_oldest_asset_is_forgotten_but_not_the_example() -> None:
+    store = AssetStore(["a@b.c"], limit=2)
+
+    one, two = (store.upload("a@b.c", name, "image/png", 1) for name in ("one", "two"))
+
+    assert store.find(one.asset_id) is None
+    assert store.newest("a@b.c", "image") == [two, store.find(example_asset("a@b.c"))]
+
+
+@pytest.mark.anyio
 async def test_the_image_of_a_task_is_an_asset_that_others_use(world: World) -> None:
     ref = a_ref()
     await create(world, ref, "a bell")
     made = (await world.inbox.wait(ref, 6))[-1]["artifacts"][0]["assetId"]
 
     described = await world.get(f"{BASE}/frames/describe/{made}")
-    used = await create(world, ref, "a bell", imageAssetId1=made)
+    used = await create(world, ref, "a bell", imageAssetId1=made, imageAssetId2=None)
 
     assert (described.status_code, used.status_code) == (200, 200)
 
@@ -534,6 +566,11 @@ async def test_calls_without_callbacks_answer_at_once(world: World) -> None:
         ("features", {"email": "nobody@example.com"}, 404),
         ("lipsync/voices", {"email": ""}, 400),
         ("transcribe", {"assetId": "x", "language": "en"}, 404),
+        ("image_upscaler", {"email": ""}, 400),
+        ("text_to_image_preview", {"email": ""}, 400),
+        ("text_to_image_preview", {"text_prompt": "x", "seed": "seven"}, 400),
+        ("text_to_image_preview", {"text_prompt": "x", "seed": "9" * 5000}, 400),
+        ("text_to_image_preview", {"text_prompt": "x [500]"}, 500),
         ("transcribe", {"assetId": "x", "language": "la"}, 400),
         ("image_upscaler", {"image_url": "https://a/b", "width": "9"}, 400),
         ("image_upscaler", {"image_url": "[503]", "width": "9", "height": "9"}, 503),

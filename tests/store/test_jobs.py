@@ -1,7 +1,7 @@
 """Jobs: insertion, account queues, checks and lists."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
@@ -9,14 +9,23 @@ from msgspec.structs import replace
 from service.domain.deliveries.delivery import LEASE
 from service.domain.jobs.job import QUEUE_LIMIT, Job, ReconcileReason, Status
 from service.domain.jobs.results import Artifact, Output
+from service.domain.jobs.state_machine import admitted
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.timestamps import SECOND
+from service.providers.refusals import RefusalScope
 from service.transactions.change_set import AccountHold, ChangeSet, Snapshot
-from service.transactions.slots import AccountQueue, Admission
+from service.transactions.slots import SlotRules
 from service.transactions.store_protocols import Idempotency, NewJob, Page, Store
-from tests.support.factories import T0, a_new_job, a_subscription, an_event, build_job
+from tests.support.factories import T0, a_new_job, a_pause, a_subscription, an_event, build_job
 from tests.support.store_steps import ALL, LATER, insert_job, insert_jobs
-from tests.support.transactions import add_jobs, change, no_changes, update_jobs, write
+from tests.support.transactions import (
+    SnapshotRecorder,
+    add_jobs,
+    change,
+    no_changes,
+    update_jobs,
+    write,
+)
 
 pytestmark = pytest.mark.anyio
 UNKNOWN = "job_none"
@@ -28,20 +37,11 @@ async def claim_checks(store: Store, at: int, limit: int = 9) -> list[Job]:
     return [lease.job for lease in await store.jobs.claim_checks(at, LATER + LEASE, limit)]
 
 
-def admission(*jobs: Job) -> Admission:
-    return Admission(jobs=jobs, waiting=True, paused=frozenset())
-
-
-async def account_queues(store: Store, at: int = T0) -> dict[str, AccountQueue]:
-    """The queues that a claim sees, by account; no job is admitted."""
-    queues: list[AccountQueue] = []
-
-    def admit_none(found: Sequence[AccountQueue]) -> Admission:
-        queues.extend(found)
-        return admission()
-
-    await store.jobs.claim(at, admit_none)
-    return {queue.account: queue for queue in queues}
+async def claim(
+    store: Store, at: int = T0, limit: int = 100, start: Callable[[Job], Job] = lambda job: job
+) -> list[Job]:
+    """The jobs that a claim takes; unless *start* changes them, they stay queued."""
+    return (await store.jobs.claim(at, SlotRules(limits={"useapi": limit}), start)).jobs
 
 
 async def test_a_job_is_inserted_with_its_input_and_its_first_event(store: Store) -> None:
@@ -156,56 +156,71 @@ async def test_jobs_with_one_reply_url_share_one_subscription(store: Store) -> N
 # Account queues
 
 
-async def test_each_account_has_a_queue_of_its_jobs_oldest_first(store: Store) -> None:
-    first, second = [await insert_job(store) for _ in range(2)]
+async def test_each_account_gets_its_oldest_jobs(store: Store) -> None:
+    first, second, _ = [await insert_job(store) for _ in range(3)]
     named_account = await insert_job(store, account="useapi:ann@example.com")
     await insert_job(store, status=Status.RUNNING)
     await insert_job(store, status=Status.SUCCEEDED)
 
-    queues = await account_queues(store)
+    assert await claim(store, limit=1) == [named_account]
+    assert await claim(store, limit=3) == [first, second, named_account]
 
-    assert queues == {
-        "useapi": AccountQueue(account="useapi", used=1, slots=None, jobs=[first, second]),
-        named_account.account: AccountQueue(
-            account=named_account.account, used=0, slots=None, jobs=[named_account]
-        ),
-    }
+
+async def test_jobs_that_wait_for_their_own_limit_do_not_hide_those_behind_them(
+    store: Store,
+) -> None:
+    await insert_job(store, status=Status.RUNNING)
+    await insert_jobs(store, *(a_new_job(max_jobs=1) for _ in range(150)))
+    behind = [await insert_job(store, max_jobs=2), await insert_job(store)]
+
+    assert await claim(store) == behind
+
+
+async def test_jobs_of_several_limits_are_claimed_in_the_order_of_their_age(store: Store) -> None:
+    jobs = [await insert_job(store, max_jobs=most) for most in (9, None, 8, None)]
+
+    assert await claim(store) == jobs
+    assert await claim(store, limit=3) == jobs[:3]
 
 
 async def test_an_admitted_job_is_written_and_leaves_the_queue(store: Store) -> None:
     first, second = [await insert_job(store) for _ in range(2)]
-    admitted = replace(first, status=Status.SUBMITTING, due_at=LATER)
 
-    claimed = await store.jobs.claim(T0, lambda _: admission(admitted))
+    (admitted,) = await claim(
+        store, limit=1, start=lambda job: replace(job, status=Status.SUBMITTING, due_at=LATER)
+    )
 
-    assert claimed.jobs == (admitted,)
+    assert admitted == replace(first, status=Status.SUBMITTING, due_at=LATER)
     assert await store.jobs.get("acme", first.id) == admitted
-    queue = (await account_queues(store))["useapi"]
-    assert (queue.used, queue.jobs) == (1, [second])
+    assert await claim(store, limit=1) == []
+    assert await claim(store, limit=2) == [second]
 
 
 async def test_a_job_that_is_due_later_is_not_in_the_queue(store: Store) -> None:
     job = await insert_job(store, due_at=LATER)
 
-    before, after = await account_queues(store), await account_queues(store, LATER)
+    before, after = await claim(store), await claim(store, LATER)
 
-    assert before["useapi"].jobs == []
-    assert after["useapi"].jobs == [job]
+    assert (before, after) == ([], [job])
     assert await store.jobs.next_due(T0) == LATER
 
 
-@pytest.mark.parametrize(("strict", "slots"), [(True, 0), (False, 2)])
+@pytest.mark.parametrize("strict", [True, False])
 async def test_a_held_account_has_no_slots_if_strict_or_else_those_in_use(
-    store: Store, *, strict: bool, slots: int
+    store: Store, *, strict: bool
 ) -> None:
-    await insert_job(store)
-    for status in (Status.RUNNING, Status.SUBMITTED, Status.SUCCEEDED):
-        await insert_job(store, status=status)
+    job = await insert_job(store)
+    under_way = [
+        await insert_job(store, status=status) for status in (Status.RUNNING, Status.SUBMITTED)
+    ]
 
     await change(store, [], write(holds={"useapi": AccountHold(until=LATER, strict=strict)}))
+    held = await claim(store)
+    await change(store, [under_way[0].ref], update_jobs(status=Status.SUCCEEDED))
 
-    assert (await account_queues(store))["useapi"].slots == slots
-    assert (await account_queues(store, LATER))["useapi"].slots is None
+    assert held == []
+    assert await claim(store) == ([] if strict else [job])
+    assert await claim(store, LATER) == [job]
     assert await store.jobs.next_due(T0) == LATER
     assert await store.jobs.next_due(LATER) is None
 
@@ -217,6 +232,111 @@ async def test_the_latest_hold_of_an_account_replaces_the_earlier_one(store: Sto
     await change(store, [], write(holds={"useapi": AccountHold(until=LATER, strict=True)}))
 
     assert await store.jobs.next_due(T0) == LATER
+
+
+async def test_a_pause_is_read_with_the_jobs_that_it_may_concern_until_it_ends(
+    store: Store,
+) -> None:
+    pause = a_pause(RefusalScope.CREDITS, retry_at=LATER)
+    key, seen = (pause.account, pause.scope), SnapshotRecorder()
+    mine = await insert_job(store, account="useapi:ann@example.com")
+    other = await insert_job(store, provider="runware", account="runware")
+    await change(store, [], write(pauses={key: pause}))
+
+    for job in (mine, other):
+        await change(store, [job.ref], seen)
+    await change(store, [other.ref], seen, accounts=True)
+    paused, due = await store.jobs.account_pauses(), await store.jobs.next_due(T0)
+    await change(store, [], write(pauses={key: None}))
+
+    assert [snapshot.pauses for snapshot in seen.snapshots] == [{key: pause}, {}, {key: pause}]
+    assert (paused, due) == ([pause], LATER)
+    assert (await store.jobs.account_pauses(), await store.jobs.next_due(T0)) == ([], None)
+
+
+async def test_a_repeated_refusal_changes_the_pause(store: Store) -> None:
+    pause = a_pause(RefusalScope.ACCOUNT)
+    longer = replace(pause, retry_at=LATER, refusals=2, reason="still no")
+
+    for one in (pause, longer):
+        await change(store, [], write(pauses={(one.account, one.scope): one}))
+
+    assert await store.jobs.account_pauses() == [longer]
+
+
+async def test_jobs_that_wait_for_credits_do_not_hide_those_behind_them(store: Store) -> None:
+    pause = a_pause(RefusalScope.CREDITS)
+    await insert_jobs(store, *(a_new_job() for _ in range(150)))
+    behind = await insert_job(store, uses_credits=False)
+    await change(store, [], write(pauses={(pause.account, pause.scope): pause}))
+
+    assert await claim(store) == [behind]
+
+
+async def test_an_account_is_tried_with_one_job_at_a_time(store: Store) -> None:
+    pause = a_pause(RefusalScope.ACCOUNT, retry_at=T0)
+    first, second = [await insert_job(store) for _ in range(2)]
+    await change(store, [], write(pauses={(pause.account, pause.scope): pause}))
+
+    tried = await claim(
+        store, start=lambda job: replace(job, status=Status.SUBMITTING, due_at=LATER)
+    )
+    meanwhile = await claim(store)
+    await change(store, [first.ref], update_jobs(status=Status.SUBMITTED, due_at=None))
+
+    assert [job.id for job in tried] == [first.id]
+    assert meanwhile == []
+    assert await claim(store) == [second]
+
+
+async def test_a_job_of_any_account_is_claimed_for_a_linked_one_until_its_slots_are_used(
+    store: Store,
+) -> None:
+    await insert_jobs(store, *(a_new_job(any_account=True) for _ in range(150)))
+    await insert_jobs(store, *(a_new_job() for _ in range(150)))
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 2, "bob@example.com": 1})
+
+    claimed = await claim(store, limit=0, start=lambda job: admitted(job, T0, LATER))
+    again = await claim(store, limit=0)
+
+    accounts = ["useapi:ann@example.com", "useapi:ann@example.com", "useapi:bob@example.com"]
+    assert [job.account for job in claimed] == accounts
+    assert [(await store.jobs.get("acme", job.id)).account for job in claimed] == accounts
+    assert again == []
+
+
+async def test_accounts_that_are_no_longer_linked_get_no_jobs_and_their_pauses_end(
+    store: Store,
+) -> None:
+    await insert_jobs(store, *(a_new_job(any_account=True) for _ in range(9)))
+    ann = a_pause(RefusalScope.ACCOUNT, account="useapi:ann@example.com")
+    other = a_pause(RefusalScope.ACCOUNT, account="useapi:typed@example.com")
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 2, "bob@example.com": 1})
+    pauses = {(pause.account, pause.scope): pause for pause in (ann, other)}
+    await change(store, [], write(pauses=pauses))
+
+    await store.jobs.put_linked_accounts("other", {})
+    unchanged = await store.jobs.account_pauses()
+    await store.jobs.put_linked_accounts("useapi", {"bob@example.com": 2})
+    linked = await claim(store, limit=1, start=lambda job: admitted(job, T0, LATER))
+    left = await store.jobs.account_pauses()
+    await store.jobs.put_linked_accounts("useapi", {})
+
+    assert unchanged == [ann, other]
+    assert [job.account for job in linked] == ["useapi:bob@example.com"] * 2
+    assert left == [other]
+    assert [job.account for job in await claim(store, limit=1)] == ["useapi"]
+
+
+async def test_a_busy_linked_account_is_held_and_keeps_its_limit(store: Store) -> None:
+    account = "useapi:ann@example.com"
+    await insert_jobs(store, *(a_new_job(any_account=True) for _ in range(9)))
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 3})
+    await change(store, [], write(holds={account: AccountHold(until=LATER, strict=True)}))
+    await store.jobs.put_linked_accounts("useapi", {"ann@example.com": 2})
+
+    assert await claim(store) == []
+    assert len(await claim(store, LATER)) == 2
 
 
 async def test_a_queued_job_is_checked_after_a_week(store: Store) -> None:

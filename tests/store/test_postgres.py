@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from service.domain.primitives.errors import Invalid, StartError, Unavailable
 from service.domain.primitives.timestamps import SECOND
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.change_set import ChangeSet, Snapshot
-from service.transactions.slots import AccountQueue, Admission
+from service.transactions.slots import SlotRules
 from service.transactions.store_protocols import ChangeTopic, Idempotency, Store
 from store import open_store
 from store.engine.postgres import open_postgres
@@ -339,15 +339,14 @@ async def test_a_claim_skips_deliveries_that_another_transaction_has_locked(
 async def test_slots_are_limited_over_all_processes(stores: tuple[Store, Store]) -> None:
     await insert_jobs(stores[0], *(a_new_job() for _ in range(30)))
 
-    def admit_five(queues: Sequence[AccountQueue]) -> Admission:
-        jobs = [
-            admitted(job, T0, T0 + LEASE)
-            for queue in queues
-            for job in queue.jobs[: min(2, 5 - queue.used)]
-        ]
-        return Admission(jobs=jobs, waiting=True, paused=frozenset())
-
-    claims = await asyncio.gather(*(stores[n % 2].jobs.claim(T0, admit_five) for n in range(12)))
+    claims = await asyncio.gather(
+        *(
+            stores[n % 2].jobs.claim(
+                T0, SlotRules(limits={"useapi": 5}), lambda job: admitted(job, T0, T0 + LEASE)
+            )
+            for n in range(12)
+        )
+    )
     sent = [job.id for claim in claims for job in claim.jobs]
 
     assert (len(sent), len(set(sent))) == (5, 5)

@@ -18,12 +18,13 @@ from store.engine import postgres, sqlite
 from store.engine.dialect import Queries
 from tests.support.databases import connected
 from tests.support.factories import T0, a_delivery, a_new_job, a_subscription, an_event
+from tests.support.store_steps import insert_jobs
 from tests.support.transactions import add_jobs, change, no_changes, write
 
 POSTGRES_QUERIES, SQLITE_QUERIES = Queries(postgres.DIALECT), Queries(sqlite.DIALECT)
 FREQUENT = (
     "jobs_under_way",
-    "accounts_waiting",
+    "queues_waiting",
     "jobs_queued",
     "unanswered_jobs",
     "next_job_due",
@@ -33,6 +34,8 @@ FREQUENT = (
     "prunable_jobs",
     "prunable_system_events",
     "jobs_by_ref",
+    "assets_by_uuid",
+    "list_assets",
     "pending_pairs",
     "due_deliveries",
     "next_of_subscription",
@@ -55,7 +58,7 @@ FREQUENT = (
 )
 """Queries that run repeatedly, and must be fast however large the store is."""
 TABLE_SCAN = re.compile(
-    r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts)\b(?! USING .*INDEX)"
+    r"SCAN (jobs|j|deliveries|d|events|e|callbacks|attempts|assets)\b(?! USING .*INDEX)"
 )
 KEY_INDEX_SCAN = re.compile(r"(SCAN|SEARCH) \w+ USING (COVERING )?INDEX sqlite_autoindex_\w+$")
 VALUES: dict[str, object] = {
@@ -267,3 +270,39 @@ def test_a_list_is_read_by_its_most_selective_index(
 
     assert index in plan
     assert "of_tenant" not in plan
+
+
+WAITING = ("queues_waiting", "jobs_queued")
+
+
+@pytest.mark.parametrize("query", [*WAITING, "next_job_due", "unanswered_jobs"])
+def test_a_claim_reads_only_the_jobs_that_it_takes(
+    query: str, empty_sqlite: sqlite3.Connection
+) -> None:
+    plan = sqlite_plan(empty_sqlite, query)
+
+    assert ("jobs_queued" if query in WAITING else "jobs_due") in plan
+    assert "TEMP B-TREE" not in plan
+    assert not re.search(r"SCAN (jobs|j)\b", plan), plan
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("analyzed", [False, True], ids=["new", "analyzed"])
+@pytest.mark.parametrize("query", WAITING)
+async def test_waiting_jobs_are_not_read_one_by_one(
+    query: str, postgres_store: Store, postgres_url: str, *, analyzed: bool
+) -> None:
+    for most in (None, 1, 2):
+        await insert_jobs(postgres_store, *(a_new_job(max_jobs=most) for _ in range(2000)))
+    values = {"at": T0, "limit": 10, "queue": '["useapi",1]'}
+
+    async with connected(postgres_url) as connection:
+        if analyzed:
+            await connection.execute("ANALYZE")
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {POSTGRES_QUERIES.text(query, values)}"
+        cursor = await connection.execute(explained.encode(), values)
+        plan = [node async for (found,) in cursor for node in nodes_of(found[0]["Plan"])]
+
+    reads = [node["Actual Rows"] * node["Actual Loops"] for node in plan if "Index" in str(node)]
+    assert "Seq Scan" not in {node["Node Type"] for node in plan if node.get("Alias") != "waiting"}
+    assert max(reads, default=0) <= 10, plan

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from service.domain.assets import Asset
 from service.domain.callbacks import Callback, Verdict
 from service.domain.deliveries.delivery import LEASE, Delivery, DeliveryStatus, DeliveryTask
 from service.domain.deliveries.retry_policy import AttemptResult, DeliveryUpdate
@@ -13,6 +14,8 @@ from service.domain.primitives import ids
 from service.domain.primitives.timestamps import SECOND
 from service.domain.security.api_keys import ApiKey
 from service.domain.subscriptions.subscription import Subscription
+from service.providers.refusals import RefusalScope
+from service.transactions.slots import AccountPause
 from service.transactions.store_protocols import ClaimRequest, NewJob
 
 T0 = 1_767_268_800 * SECOND
@@ -72,6 +75,19 @@ def build_job(**changes: Any) -> Job:
         "deadline_seconds": 3600,
     }
     return Job(**{**defaults, **changes})
+
+
+def a_pause(scope: RefusalScope, **changes: Any) -> AccountPause:
+    """A pause of useapi's account, for another minute."""
+    defaults: dict[str, Any] = {
+        "account": "useapi",
+        "scope": scope,
+        "tenant": "acme",
+        "reason": "no",
+        "paused_at": T0,
+        "retry_at": T0 + 60 * SECOND,
+    }
+    return AccountPause(**{**defaults, **changes})
 
 
 def a_new_job(**changes: Any) -> NewJob:
@@ -169,3 +185,16 @@ def a_key(**changes: Any) -> ApiKey:
         "created_at": T0,
     }
     return ApiKey(**{**defaults, **changes})
+
+
+def an_asset(**changes: Any) -> Asset:
+    defaults: dict[str, Any] = {
+        "id": IDS.new_id("ast", T0),
+        "tenant": "acme",
+        "provider": "useapi",
+        "account": "useapi",
+        "name": "bell.png",
+        "media_type": "image/png",
+        "created_at": T0,
+    }
+    return Asset(**{**defaults, **changes})

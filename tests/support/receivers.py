@@ -126,6 +126,8 @@ class Receiver:
         self.received: list[Received] = []
         self.script: list[Answer] = []
         self.otherwise: Answer = status(200)
+        self.accounts: dict[str, Any] | None = {}
+        """Answers GET /accounts, which a service sends in the background; that is not recorded."""
         self.greet: list[Callable[[], Awaitable[None]]] = []
         """Called once each, for a new connection before its request is read."""
         self._arrived = asyncio.Condition()
@@ -157,6 +159,10 @@ class Receiver:
                 if not received.path.startswith(self.path):
                     await status(404)(Conversation(writer, received))
                     continue
+                if self.accounts is not None and received.path.endswith("/accounts"):
+                    answer = json_answer(200, self.accounts, connection="close")
+                    await answer(Conversation(writer, received))
+                    return
                 async with self._arrived:
                     self.received.append(received)
                     self._arrived.notify_all()

@@ -99,6 +99,10 @@ def providers_at(url: str) -> dict[str, str]:
         "LEONARDO_WEBHOOK_SECRET": VENDOR_KEY,
         "RUNWAYML_API_SECRET": "sandbox",
         "RUNWAYML_BASE_URL": f"{url}/runway/v1",
+        "REPLICATE_API_TOKEN": "r8_sandbox",
+        "REPLICATE_BASE_URL": f"{url}/replicate/v1",
+        "LUMA_API_KEY": "luma-sandbox",
+        "LUMA_BASE_URL": f"{url}/dream-machine/v1",
     }
 
 

@@ -6,6 +6,7 @@ import sys
 from email.utils import formatdate
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 
@@ -280,6 +281,7 @@ async def test_a_private_public_url_is_a_warning_with_a_remote_provider(sqlite_u
 async def test_a_clock_offset_to_a_provider_is_a_warning(
     not_running: dict[str, str], receiver: Receiver, ahead: int, direction: str
 ) -> None:
+    receiver.accounts = None
     receiver.otherwise = json_answer(200, {}, date=formatdate(time() + ahead, usegmt=True))
     useapi = {"USEAPI_TOKEN": "user:1-x", "USEAPI_BASE_URL": receiver.url}
 
@@ -298,9 +300,40 @@ async def test_an_invalid_credential_is_an_error_and_is_not_printed(
 
     assert code == 1
     for name, variable in (("useapi", "USEAPI_TOKEN"), ("runware", "RUNWARE_API_KEY")):
-        line = f"error    {name:<11}The provider refused the credential: set {variable} to a valid"
+        line = f"error    {name:<16}The provider refused the credential: set {variable} to a valid"
         assert line in printed
     assert "hush" not in printed
+
+
+@pytest.mark.parametrize(
+    ("accounts", "cap", "shown"),
+    [
+        (
+            {"a@b.example": {"maxJobs": 5}, "c@d.example": {"maxJobs": 3}},
+            "",
+            "2; jobs at once: 5, 3",
+        ),
+        (
+            {"a@b.example": {"maxJobs": 5}, "c@d.example": {"maxJobs": 3}},
+            "4",
+            "2; jobs at once: 4, 3",
+        ),
+        ({}, "", "0"),
+    ],
+)
+async def test_linked_accounts_are_shown_without_their_names(
+    not_running: dict[str, str],
+    receiver: Receiver,
+    accounts: dict[str, Any],
+    cap: str,
+    shown: str,
+) -> None:
+    receiver.accounts = accounts
+    useapi = {"USEAPI_TOKEN": "t", "USEAPI_BASE_URL": receiver.url, "USEAPI_MAX_JOBS": cap}
+
+    (line,) = await diagnostics(not_running | useapi, "useapi")
+
+    assert line == f"ok USEAPI_TOKEN is accepted; linked accounts: {shown}"
 
 
 async def test_an_unreachable_provider_is_an_error(not_running: dict[str, str]) -> None:
@@ -316,6 +349,7 @@ async def test_a_providers_message_is_printed_without_credential_and_control_cha
     not_running: dict[str, str],
 ) -> None:
     async with receiving() as receiver:
+        receiver.accounts = None
         receiver.otherwise = json_answer(400, {"error": "\x1b[2J[red]no hush-hush here"})
         useapi = {"USEAPI_TOKEN": "hush-hush", "USEAPI_BASE_URL": receiver.url}
         (line,) = await diagnostics(not_running | useapi, "useapi")

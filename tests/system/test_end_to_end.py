@@ -90,7 +90,7 @@ async def assert_paid_once_and_not_polled(sandboxed: SandboxedService) -> None:
         ({"text_prompt": "x [fail]"}, "provider_error", True),
         ({"text_prompt": "x [moderated]"}, "moderated", False),
         ({"text_prompt": "x [422]"}, "moderated", False),
-        ({"text_prompt": "x [596]"}, "provider_error", False),
+        ({"text_prompt": "x [403]"}, "invalid_input", False),
         ({"text_prompt": "x [empty]"}, "no_output", True),
     ],
 )

@@ -32,7 +32,7 @@ async def test_the_client_in_the_readme_works_verbatim(
     )
     printed, _ = await asyncio.wait_for(process.communicate(), 30)
 
-    assert printed.decode().startswith("True job.succeeded http://")
+    assert printed.decode().startswith(f"True job.succeeded {sandboxed.sandbox}/media/")
 
 
 async def test_the_demo_ends_as_expected() -> None:

@@ -30,6 +30,7 @@ DOMAIN: Final = (
     "service/domain/subscriptions",
     "service/domain/callbacks.py",
     "service/domain/events.py",
+    "service/domain/assets.py",
     "service/domain/jobs",
     "service/domain/security",
     "service/domain/primitives",

@@ -12,6 +12,7 @@ from service.domain.events import EVENT_TYPES, JobEvent, ModerationData, job_eve
 from service.domain.jobs.job import Status
 from service.domain.jobs.results import Artifact, Output
 from service.domain.subscriptions.filters import filter_errors
+from service.providers import registry
 from service.transactions.job_request import JobRequest
 from tests.support.factories import T0, build_job
 from tests.support.paths import ROOT
@@ -56,10 +57,16 @@ def test_the_documented_subscription_is_accepted() -> None:
     assert set(given.event_types or ()) <= EVENT_TYPES.keys()
 
 
-def test_the_documented_job_is_accepted() -> None:
-    (example,) = json_examples((ROOT / "docs/providers.md").read_text("utf-8"))
+def test_the_documented_jobs_are_accepted() -> None:
+    examples = json_examples((ROOT / "docs/providers.md").read_text("utf-8"))
+    requests = [msgspec.convert(example, JobRequest) for example in examples]
 
-    assert msgspec.convert(example, JobRequest).provider == "useapi"
+    for request in requests:
+        provider = registry()[request.provider]
+        operation = provider.operation(request.operation)
+        assert operation is not None
+        assert provider.prepare(operation, request.input).input == request.input
+    assert [request.provider for request in requests] == ["useapi", "replicate"]
 
 
 def test_the_documented_data_of_a_moderation_warning_has_its_fields() -> None:

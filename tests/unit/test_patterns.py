@@ -37,8 +37,25 @@ METHODS: Final[dict[str, Callable[[Pattern, str], object]]] = {
 WORST: Final[dict[str, list[Text]]] = {
     "handlers.callback_endpoint._REF": [("", "0", ""), ("", "01234567-0123-", "g")],
     "handlers.http.endpoint._PARAMETER": [("", "{", ""), ("", "{a", ""), ("{", "a", "")],
+    "handlers.api.providers.assets._ACCOUNT": [("", "a", ""), ("a@", "a", " "), ("", "a@", "")],
+    "handlers.http.multipart._BOUNDARY": [("", "a", "!"), ("", " ", "")],
+    "handlers.http.multipart._PARAMETER": [
+        ("", "; ", ""),
+        ("", "; a", ""),
+        ("", '; a="', ""),
+        ('; a="', "\\a", ""),
+        ('; a="', "\\", "a"),
+        ("", "; a=", ""),
+    ],
+    "handlers.http.multipart._ESCAPED": [("", "\\", "")],
     "handlers.http.conditional._WAIT": [("", " wait", ""), ("", ";wait=", ""), (",wait", " ", "x")],
     "service.domain.primitives.ids.PATTERN": [("", "job_0", ""), ("", "a", "_")],
+    "service.domain.assets._UUID": [
+        ("", "-", ""),
+        ("", "0", ""),
+        ("", "01234567-", ""),
+        ("", "01234567-0123-", ""),
+    ],
     "service.domain.security.api_keys.TENANT": [("", "a", "!")],
     "service.domain.security.api_keys._SHAPE": [("", "bfy_", ""), ("bfy_", "0", "g")],
     "service.providers.kit.http_status._EMAIL_ADDRESS": [
@@ -56,6 +73,11 @@ WORST: Final[dict[str, list[Text]]] = {
         ("bearer", " ", ""),
         ("", "?t=", " "),
         ("", "%3Ft%3D", ""),
+    ],
+    "service.providers.kit.http_status._MODERATION": [
+        ("", "modera", ""),
+        ("", "content", ""),
+        ("", "unsaf", ""),
     ],
     "service.providers.kit.input_schema.UUID": [("", "0", ""), ("01234567", "-0123", "")],
     "service.providers.kit.input_schema.WEB_URL": [("", "http://", ""), ("http://a", "a", " ")],
@@ -99,6 +121,39 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "taskuuid", "notfoun"),
         ("", "result", "expired!"),
         ("", "notfound", "!"),
+    ],
+    "service.providers.luma.catalog._AT_LEAST_3": [("", "a", ""), ("", "\n", "")],
+    "service.providers.luma.catalog._ID": [("", "a", "!"), ("", "-", "!")],
+    "service.providers.replicate.catalog._NAME": [
+        ("", "a", "!"),
+        ("a/", "a", "!"),
+        ("", "a/", ""),
+    ],
+    "service.providers.replicate.predictions._ERROR_CODE": [
+        ("", "E", ""),
+        ("", "E1", ""),
+        ("", " E12", ""),
+        ("E", "1", ""),
+    ],
+    "service.providers.replicate.predictions._PERCENT": [
+        ("", "1", "%"),
+        ("", "100%", ""),
+        ("100%", " ", ""),
+    ],
+    "service.providers.useapi.lookup._EMAIL": [("", "a", ""), ("a@", "a", "@")],
+    "service.providers.useapi.fields._OWNED_ID": [
+        ("", "user:", ""),
+        ("user:1-runwayml:", "a", ""),
+        ("user:1-runwayml:a@", "-asset", ""),
+        ("user:1-runwayml:a@b-asset:", "a", ":"),
+        ("user:", "1", "-"),
+    ],
+    "service.providers.useapi.failures._NO_ACCOUNT": [
+        ("", "no ", ""),
+        ("", "no runway ", ""),
+        ("", "account ", ""),
+        ("account ", "a", ""),
+        ("", "account a is ", ""),
     ],
     "service.providers.useapi.provider._PLACEHOLDER": [
         ("", "{", ""),
@@ -180,6 +235,7 @@ WORST: Final[dict[str, list[Text]]] = {
 }
 """Texts that make each constant work hardest; a new constant needs an entry."""
 ONLY_FULLMATCH: Final = {
+    "handlers.http.multipart._BOUNDARY",
     "service.providers.fal.catalog._MODEL",
     "service.providers.runware.inputs._AIR",
     "service.providers.useapi.fields._EMAIL",

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from service.domain.jobs.job import Job, ReconcileReason, Status
+from service.domain.jobs.results import ErrorCode
 from service.domain.primitives.timestamps import SECOND
 from service.domain.security.callback_signer import CallbackSigner
 from service.providers.protocol import Answer as ProviderAnswer
@@ -149,12 +150,11 @@ async def read_raw(service: Service, job_id: str) -> Json | None:
 
 REJECTIONS: dict[str, tuple[Answer, str, bool]] = {
     "400": (json_answer(400, {"error": "no such style", "code": 400}), "invalid_input", False),
-    "403": (json_answer(403, {"error": "forbidden", "code": 403}), "unauthorized", False),
+    "403": (json_answer(403, {"error": "forbidden", "code": 403}), "invalid_input", False),
     "404": (json_answer(404, {"error": "not found", "code": 404}), "invalid_input", False),
     "422": (json_answer(422, {"error": "moderated", "code": 422}), "moderated", False),
     "500": (json_answer(500, {"error": "oops", "code": 500}), "provider_error", True),
     "502": (status(502, b"<html>Bad Gateway</html>"), "provider_error", True),
-    "596": (json_answer(596, {"error": "session broken", "code": 596}), "provider_error", False),
     "a 200 that says 422": (json_answer(200, {"error": "no", "code": 422}), "moderated", False),
 }
 
@@ -423,6 +423,24 @@ async def test_jobs_wait_for_a_free_slot_of_their_account(
     assert (set(two), third) == ({job["ref"] for job in jobs[:2]}, jobs[2]["ref"])
 
 
+async def test_a_job_that_waits_for_its_own_limit_delays_no_other(
+    service: Service, provider: Receiver
+) -> None:
+    first = await submit(service)
+    await service.reached(first["id"], "submitted")
+    limited = await submit(service, maxJobs=1)
+    other = await submit(service)
+    await service.reached(other["id"], "submitted")
+    waiting = await service.job(limited["id"])
+
+    await call_back_done(service, first["ref"])
+    await call_back_done(service, other["ref"])
+    await service.reached(limited["id"], "submitted")
+
+    assert waiting["status"] == "queued"
+    assert len(provider.received) == 3
+
+
 async def test_jobs_of_different_accounts_do_not_wait_for_each_other(
     service: Service, provider: Receiver
 ) -> None:
@@ -489,6 +507,8 @@ async def test_a_job_without_a_callback_expires_and_a_late_callback_replaces_tha
 ACCOUNT_REJECTIONS = {
     "401": json_answer(401, {"error": "Unauthorized", "code": 401}),
     "402": json_answer(402, {"error": "expired", "code": 402}),
+    "404": json_answer(404, {"error": "No Runway account configured", "code": 404}),
+    "596": json_answer(596, {"error": "session broken", "code": 596}),
     "412": json_answer(412, {"error": "You do not have enough credits"}),
 }
 
@@ -513,6 +533,86 @@ async def test_a_rejected_account_is_paused_once_and_no_job_fails(
     events = (await service.get("/v1/events"))["data"]
     types = [event["type"] for event in events if event["type"].startswith("provider.")]
     assert types == ["provider.resumed", "provider.paused"]
+
+
+async def told(service: Service) -> list[str]:
+    """The types of the events about accounts, newest first."""
+    events = (await service.get("/v1/events"))["data"]
+    return [event["type"] for event in events if event["type"].startswith("provider.")]
+
+
+NO_CREDITS = json_answer(412, {"error": "You do not have enough credits to run this task."})
+
+
+async def test_work_without_credits_goes_on_while_an_account_has_none(
+    service: Service, provider: Receiver
+) -> None:
+    provider.script = [
+        NO_CREDITS,
+        json_answer(200, {"prompt": "a bell"}),
+        json_answer(200, {"taskId": "user:1-runwayml:me@example.com-task:1", "status": "PENDING"}),
+    ]
+
+    paid = [await submit(service)]
+    await wait_until_requeued(service, paid[0]["id"])
+    paid.append(await submit(service))
+    described = await service.submit("useapi", "frames.describe", {"image_assetId": "a"})
+    await service.ended(described["id"])
+    explored = await submit(service, exploreMode=True)
+    await service.reached(explored["id"], "submitted")
+
+    assert [(await service.job(job["id"]))["status"] for job in paid] == ["queued", "queued"]
+    assert len(provider.received) == 3
+    (reason,) = (await service.http.get("/readyz")).json()["accounts"].values()
+    assert reason.startswith("jobs that use credits are paused since ")
+    assert await told(service) == ["provider.paused"]
+
+
+async def test_an_account_is_resumed_by_its_only_job_and_paused_again_by_the_next(
+    service: Service, provider: Receiver, clock: MovableClock
+) -> None:
+    provider.script = [NO_CREDITS, accept, NO_CREDITS]
+
+    job = await submit(service)
+    await wait_until_requeued(service, job["id"])
+    clock.advance(FIRST_PAUSE)
+    await service.reached(job["id"], "submitted")
+    resumed = (await service.http.get("/readyz")).json()["accounts"]
+    await wait_until_requeued(service, (await submit(service))["id"])
+
+    assert resumed == {}
+    assert await told(service) == ["provider.paused", "provider.resumed", "provider.paused"]
+
+
+async def test_a_callback_of_a_job_whose_answer_was_lost_resumes_the_account(
+    service: Service, provider: Receiver, clock: MovableClock
+) -> None:
+    provider.script = [NO_CREDITS, reset]
+
+    job = await submit(service)
+    await wait_until_requeued(service, job["id"])
+    clock.advance(FIRST_PAUSE)
+    await provider.wait(2)
+    await call_back_done(service, job["ref"])
+
+    assert (await service.http.get("/readyz")).json()["accounts"] == {}
+    assert await told(service) == ["provider.resumed", "provider.paused"]
+
+
+async def test_a_restarted_service_resumes_an_account_that_was_paused_before(
+    database_url: str, provider: Receiver, clock: MovableClock
+) -> None:
+    provider.script = [NO_CREDITS]
+    env = providers_at(provider.url)
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock, **env) as service:
+        job = await submit(service)
+        await wait_until_requeued(service, job["id"])
+    clock.advance(FIRST_PAUSE)
+    async with running_service(database_url, HEARTBEAT_SECONDS, clock, **env) as service:
+        await service.reached(job["id"], "submitted")
+
+        assert (await service.http.get("/readyz")).json()["accounts"] == {}
+        assert await told(service) == ["provider.resumed", "provider.paused"]
 
 
 @pytest.mark.parametrize("answer", [hang, reset])
@@ -571,6 +671,11 @@ async def test_a_job_waits_while_the_process_cannot_open_files(
     sqlite_url: str, tmp_path: Path, provider: Receiver
 ) -> None:
     async with a_process(sqlite_url, tmp_path, **providers_at(provider.url)) as process:
+
+        async def has_read_accounts() -> bool:
+            return "accounts.read" in process.log.read_text()
+
+        await eventually(has_read_accounts)
         process.allow_files(0)
         job = await submit_job(process)
 
@@ -650,6 +755,31 @@ async def test_a_bug_while_building_the_request_fails_the_job(
     assert "could not be built" in job.error.message
     assert job.error.retryable
     assert not provider.received
+
+
+@pytest.mark.parametrize(
+    "removed",
+    [{"operation": "gen0.create"}, {"provider": "closed", "account": "closed"}],
+    ids=["operation", "provider"],
+)
+async def test_a_job_whose_operation_was_removed_fails_and_stops_no_other(
+    removed: dict[str, str], database_url: str, provider: Receiver
+) -> None:
+    async with submitting(database_url, UseApi(), provider.url) as (store, transactions):
+        lost = {"status": Status.SUBMITTING, "due_at": now() - SECOND}
+        old = [a_new_job(created_at=now(), **removed, **more) for more in ({}, lost)]
+        other = a_new_job(created_at=now())
+        await transactions.add_jobs([*old, other], None)
+        never_sent, never_answered = [await wait_until_answered(store, one.job) for one in old]
+        sent = await wait_until_answered(store, other.job)
+
+    assert (never_sent.status, never_answered.status) == (Status.FAILED, Status.FAILED)
+    assert never_sent.error is not None
+    assert never_sent.error.code is ErrorCode.INVALID_INPUT
+    assert never_sent.error.message.startswith("This operation was removed")
+    assert never_answered.error is not None
+    assert never_answered.error.code is ErrorCode.SUBMIT_UNKNOWN
+    assert sent.status is Status.SUBMITTED
 
 
 async def test_a_bug_while_reading_the_answer_makes_it_inconclusive(

@@ -1,4 +1,4 @@
-"""The demo run: nine jobs, their expected and their actual ends."""
+"""The demo run: ten jobs, their expected and their actual ends."""
 
 from typing import Any, Final
 
@@ -46,6 +46,8 @@ DEMO_CASES: Final = (
     DemoCase("callback without envelope", "runware", "imageCaption",
           {**_CAPTION, "prompt": "What is this? [flat]"}),
     DemoCase("API without callbacks", "runway_ai", "generate-image", {"prompt": "a lighthouse"}),
+    DemoCase("webhooks with a signature", "replicate", "predictions.create",
+          {"model": "black-forest-labs/flux-schnell", "input": {"prompt": "a lighthouse"}}),
 )  # fmt: skip
 
 
@@ -147,7 +149,7 @@ class DemoRun:
         errors += [
             f"a provider was polled: {name}"
             for name in requests
-            if "tasks" in name or "getResponse" in name
+            if "tasks" in name or "getResponse" in name or "GET /replicate/v1/predictions" in name
         ]
         return errors
 

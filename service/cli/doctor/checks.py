@@ -13,9 +13,9 @@ from handlers.health import Readiness
 from service.cli.doctor.diagnostics import ClockSkew, Diagnostic, Severity, ask
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers.kit.http_status import BUSY_STATUSES
-from service.providers.protocol import Provider, Reply
+from service.providers.protocol import Call, Provider, Reply
 from service.runtime.clients.provider_client import ProviderClient
-from service.runtime.settings import Settings
+from service.runtime.settings import ProviderAccount, Settings
 
 _PROVIDER_TIMEOUT_SECONDS: Final = 10
 _READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
@@ -95,12 +95,28 @@ async def check_provider(
     clock.compare(name, reply.headers.get("date"))
     error = provider.read_check(reply)
     if error is None:
-        return [Diagnostic(Severity.OK, name, f"{token_variable} is accepted")]
+        message = (
+            f"{token_variable} is accepted{_describe_accounts(provider, account, call, reply)}"
+        )
+        return [Diagnostic(Severity.OK, name, message)]
     problem = error.message.replace(account.token, "…").rstrip(".")
     if error.retryable or reply.status in BUSY_STATUSES:
         return [Diagnostic(Severity.WARNING, name, f"{problem}: try again later")]
     fix = _suggest_fix(error, token_variable, base_url_variable)
     return [Diagnostic(Severity.ERROR, name, f"{problem}: {fix}")]
+
+
+def _describe_accounts(
+    provider: Provider, account: ProviderAccount, call: Call, reply: Reply
+) -> str:
+    """Describe the linked accounts, if *call* has asked for them; their names are not shown."""
+    linked = provider.account.linked
+    limits = linked.read(reply) if linked is not None and linked.call == call else None
+    if limits is None:
+        return ""
+    cap = account.max_jobs if account.is_max_jobs_set else max(limits.values(), default=0)
+    numbers = ", ".join(str(min(cap, limit)) for limit in limits.values())
+    return f"; linked accounts: {len(limits)}" + (f"; jobs at once: {numbers}" if limits else "")
 
 
 def _suggest_fix(error: JobError, token_variable: str, base_url_variable: str) -> str:

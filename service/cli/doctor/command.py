@@ -73,4 +73,4 @@ def _format(diagnostic: Diagnostic) -> Text:
     """Format one line; control characters in a provider's message must not reach the terminal."""
     severity = (f"{diagnostic.severity:<9}", _COLOURS[diagnostic.severity])
     message = "".join(char if char.isprintable() else " " for char in diagnostic.message)
-    return Text.assemble(severity, f"{diagnostic.subject:<11}", message)
+    return Text.assemble(severity, f"{diagnostic.subject:<16}", message)

@@ -82,10 +82,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     *ref* is the UUIDv4 of its latest submission. *account* is the account whose slots it uses: the
     provider, or `provider:email` if the input names an account, of which it uses at most
-    *max_jobs*. *batch* is the id of the request that created it. *tries* counts its submits,
-    *unanswered_submits* those whose response was lost. *due_at* is when the submitter may act on it
-    next. It ends with *expected_parts* results; *received_parts* are the keys of those received.
-    *provider_info* is merged from all reports.
+    *max_jobs*. A job that *any_account* may run is given one when it is admitted, until it is
+    queued again. While its account has no credits, it waits if it *uses_credits*. *batch* is the
+    id of the request that created it. *tries* counts its submits, *unanswered_submits* those whose
+    response was lost. *admitted_at* is when its latest submit began, *due_at* when the submitter
+    may act on it next. It ends with *expected_parts* results; *received_parts* are the keys of
+    those received. *provider_info* is merged from all
+    reports.
 
     Its events of *reply_event_types* go to *reply_subscription_id*, the subscription of its reply
     URL; *created_reply_subscription* if its request was the first with that URL.
@@ -108,6 +111,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status.QUEUED
     batch: str | None = None
     max_jobs: int | None = None
+    uses_credits: bool = True
+    any_account: bool = False
     reply_ref: str | None = None
     reply_subscription_id: str | None = None
     created_reply_subscription: bool = False
@@ -137,9 +142,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     polls: int = 0
     deadline_extended: bool = False
     queued_at: int | None = None
+    admitted_at: int | None = None
     submitted_at: int | None = None
     finished_at: int | None = None
     deadline_at: int | None = None
+
+    @property
+    def own_account(self) -> str:
+        """The account while it is queued: that of its input, else any of the provider."""
+        return self.provider if self.any_account else self.account
 
     @property
     def ended(self) -> bool:

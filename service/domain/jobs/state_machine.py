@@ -232,6 +232,7 @@ _RESET_FIELDS: Final[dict[str, Any]] = {
         "reconcile_count",
         "polls",
         "deadline_extended",
+        "admitted_at",
         "submitted_at",
         "finished_at",
         "deadline_at",
@@ -245,6 +246,7 @@ def retried(job: Job, ref: str, at: int) -> Job:
     return replace(
         job,
         ref=ref,
+        account=job.own_account,
         status=Status.QUEUED,
         **_RESET_FIELDS,
         queued_at=at,
@@ -266,6 +268,7 @@ def admitted(job: Job, at: int, lease_until: int) -> Job:
         job,
         status=Status.SUBMITTING,
         tries=job.tries + 1,
+        admitted_at=at,
         due_at=lease_until,
         deadline_at=at + job.deadline_seconds * SECOND,
         version=job.version + 1,
@@ -275,5 +278,10 @@ def admitted(job: Job, at: int, lease_until: int) -> Job:
 def requeued(job: Job) -> Job:
     """Put a job that its provider did not accept back into the queue."""
     return replace(
-        job, status=Status.QUEUED, due_at=None, deadline_at=None, version=job.version + 1
+        job,
+        status=Status.QUEUED,
+        account=job.own_account,
+        due_at=None,
+        deadline_at=None,
+        version=job.version + 1,
     )

@@ -70,6 +70,28 @@ class TooManyStreams(ServiceError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyUploads(ServiceError):
+    """The tenant has the maximum number of uploads in progress."""
+
+    code = "too_many_uploads"
+
+    def __init__(self, message: str, retry_after_seconds: int = 10) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderRefused(ServiceError):
+    """A provider refused a request; *code* is that of the error."""
+
+    code = "provider_error"
+
+
+class OutcomeUnknown(ServiceError):
+    """A provider did not answer: it may have done what was asked, or not."""
+
+    code = "submit_unknown"
+
+
 class Unavailable(ServiceError):
     """The store cannot be reached or written now; nothing was changed and the caller may retry."""
 

@@ -14,7 +14,7 @@ from service.providers.fal.catalog import ROWS, WEBHOOK, app_of, is_model, model
 from service.providers.fal.errors import error_of, is_failure
 from service.providers.fal.outputs import output_of
 from service.providers.kit.coercion import as_dict, identifier, json_or_none, text
-from service.providers.kit.http_status import message_of
+from service.providers.kit.http_status import account_refused, message_of
 from service.providers.kit.request_builder import get, segment, send, with_query
 from service.providers.kit.signatures import PublishedEd25519
 from service.providers.kit.task_provider import TaskProvider
@@ -28,6 +28,7 @@ from service.providers.protocol import (
     ProviderTask,
     Reply,
 )
+from service.providers.refusals import AccountRefused
 
 _STATUSES: Final = {
     "IN_QUEUE": Status.SUBMITTED,
@@ -136,9 +137,9 @@ class Fal(TaskProvider):
         except UnreadableJson as exc:
             return Inconclusive(message=f"the answer to the lookup cannot be read: {exc}")
 
-    def rejection(self, status: int, body: Any) -> Report:
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
         error = error_of(as_dict(body), status=status, stage=ErrorStage.SUBMIT)
-        return Report(status=Status.FAILED, error=error)
+        return account_refused(error) or Report(status=Status.FAILED, error=error)
 
 
 def _succeeded(report: Report, payload: Any, payload_error: Any) -> Report:

@@ -30,6 +30,7 @@ from service.providers.protocol import (
     Operation,
     ProviderTask,
 )
+from service.providers.refusals import AccountRefused
 
 _STATUSES: Final = {
     "PENDING": Status.SUBMITTED,
@@ -114,7 +115,7 @@ class Ideogram(TaskProvider):
         task_id = job.provider_task_id
         return None if task_id is None else f"/v1/generations/{segment(task_id)}"
 
-    def rejection(self, status: int, body: Any) -> Report:
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
         """Read a refusal; 422 means that the prompt did not pass the safety check."""
         moderated = ErrorCode.MODERATED if status == HTTPStatus.UNPROCESSABLE_ENTITY else None
         return rejected(status, message_of(body), moderated)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from service.domain.jobs.job import Report, Status
@@ -10,6 +11,7 @@ from service.domain.primitives.retry_after import http_date, retry_after_seconds
 from service.domain.primitives.timestamps import SECOND
 from service.providers.kit.coercion import MAX_ITEMS, as_dict, as_list, json_or_none, number, text
 from service.providers.protocol import Reply, RetryLater
+from service.providers.refusals import AccountRefused, RefusalScope
 
 BUSY_STATUSES: Final = frozenset({408, 429, 503, 504})
 """The provider is busy or unavailable, and the request may be sent again later."""
@@ -20,12 +22,16 @@ _ERROR_CODES: Final = {
     400: ErrorCode.INVALID_INPUT,
     401: ErrorCode.UNAUTHORIZED,
     402: ErrorCode.INSUFFICIENT_CREDITS,
-    403: ErrorCode.UNAUTHORIZED,
+    403: ErrorCode.INVALID_INPUT,  # the job asks for what it may not use; see error_code_for
     404: ErrorCode.INVALID_INPUT,
     412: ErrorCode.INSUFFICIENT_CREDITS,
     413: ErrorCode.INVALID_INPUT,
     415: ErrorCode.INVALID_INPUT,
     422: ErrorCode.INVALID_INPUT,
+}
+_REFUSAL_SCOPES: Final = {
+    ErrorCode.UNAUTHORIZED: RefusalScope.CREDENTIAL,
+    ErrorCode.INSUFFICIENT_CREDITS: RefusalScope.CREDITS,
 }
 _SESSION_BROKEN: Final = 596  # only useapi.net: its Runway account must be repaired by hand
 _MESSAGE_KEYS: Final = (
@@ -38,6 +44,7 @@ _MESSAGE_KEYS: Final = (
     "reason",
     "code",
 )
+_MODERATION: Final = re.compile(r"(?i)moderat|content.polic|nsfw|unsafe|\bsafety\b")
 
 # Accounts and credentials: `user:1234-token` (task ids of useapi.net begin with it too), bearer
 # tokens, and the signature in our own callback URLs, also if such a URL is encoded in another one.
@@ -54,7 +61,10 @@ def is_success(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - not HTTPStatus, which does not know 596
 
 
-def error_code_for(status: int) -> ErrorCode:
+def error_code_for(status: int, message: str | None = None) -> ErrorCode:
+    """Classify an HTTP status; *message* tells for 403 whether the content was moderated."""
+    if status == HTTPStatus.FORBIDDEN and _MODERATION.search(message or ""):
+        return ErrorCode.MODERATED
     return _ERROR_CODES.get(status, ErrorCode.PROVIDER_ERROR)
 
 
@@ -83,19 +93,34 @@ def failed(
     )
 
 
-def rejected(status: int, message: str | None, code: ErrorCode | None = None) -> Report:
-    """Report that the submit failed with HTTP status *status*.
+def rejection(status: int, message: str | None, code: ErrorCode | None = None) -> JobError:
+    """Describe a submit that was answered with the error *status*.
 
     *message* is the provider's. *code* replaces the usual error code of *status* if the provider
     uses that status with another meaning.
     """
-    code = code or error_code_for(status)
-    return failed(
-        code,
-        safe_message(code, message) or f"The provider answered with HTTP status {status}.",
+    code = code or error_code_for(status, message)
+    return JobError(
+        code=code,
+        message=safe_message(code, message) or f"The provider answered with HTTP status {status}.",
         provider_code=str(status),
         retryable=is_retryable(status),
+        stage=ErrorStage.SUBMIT,
     )
+
+
+def rejected(
+    status: int, message: str | None, code: ErrorCode | None = None
+) -> Report | AccountRefused:
+    """Tell whether a submit with this `rejection` refused our account, or failed the job."""
+    error = rejection(status, message, code)
+    return account_refused(error) or Report(status=Status.FAILED, error=error)
+
+
+def account_refused(error: JobError) -> AccountRefused | None:
+    """Return the refusal of our account that *error* stands for; None if it concerns the job."""
+    scope = _REFUSAL_SCOPES.get(error.code)
+    return None if scope is None else AccountRefused(message=error.message, scope=scope)
 
 
 def unreadable_result(message: str | None = None) -> Report:

@@ -64,6 +64,13 @@ def input_errors(inputs: tuple[InputField, ...], given: dict[str, Any]) -> list[
     return errors
 
 
+def has_valid_type(field: InputField, value: Any) -> bool:
+    """Return whether *value* is of the kind of *field*; its limits are not checked."""
+    if isinstance(value, bool) and field.kind in ("integer", "number"):
+        return False
+    return isinstance(value, _TYPES[field.kind])
+
+
 def json_schema(inputs: tuple[InputField, ...]) -> dict[str, Any]:
     """Describe *inputs* as the JSON Schema of one object that allows additional properties."""
     return {
@@ -79,15 +86,9 @@ def _error(field: InputField, given: dict[str, Any]) -> str | None:
     value = given.get(field.name)
     if value is None and (field.required or field.name not in given):
         return "is required" if field.required else None
-    if not _has_valid_type(field, value) or not _is_within_limits(field, value):
+    if not has_valid_type(field, value) or not _is_within_limits(field, value):
         return f"must be {_describe(field)}"
     return _text_error(field, value) if isinstance(value, str) else None
-
-
-def _has_valid_type(field: InputField, value: Any) -> bool:
-    if isinstance(value, bool) and field.kind in ("integer", "number"):
-        return False
-    return isinstance(value, _TYPES[field.kind])
 
 
 def _is_within_limits(field: InputField, value: Any) -> bool:

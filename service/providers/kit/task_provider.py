@@ -20,6 +20,7 @@ from service.providers.kit.http_status import (
     is_success,
     message_of,
     rejected,
+    rejection,
     retry_later,
 )
 from service.providers.kit.input_schema import input_errors
@@ -38,6 +39,7 @@ from service.providers.protocol import (
     Reply,
     TaskNotFound,
 )
+from service.providers.refusals import AccountRefused
 
 _NOT_FOUND: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
@@ -125,7 +127,7 @@ class TaskProvider(ABC):
             return Inconclusive(message="the answer to the lookup does not mention the task")
         return [replace(report, refs=(job.ref,))]
 
-    def rejection(self, status: int, body: Any) -> Report:
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
         """Read the answer to a submit that was refused for good with HTTP *status*."""
         return rejected(status, message_of(body))
 
@@ -133,7 +135,7 @@ class TaskProvider(ABC):
         return None if self.check_path is None else get(self.check_path, {})
 
     def read_check(self, reply: Reply) -> JobError | None:
-        return None if is_success(reply.status) else rejected(reply.status, None).error
+        return None if is_success(reply.status) else rejection(reply.status, None)
 
     def _read_answer(self, reply: Reply) -> Answer:
         body = json_or_none(reply.body)

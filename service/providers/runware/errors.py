@@ -23,7 +23,7 @@ _CLASSES: Final = tuple(
             ErrorCode.MODERATED,
             False,
         ),
-        ("apikey|unauthori[sz]ed|forbidden", ErrorCode.UNAUTHORIZED, False),
+        ("apikey|unauthori[sz]ed", ErrorCode.UNAUTHORIZED, False),
         ("timeout", ErrorCode.TIMED_OUT, True),
         ("taskcancell?ed", ErrorCode.PROVIDER_ERROR, False),
         ("(notfound|expired)$", ErrorCode.INVALID_INPUT, False),

@@ -15,10 +15,12 @@ from service.domain.primitives.json_input import UnreadableJson, read_json
 from service.providers.kit.coercion import json_or_none
 from service.providers.kit.http_status import (
     BUSY_STATUSES,
+    account_refused,
     error_code_for,
     is_success,
     message_of,
     rejected,
+    rejection,
     retry_later,
     unreadable_result,
 )
@@ -50,6 +52,8 @@ from service.providers.runware.lookup import lookup, read_lookup
 from service.providers.runware.outputs import output_of
 
 _TASK_TYPE: Final = re.compile("[A-Za-z0-9]{2,64}")
+_FREE_TYPES: Final = frozenset({"imageupload", "mediastorage", "modelsearch", "modelupload"})
+"""Task types, in lower case, that store or list things and generate nothing."""
 _UNKNOWN_TASK: Final = "00000000-0000-4000-8000-000000000000"
 _SERVICE_KEYS: Final = frozenset({"taskType", "taskUUID", "webhookURL", "deliveryMethod"})
 """Input fields that this service reads and replaces by its own values."""
@@ -105,6 +109,7 @@ class Runware:
             reply_ref=uuid,
             task_uuid=uuid.lower() if uuid else None,
             expected_parts=given.get("numberResults", 1),
+            uses_credits=operation.name.lower() not in _FREE_TYPES,
         )
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
@@ -147,7 +152,7 @@ class Runware:
 
     def read_check(self, reply: Reply) -> JobError | None:
         if error_code_for(reply.status) is ErrorCode.UNAUTHORIZED:
-            return rejected(reply.status, None).error
+            return rejection(reply.status, None)
         value = json_or_none(reply.body)
         try:
             items = read_items(value)
@@ -158,7 +163,7 @@ class Runware:
             other_errors = [error for error in errors if error.code is not ErrorCode.INVALID_INPUT]
             return other_errors[0] if other_errors else None
         if not is_success(reply.status):
-            return rejected(reply.status, message_of(value)).error
+            return rejection(reply.status, message_of(value))
         return None if isinstance(value, dict | list) else unreadable_result().error
 
 
@@ -216,7 +221,8 @@ def _refusal(reply: Reply, item: Item) -> Answer:
     is_classified = error.code is ErrorCode.MODERATED or classify(error.provider_code) is not None
     if not is_classified and not is_success(reply.status):
         return rejected(reply.status, message_of(item.fields))
-    return Report(refs=(item.ref,) if item.ref else (), status=Status.FAILED, error=error)
+    failure = Report(refs=(item.ref,) if item.ref else (), status=Status.FAILED, error=error)
+    return account_refused(error) or failure
 
 
 def _answer_without_items(reply: Reply) -> Answer:

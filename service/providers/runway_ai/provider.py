@@ -27,6 +27,7 @@ from service.providers.kit.http_status import (
     is_success,
     message_of,
     rejected,
+    rejection,
     retry_later,
     unreadable_result,
 )
@@ -46,6 +47,8 @@ from service.providers.protocol import (
 )
 from service.providers.runway_ai.catalog import ENDPOINTS, METADATA_KEYS, Endpoint
 
+_FREE_KINDS: Final = frozenset({"metadata", "message"})
+"""The kinds of results that cost nothing: reading metadata and deleting media."""
 _MIN_SECRET_LENGTH: Final = 8
 """Characters; shorter secrets are not searched for, because many texts contain them by chance."""
 
@@ -76,7 +79,8 @@ class RunwayAi:
             errors += _trim_errors(given)
         if errors:
             raise Invalid(errors)
-        return PreparedInput(input=given)
+        is_free = ENDPOINTS[operation.name].kind in _FREE_KINDS
+        return PreparedInput(input=given, uses_credits=not is_free)
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
@@ -105,7 +109,7 @@ class RunwayAi:
         return None  # it documents no request that is free and needs the API key
 
     def read_check(self, reply: Reply) -> JobError | None:
-        return None if is_success(reply.status) else rejected(reply.status, None).error
+        return None if is_success(reply.status) else rejection(reply.status, None)
 
 
 def _trim_errors(given: dict[str, Any]) -> list[FieldError]:

@@ -11,17 +11,19 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from service.domain.jobs.job import Report
+from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import ErrorCode, JobError
 from service.providers.kit.coercion import as_dict, as_list, count, text
 from service.providers.kit.http_status import (
+    account_refused,
     error_code_for,
     is_retryable,
     message_of,
-    rejected,
+    rejection,
     safe_message,
 )
 from service.providers.kit.runway_failures import failure_error_code, is_retryable_failure
+from service.providers.refusals import AccountRefused, RefusalScope
 
 _ERROR_STATUSES: Final = range(400, 600)
 _MAX_DEPTH: Final = 3
@@ -40,7 +42,14 @@ _MODERATION_TEXT: Final = re.compile(
     r"|\bviolates? (?:the |our )?(?:content|safety|usage|community)\b"
 )
 _MODERATED_STATUS: Final = 422
-_FORBIDDEN: Final = 403
+_PAYMENT_REQUIRED: Final = 402
+_NOT_FOUND: Final = 404
+_SESSION_BROKEN: Final = 596
+"""The session of the Runway account has ended, or must be confirmed by hand."""
+_NO_ACCOUNT: Final = re.compile(
+    r"(?i)\bno (?:linked |configured |available |active )?(?:runway |runwayml )?accounts?\b"
+    r"|\baccounts?(?: \S{1,100})?(?: is| are| was)? not (?:found|linked|configured|set up)\b"
+)
 
 
 def refusal_status(task: dict[str, Any]) -> int | None:
@@ -49,23 +58,54 @@ def refusal_status(task: dict[str, Any]) -> int | None:
     return status if status in _ERROR_STATUSES else None
 
 
-def refusal_error_code(status: int, moderated_status: int = _MODERATED_STATUS) -> ErrorCode:
+def refusal_error_code(
+    status: int, message: str | None, moderated_status: int = _MODERATED_STATUS
+) -> ErrorCode:
     """Classify an HTTP status; *moderated_status* says that the prompt was moderated."""
-    return ErrorCode.MODERATED if status == moderated_status else error_code_for(status)
+    is_moderated = status == moderated_status
+    return ErrorCode.MODERATED if is_moderated else error_code_for(status, message)
 
 
-def read_refusal(status: int, body: Any, moderated_status: int = _MODERATED_STATUS) -> Report:
-    """Report that the submit failed with HTTP *status*; *body* is decoded."""
+def read_rejection(status: int, body: Any, moderated_status: int = _MODERATED_STATUS) -> JobError:
+    """Describe a submit that was answered with the error *status*; *body* is decoded."""
     error = as_dict(body).get("error")
     reason, message = _reason(error), message_of(body)
-    code = refusal_error_code(status, moderated_status)
-    if code in (ErrorCode.INVALID_INPUT, ErrorCode.PROVIDER_ERROR) or status == _FORBIDDEN:
+    code = refusal_error_code(status, message, moderated_status)
+    if code in (ErrorCode.INVALID_INPUT, ErrorCode.PROVIDER_ERROR):
         code = _content_code(error, reason, message) or code
-    report = rejected(status, message, code)
-    if report.error is None or code is not ErrorCode.MODERATED:
-        return report
-    code_text = reason or report.error.provider_code
-    return replace(report, error=replace(report.error, provider_code=code_text, retryable=False))
+    described = rejection(status, message, code)
+    if code is not ErrorCode.MODERATED:
+        return described
+    code_text = reason or described.provider_code
+    return replace(described, provider_code=code_text, retryable=False)
+
+
+def read_refusal(
+    status: int, body: Any, moderated_status: int, *, names_account: bool
+) -> Report | AccountRefused:
+    """Tell whether a submit with this `read_rejection` refused our account, or failed the job.
+
+    With *names_account* the input has the e-mail address of its account: if that account is not
+    set up, the input is wrong.
+    """
+    error = read_rejection(status, body, moderated_status)
+    scope = _refusal_scope(status, error.message)
+    if scope is None or (status == _NOT_FOUND and names_account):
+        return account_refused(error) or Report(status=Status.FAILED, error=error)
+    return AccountRefused(message=error.message, scope=scope)
+
+
+def _refusal_scope(status: int, message: str) -> RefusalScope | None:
+    """Tell what a status refuses that only useapi.net uses so; None if it means the usual."""
+    if status == _SESSION_BROKEN:
+        return RefusalScope.ACCOUNT
+    if status == _PAYMENT_REQUIRED:
+        # The subscription at useapi.net has lapsed, or the Runway account is out of credits.
+        is_out_of_credits = "credit" in message.lower()
+        return RefusalScope.CREDITS if is_out_of_credits else RefusalScope.CREDENTIAL
+    if status == _NOT_FOUND and _NO_ACCOUNT.search(message):
+        return RefusalScope.ACCOUNT
+    return None
 
 
 def task_error(task: dict[str, Any]) -> JobError:
@@ -75,7 +115,7 @@ def task_error(task: dict[str, Any]) -> JobError:
     status = refusal_status(task) or next(filter(None, map(refusal_status, _layers(error))), None)
     code = _content_code(error, reason, message)
     if code is None:
-        code = ErrorCode.PROVIDER_ERROR if status is None else refusal_error_code(status)
+        code = ErrorCode.PROVIDER_ERROR if status is None else refusal_error_code(status, message)
     if code is not ErrorCode.PROVIDER_ERROR:
         retryable = False
     elif status is not None:

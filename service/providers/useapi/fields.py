@@ -1,4 +1,4 @@
-"""Input fields that several endpoints of useapi.net share.
+"""Input fields that several endpoints of useapi.net share, and the account they refer to.
 
 The limits are those of the vendor's Postman collection of July 16, 2026
 (useapi.net/assets/postman/runwayml-v1.json) and of the pages under
@@ -7,6 +7,8 @@ not describe has no limit here: the provider is the judge.
 """
 
 import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Literal
 
 from service.providers.kit.input_schema import WEB_URL, InputField
@@ -15,6 +17,12 @@ RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
 MAX_SEED: Final = 4294967294
 
 _EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
+_OWNED_ID: Final = re.compile(
+    r"user:\w{1,100}-runwayml:([^\s@:]{1,100}@[^\s@:]{1,200})-(?:asset|task):[^:]{1,200}"
+)
+"""The full id of an asset or a task, which contains the e-mail address of its account."""
+_MAX_VALUES: Final = 1000
+"""Values of an input that are searched for such ids."""
 # Not "." and "..": HTTP clients resolve such path segments, even if they are percent-encoded.
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}$).+")
 
@@ -112,3 +120,30 @@ COMMON_FIELDS: Final = (
     integer("maxJobs", 1, 10, "How many tasks the account may run at once."),
     *REPLY_FIELDS,
 )
+
+
+def account_of(given: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """Find the account that must run a task: the e-mail address, and whether any account can.
+
+    useapi.net runs a task at the account of the assets in its input, whatever else is available.
+    """
+    if "email" in given:
+        return given["email"].lower(), False
+    has_assets = False
+    for name, value in islice(_values(given), _MAX_VALUES):
+        if isinstance(value, str) and (owned := _OWNED_ID.fullmatch(value)):
+            return owned[1].lower(), False
+        has_assets = has_assets or "asset" in name.lower() or "taskid" in name.lower()
+    return None, not has_assets
+
+
+def _values(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """List the values of *given* and of the lists and objects in it, with the nearest name."""
+    waiting: list[tuple[str, Any]] = list(given.items())
+    while waiting:
+        name, value = waiting.pop()
+        yield name, value
+        if isinstance(value, Mapping):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(name, item) for item in value]

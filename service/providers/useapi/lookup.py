@@ -1,17 +1,30 @@
-"""Lookups at useapi.net: a task by its id, else in the lists of running and of all tasks."""
+"""Lookups at useapi.net: the linked accounts; a task by its id, else in the lists of tasks."""
 
+import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, Report, Status
-from service.providers.kit.coercion import as_bounded_list, as_dict, json_or_none, text
+from service.providers.kit.coercion import as_bounded_list, as_dict, count, json_or_none, text
 from service.providers.kit.http_status import is_success, message_of
 from service.providers.kit.request_builder import get, segment
-from service.providers.protocol import Call, Inconclusive, LookupResult, Reply, TaskNotFound
+from service.providers.protocol import (
+    Call,
+    Inconclusive,
+    LinkedAccounts,
+    LookupResult,
+    Reply,
+    TaskNotFound,
+)
 from service.providers.useapi.tasks import has_task_id, read_task, refusal_status
 
+DEFAULT_MAX_JOBS: Final = 10
+_MAX_ACCOUNTS: Final = 100
+_EMAIL: Final = re.compile(r"[^\s@:]{1,100}@[^\s@:]{1,200}")
+_NOT_FOUND: Final = 404
 _NOT_FOUND_STATUSES: Final = frozenset({404, 410})
 _FIRST_PAGE: Final = {"offset": 0, "limit": 100}
 _UUID_PREFIX: Final = "-task:"
@@ -115,3 +128,28 @@ def _matches(task: dict[str, Any], ref: str, task_id: str | None) -> bool:
     if report.task_id is not None and report.task_id.rpartition(_UUID_PREFIX)[2] == task_id:
         return True
     return ref in (text(task.get("replyUrl")) or "")
+
+
+def read_accounts(reply: Reply) -> dict[str, int] | None:
+    """Read how many tasks each linked account may run at once, by e-mail address in lower case.
+
+    The answer is `{email: {email, maxJobs, …}}`
+    (useapi.net/docs/api-runwayml-v1/get-runwayml-accounts), or 404 if there is no account. None if
+    it cannot be read.
+    """
+    body = json_or_none(reply.body)
+    status = status_of(reply, as_dict(body))
+    if status == _NOT_FOUND and as_dict(body).get("error"):
+        return {}
+    if not is_success(status) or not isinstance(body, dict):
+        return None
+    accounts = {}
+    for key, value in islice(body.items(), _MAX_ACCOUNTS):
+        fields = as_dict(value)
+        email = (text(fields.get("email")) or str(key)).lower()
+        if fields and _EMAIL.fullmatch(email):
+            accounts[email] = count(fields.get("maxJobs")) or DEFAULT_MAX_JOBS
+    return accounts if accounts or not body else None
+
+
+LINKED_ACCOUNTS: Final = LinkedAccounts(call=get("/accounts", {}), read=read_accounts)

@@ -17,7 +17,7 @@ from service.providers.kit.http_status import (
     BUSY_STATUSES,
     is_success,
     message_of,
-    rejected,
+    rejection,
     retry_later,
     unreadable_result,
 )
@@ -37,9 +37,17 @@ from service.providers.protocol import (
     Reply,
 )
 from service.providers.useapi.catalog import ENDPOINTS
-from service.providers.useapi.failures import read_refusal
+from service.providers.useapi.failures import read_refusal, read_rejection
+from service.providers.useapi.fields import account_of
 from service.providers.useapi.instant_answers import read_instant_answer
-from service.providers.useapi.lookup import find_running, lookup, read_lookup, status_of
+from service.providers.useapi.lookup import (
+    DEFAULT_MAX_JOBS,
+    LINKED_ACCOUNTS,
+    find_running,
+    lookup,
+    read_lookup,
+    status_of,
+)
 from service.providers.useapi.tasks import is_task, read_task
 
 _SERVICE_KEYS: Final = frozenset({"replyUrl", "replyRef"})
@@ -60,7 +68,8 @@ class UseApi:
         "USEAPI_TOKEN",
         prefix="USEAPI",
         base_url="https://api.useapi.net/v1/runwayml",
-        max_jobs=10,
+        max_jobs=DEFAULT_MAX_JOBS,
+        linked=LINKED_ACCOUNTS,
     )
     callbacks: Callbacks | None = UNSIGNED
     poll_seconds: float | None = None
@@ -79,12 +88,15 @@ class UseApi:
         if errors:
             raise Invalid(errors)
         has_callback = not operation.answers_immediately
+        account, any_account = account_of(given) if has_callback else (None, False)
         return PreparedInput(
             input={key: value for key, value in given.items() if key not in _SERVICE_KEYS},
             reply_url=given.get("replyUrl"),
             reply_ref=given.get("replyRef"),
-            account=given["email"].lower() if has_callback and "email" in given else None,
+            account=account,
+            any_account=any_account,
             max_jobs=given.get("maxJobs") if has_callback else None,
+            uses_credits=has_callback and given.get("exploreMode") is not True,
         )
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
@@ -97,6 +109,8 @@ class UseApi:
             return get(path, fields)
         if task.callback_url:
             fields["replyUrl"] = task.callback_url
+        if task.account:
+            fields["email"] = task.account
         fields["replyRef"] = task.ref
         return send(endpoint.method, path, fields)
 
@@ -134,7 +148,7 @@ class UseApi:
 
         Passwords and tokens in the response are masked, and the response is not stored.
         """
-        return get("/accounts", {})
+        return LINKED_ACCOUNTS.call
 
     def read_check(self, reply: Reply) -> JobError | None:
         """Read the list of accounts (useapi.net/docs/api-runwayml-v1/get-runwayml-accounts)."""
@@ -143,7 +157,7 @@ class UseApi:
         if is_success(status):
             return None if isinstance(body, dict) else unreadable_result().error
         message = _ACCOUNT_PROBLEMS.get(status)
-        return rejected(status, message).error if message else read_refusal(status, body).error
+        return rejection(status, message) if message else read_rejection(status, body)
 
 
 def _answer(reply: Reply, value: Any, task: ProviderTask) -> Answer:
@@ -158,7 +172,8 @@ def _answer(reply: Reply, value: Any, task: ProviderTask) -> Answer:
     if status in BUSY_STATUSES:
         return retry_later(reply, message_of(body))
     if not is_success(status):
-        return read_refusal(status, body, endpoint.moderated_status)
+        names_account = "email" in task.input
+        return read_refusal(status, body, endpoint.moderated_status, names_account=names_account)
     if endpoint.operation.answers_immediately:
         return read_instant_answer(task.operation, value)
     return _read_accepted_task(body)

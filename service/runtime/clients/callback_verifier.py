@@ -36,6 +36,7 @@ class CallbackVerifier:
         self._signature, self._client, self._clock = signature, client, clock
         self._request = signature.keys_request(account.keys_url)
         self._secret = account.webhook_secret
+        self._url = account.keys_url or account.base_url
         self._keys: Sequence[bytes] = ()
         self._fetched_at = 0
         self._asked_at = -RETRY_SECONDS * SECOND
@@ -93,4 +94,4 @@ class CallbackVerifier:
             self._keys, self._fetched_at = keys, self._clock()
         else:
             problem = f"status {reply.status}" if isinstance(reply, Reply) else reply.message
-            log.warning("callback_keys.not_fetched", problem=problem)
+            log.warning("callback_keys.not_fetched", url=self._url, problem=problem)

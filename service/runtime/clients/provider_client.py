@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import httpx
 import msgspec
 import structlog
 
+from service.providers.assets.protocol import UploadCall
 from service.providers.protocol import (
     Call,
     Credential,
@@ -18,6 +19,7 @@ from service.providers.protocol import (
     RetryLater,
     bearer,
 )
+from service.runtime.clients.upload_body import UploadBody
 from service.runtime.clients.webhook_client import USER_AGENT
 from service.runtime.clock import Clock, now
 from service.runtime.settings import ProviderAccount
@@ -26,6 +28,11 @@ MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 RECONNECT_SECONDS: Final = 3
 """The pause after a failed attempt to connect to a provider."""
 _POOL: Final = httpx.Limits(max_connections=10, max_keepalive_connections=10)
+_UPLOAD_POOL: Final = httpx.Limits(max_connections=8, max_keepalive_connections=2)
+"""Uploads take long; they have their own connections, so that no job waits for them."""
+UPLOAD_IDLE_SECONDS: Final = 20.0
+"""The time for a connection, and for the provider to take the next bytes of a file."""
+UPLOAD_ANSWER_SECONDS: Final = 120.0
 Trace = Callable[[str, Any], Awaitable[None]]
 """Called by httpcore with each step of a request; https://www.encode.io/httpcore/extensions/."""
 log = structlog.get_logger()
@@ -42,16 +49,20 @@ class ProviderClient:
         clock: Clock = now,
     ) -> None:
         self._account, self._credential, self._clock = account, credential, clock
-        self._client = httpx.AsyncClient(
-            verify=context,
-            limits=_POOL,
-            trust_env=False,
-            follow_redirects=False,
-            headers={"user-agent": USER_AGENT, "accept": "application/json"},
+        self._client, self._upload_client = (
+            httpx.AsyncClient(
+                verify=context,
+                limits=limits,
+                trust_env=False,
+                follow_redirects=False,
+                headers={"user-agent": USER_AGENT, "accept": "application/json"},
+            )
+            for limits in (_POOL, _UPLOAD_POOL)
         )
 
     async def close(self) -> None:
         await self._client.aclose()
+        await self._upload_client.aclose()
 
     async def send(self, call: Call, timeout_seconds: float) -> Reply | RetryLater | Inconclusive:
         """Send *call* and return the response, whatever its status.
@@ -91,25 +102,66 @@ class ProviderClient:
             timeout=httpx.Timeout(timeout_seconds, connect=10, pool=None),
             extensions={"trace": trace},
         ) as response:
-            parts, size = [], 0
-            async for part in response.aiter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > MAX_RESPONSE_BYTES:
-                    return Inconclusive(
-                        message=f"an answer of more than {MAX_RESPONSE_BYTES} bytes"
-                    )
-            lowered = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(status=response.status_code, headers=lowered, body=b"".join(parts))
+            return await _read(response)
+
+    async def upload(
+        self,
+        call: UploadCall,
+        file: AsyncIterator[bytes],
+        size: int | None,
+        timeout_seconds: float,
+    ) -> Reply | RetryLater | Inconclusive:
+        """Send *call* with *file* as it comes; *size* is that of the file in bytes, if known.
+
+        RetryLater when the provider cannot have the whole file; Inconclusive when it may have it,
+        but no complete response came. What *file* raises is raised.
+        """
+        body = UploadBody(call, file)
+        headers = {"content-type": call.media_type}
+        if (length := body.length(size)) is not None:
+            headers["content-length"] = str(length)
+        headers |= self._credential(self._account.token or "", self._clock())
+        url = self._account.base_url + call.path
+        timeout = httpx.Timeout(UPLOAD_IDLE_SECONDS, read=UPLOAD_ANSWER_SECONDS)
+        try:
+            async with (
+                asyncio.timeout(timeout_seconds),
+                self._upload_client.stream(
+                    "POST", url, content=body, headers=headers, timeout=timeout
+                ) as response,
+            ):
+                return await _read(response)
+        except Exception as exc:
+            if body.error is not None:
+                raise body.error from None
+            if not isinstance(exc, httpx.HTTPError | httpx.InvalidURL | OSError):
+                log.exception("provider.failed")
+            if body.complete:
+                return Inconclusive(message=f"no answer: {type(exc).__name__}")
+            message = f"the upload did not succeed: {type(exc).__name__}"
+            return RetryLater(message=message, retry_after_seconds=RECONNECT_SECONDS)
+
+
+async def _read(response: httpx.Response) -> Reply | Inconclusive:
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_RESPONSE_BYTES:
+            return Inconclusive(message=f"an answer of more than {MAX_RESPONSE_BYTES} bytes")
+    lowered = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(status=response.status_code, headers=lowered, body=b"".join(parts))
 
 
 class ProviderChannel(msgspec.Struct, frozen=True, kw_only=True):
     """A provider with its client; *callback_base* is the start of the callback URLs it is given.
 
-    *max_jobs* is how many jobs may be in progress at its account at once.
+    *max_jobs* is how many jobs may be in progress at its account at once, see
+    `ProviderAccount`.
     """
 
     provider: Provider
     client: ProviderClient
     max_jobs: int
+    is_max_jobs_set: bool = False
     callback_base: str

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from importlib.metadata import version
 from os import strerror
@@ -33,8 +34,8 @@ MAX_HEADERS: Final = 32
 MAX_HEADER: Final = 256
 """Characters of a response header that are kept."""
 _PRIVATE_HEADERS: Final = frozenset({"set-cookie", "authorization", "www-authenticate"})
-_NOT_ALLOWED: Final = "the receiver's address is not allowed; BELFRY_ALLOW_TARGETS may allow it"
-_BLOCKED: Final[ContextVar[list[str]]] = ContextVar("blocked")
+NOT_ALLOWED: Final = "the receiver's address is not allowed; BELFRY_ALLOW_TARGETS may allow it"
+BLOCKED: Final[ContextVar[list[str]]] = ContextVar("blocked")
 """The blocked addresses of the current request; only the log may show them, not the tenant."""
 USER_AGENT: Final = f"Belfry/{version('belfry')}"
 log = structlog.get_logger()
@@ -76,8 +77,8 @@ class WebhookClient:
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
         if is_blocked(str(address[0]), self._allowed):
-            _BLOCKED.get([]).append(str(address[0]))
-            raise BlockedAddress(_NOT_ALLOWED)
+            BLOCKED.get([]).append(str(address[0]))
+            raise BlockedAddress(NOT_ALLOWED)
         mark("connecting")
         return socket.socket(family, kind, protocol)
 
@@ -85,14 +86,14 @@ class WebhookClient:
         """Send one POST request; a failure of the receiver or the network is in the result."""
         at, timings = self._clock(), request_timing.start()
         blocked: list[str] = []
-        _BLOCKED.set(blocked)
+        BLOCKED.set(blocked)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 result = await self._attempt(url, body, headers, at)
         except TimeoutError:
             result = AttemptResult(at=at, duration_ms=0, error=f"no answer in {ATTEMPT_SECONDS} s")
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            error = _NOT_ALLOWED if blocked else _describe(exc)
+            error = NOT_ALLOWED if blocked else describe_failure(exc)
             result = AttemptResult(at=at, duration_ms=0, error=error)
         if blocked:
             log.warning("delivery.blocked", host=URL(url, encoded=True).host, addresses=blocked)
@@ -117,6 +118,10 @@ class WebhookClient:
                 retry_after_seconds=retry_after_seconds(response.headers.get("retry-after"), at),
                 headers=_without_credentials(response.headers),
             )
+
+    def get(self, url: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Send one GET request through the same guard; the caller limits its size and time."""
+        return self._session.get(URL(url, encoded=True), allow_redirects=False)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -225,7 +230,7 @@ def _text(excerpt: bytes, encoding: str) -> str:
     return excerpt.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
-def _describe(exc: BaseException) -> str:
+def describe_failure(exc: BaseException) -> str:
     """Describe a failed request in at most 300 characters, without its URL and any address.
 
     The URL's query may hold a secret, and a tenant must not learn internal addresses.

@@ -32,13 +32,15 @@ class SettingsError(StartError):
 class ProviderAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Our account at one provider; without a *token* the provider takes no jobs.
 
-    *max_jobs* is how many jobs may be in progress at once. *keys_url* and *webhook_secret* verify
+    *max_jobs* is how many jobs may be in progress at once; where the provider tells the limit of an
+    account, it counts only if it *is_max_jobs_set*. *keys_url* and *webhook_secret* verify
     the vendor's signatures, see `AccountSettings`.
     """
 
     base_url: str
     token: str | None
     max_jobs: int
+    is_max_jobs_set: bool = False
     keys_url: str | None = None
     webhook_secret: str | None = None
 
@@ -184,7 +186,9 @@ class _Reader:
         self.errors: list[FieldError] = []
 
     def error(self, name: str, message: str) -> None:
-        self.errors.append(FieldError(name, message))
+        error = FieldError(name, message)
+        if error not in self.errors:  # two providers may share a variable
+            self.errors.append(error)
 
     def read(self, name: str, parse: Callable[[str], T], default: D) -> T | D:
         """Parse a variable; *default* where it is blank, not set or invalid."""
@@ -199,6 +203,7 @@ class _Reader:
 
 
 def _account(reader: _Reader, declared: AccountSettings) -> ProviderAccount:
+    max_jobs = reader.read(declared.max_jobs_variable, parsers.count, None)
     keys_url = webhook_secret = None
     if declared.keys_url:
         keys_url = reader.read(declared.keys_url_variable, parsers.url, declared.keys_url)
@@ -207,7 +212,8 @@ def _account(reader: _Reader, declared: AccountSettings) -> ProviderAccount:
     return ProviderAccount(
         token=reader.read(declared.token_variable, parsers.token, None),
         base_url=reader.read(declared.base_url_variable, parsers.url, declared.base_url),
-        max_jobs=reader.read(declared.max_jobs_variable, parsers.count, declared.max_jobs),
+        max_jobs=declared.max_jobs if max_jobs is None else max_jobs,
+        is_max_jobs_set=max_jobs is not None,
         keys_url=keys_url,
         webhook_secret=webhook_secret,
     )

@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox.directives import Directives, parse_directives
+from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.media import files
+from service.sandbox.media.files import MediaFile
 from service.sandbox.providers.ed25519 import WebhookKey
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import is_http_url
@@ -34,11 +36,11 @@ _SEED: Final = 196619188014358660
 _MAX_IMAGES: Final = 8
 _NAMESPACES: Final = ("workflows", "comfy")
 _MEDIA: Final = (
-    (("video", "veo", "kling"), "video", "video/mp4", "mp4"),
-    (("audio", "speech", "music", "tts"), "audio", "audio/mpeg", "mp3"),
-    (("trellis", "3d", "mesh"), "model_mesh", "model/gltf-binary", "glb"),
+    (("video", "veo", "kling"), "video", files.video),
+    (("audio", "speech", "music", "tts"), "audio", files.audio),
+    (("trellis", "3d", "mesh"), "model_mesh", files.model),
 )
-"""By a word in the model's id: the name of its file in the payload, media type, extension."""
+"""By a word in the model's id: the name of its file in the payload, and what makes it."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ class Fal:
             return json_response(detail, error.status, retry_after_header(error.retry_after))
         task = self._new_task(request.path_params["model"].strip("/"), body, webhook)
         queued = task.state[0]
-        run = self._emulator.start(task, _scenario(task), _RETRY_DELAYS)
+        run = self._emulator.start(task, _scenario(task, str(request.base_url)), _RETRY_DELAYS)
         if task.directives.early:
             await wait_for_callbacks(run)
         if task.directives.hang:
@@ -132,7 +134,7 @@ class Fal:
             return json_response({"detail": "Request not found"}, 404)
         if not task.ended:
             return json_response({"detail": "Request is still in progress"}, 400)
-        result = _result(task.operation, task.request, task.directives)
+        result = _result(task, str(request.base_url))
         return json_response(result.payload, result.status)
 
 
@@ -147,8 +149,8 @@ def _state(model: str, task_id: str, status: str) -> Json:
     return {"status": status, "request_id": task_id, **urls}
 
 
-def _scenario(task: LedgerTask) -> Scenario:
-    result = _result(task.operation, task.request, task.directives)
+def _scenario(task: LedgerTask, base_url: str) -> Scenario:
+    result = _result(task, base_url)
     ids: Json = {"request_id": task.id, "gateway_request_id": task.id}
     if result.status != 200:  # noqa: PLR2004
         error = f"Invalid status code: {result.status}"
@@ -169,11 +171,12 @@ def _scenario(task: LedgerTask) -> Scenario:
         Step(_QUEUE_SECONDS, (running,)),
         Step(_WORK_SECONDS, (ended,), (Callback(body, END),)),
     )
-    forgery = {**ids, "status": "OK", "payload": _media(task.operation, task.request)}
+    forgery = {**ids, "status": "OK", "payload": _media(task.operation, task.request, base_url)}
     return apply_directives(scenario, task.directives, forgery)
 
 
-def _result(model: str, body: Json, directives: Directives) -> Result:
+def _result(task: LedgerTask, base_url: str) -> Result:
+    body, directives = task.request, task.directives
     if not body:
         missing = {"loc": ["body", "prompt"], "msg": "field required", "type": "missing"}
         return Result(422, {"detail": [missing]})
@@ -188,32 +191,38 @@ def _result(model: str, body: Json, directives: Directives) -> Result:
     if directives.fail:
         detail = {"detail": "Internal Server Error", "error_type": "runner_server_error"}
         return Result(500, detail)
-    return Result(200, {"images": [], "seed": _SEED} if directives.empty else _media(model, body))
+    if directives.empty:
+        return Result(200, {"images": [], "seed": _SEED})
+    return Result(200, _media(task.operation, body, base_url))
 
 
-def _media(model: str, body: Json) -> Json:
+def _media(model: str, body: Json, base_url: str) -> Json:
+    """Return the model's payload; the URLs of its files begin with *base_url*."""
     if "whisper" in model:
         return {"text": "A bell tower at dawn.", "chunks": []}
-    for words, name, media_type, extension in _MEDIA:
+    prompt = body["prompt"] if isinstance(body.get("prompt"), str) else ""
+    for words, name, make in _MEDIA:
         if any(word in model for word in words):
-            return {name: _file(media_type, extension), "seed": _SEED}
+            return {name: _file(make(prompt), base_url), "seed": _SEED}
     wanted = body.get("num_images")
     number = min(wanted, _MAX_IMAGES) if isinstance(wanted, int) and wanted > 0 else 1
-    size = {"width": 1024, "height": 768}
     return {
-        "images": [_file("image/png", "png") | size for _ in range(number)],
+        "images": [_file(files.image(prompt, index), base_url) for index in range(number)],
         "timings": {"inference": _WORK_SECONDS},
         "seed": _SEED,
         "has_nsfw_concepts": [False] * number,
-        "prompt": body["prompt"] if isinstance(body.get("prompt"), str) else "",
+        "prompt": prompt,
     }
 
 
-def _file(media_type: str, extension: str) -> Json:
-    name = f"{uuid4().hex}.{extension}"
+def _file(file: MediaFile, base_url: str) -> Json:
+    size = {"width": file.width, "height": file.height} if file.kind == "image" else {}
+    name = file.path.rpartition("/")[2]
+    media_type = files.FORMATS[file.kind][1]
     return {
-        "url": f"https://v3.fal.example/files/{name}",
+        "url": base_url + file.path,
         "content_type": media_type,
         "file_name": name,
-        "file_size": 1824075,
+        "file_size": None,
+        **size,
     }

@@ -14,6 +14,7 @@ from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
+from service.sandbox.media import files
 from service.sandbox.providers.ed25519 import WebhookKey
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import is_http_url
@@ -76,7 +77,7 @@ class Ideogram:
             headers = retry_after_header(error.retry_after)
             return json_response({"error": f"Error {error.status}"}, error.status, headers)
         task = self._new_task(request.url.path.removeprefix(PREFIX), fields, prompt, webhook)
-        run = self._emulator.start(task, _scenario(task), _RETRY_DELAYS)
+        run = self._emulator.start(task, _scenario(task, str(request.base_url)), _RETRY_DELAYS)
         if directives.early:
             await wait_for_callbacks(run)
         if directives.hang:
@@ -124,35 +125,35 @@ def parse_form(content_type: str, body: bytes) -> dict[str, str]:
     return fields
 
 
-def _scenario(task: LedgerTask) -> Scenario:
+def _scenario(task: LedgerTask, base_url: str) -> Scenario:
     """Build the one step; the callback has the images of the lookup, but no status."""
     about: Json = {"generation_id": task.id, "created": rfc3339(task.at)}
     if task.directives.fail:
         state = callback = {**about, "status": "failed"}
     else:
-        images = _images(task)
+        images = _images(task, base_url)
         state = {**about, "status": "completed", "response_type": "url", "data": images}
         state["usage_cost_usd_micros"] = 60_000
         callback = {**about, "data": images}
-    forgery = {**about, "data": [_image(task, is_safe=True)]}
+    forgery = {**about, "data": [_image(task, 0, base_url)]}
     step = Step(_WORK_SECONDS, (state,), (Callback(callback, END),))
     return apply_directives((step,), task.directives, forgery)
 
 
-def _images(task: LedgerTask) -> list[Json]:
+def _images(task: LedgerTask, base_url: str) -> list[Json]:
     if task.directives.empty:
         return []
-    images = [_image(task, is_safe=not task.directives.moderated)]
-    return [*images, _image(task, is_safe=False)] if task.directives.part_fail else images
+    images = [_image(task, 0, None if task.directives.moderated else base_url)]
+    return [*images, _image(task, 1, None)] if task.directives.part_fail else images
 
 
-def _image(task: LedgerTask, *, is_safe: bool) -> Json:
-    name, expiry = token_urlsafe(16), (task.at + _URL_LIFETIME) // SECOND
-    url = f"https://ideogram.example/api/images/ephemeral/{name}.png?exp={expiry}&sig=sandbox"
+def _image(task: LedgerTask, index: int, base_url: str | None) -> Json:
+    """Describe one image; an unsafe one has no URL (*base_url* is None)."""
+    path, expiry = files.image(task.prompt, index).path, (task.at + _URL_LIFETIME) // SECOND
     return {
-        "url": url if is_safe else "",
+        "url": "" if base_url is None else f"{base_url}{path}?exp={expiry}&sig=sandbox",
         "prompt": task.prompt,
         "resolution": task.request.get("resolution", "2048x2048"),
         "seed": 12345,
-        "is_image_safe": is_safe,
+        "is_image_safe": base_url is not None,
     }

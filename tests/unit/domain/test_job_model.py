@@ -126,9 +126,7 @@ class JobMachine(RuleBasedStateMachine):
         uow = self._begin()
         apply_answer(
             uow,
-            SubmitResult(
-                sent=sent, answer=answer, reply=None, on_lost_answer=self.on_lost_answer, jitter=0
-            ),
+            SubmitResult(sent=sent, answer=answer, on_lost_answer=self.on_lost_answer, jitter=0),
         )
         self._commit(uow)
 

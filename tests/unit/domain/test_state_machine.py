@@ -510,3 +510,23 @@ def test_the_order_of_parts_does_not_change_the_final_status(
     assert in_order.status is (Status.FAILED if all(failures) else Status.SUCCEEDED)
     assert reordered.status is in_order.status
     assert reordered.cost_usd == pytest.approx(in_order.cost_usd)
+
+
+@pytest.mark.parametrize(
+    ("any_account", "account"), [(True, "useapi"), (False, "useapi:ann@example.com")]
+)
+def test_a_job_of_any_account_loses_its_account_when_it_is_queued_again(
+    account: str, *, any_account: bool
+) -> None:
+    job = build_job(any_account=any_account, account="useapi:ann@example.com")
+
+    assert requeued(admitted(job, T0, LATER)).account == account
+    assert retried(job, "a-new-ref", T0).account == account
+
+
+def test_an_admitted_job_knows_when_its_submit_began_until_it_is_submitted_anew() -> None:
+    job = admitted(build_job(), T0, LATER)
+
+    assert job.admitted_at == T0
+    assert requeued(job).admitted_at == T0
+    assert retried(job, "a-new-ref", T0).admitted_at is None

@@ -1,5 +1,6 @@
-"""An example of a complete provider: one class without I/O, for a service that casts bells."""
+"""An example of a complete provider: a table and a reader, for a service that casts bells."""
 
+import hmac
 import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -8,29 +9,22 @@ from typing import Any
 import pytest
 
 from service.domain.jobs.job import Job, Report, Status
-from service.domain.jobs.results import Artifact, JobError, Output
+from service.domain.jobs.results import Artifact, Output
 from service.domain.jobs.state_machine import apply_report
 from service.domain.primitives.errors import Invalid
-from service.domain.primitives.json_input import UnreadableJson, read_json
+from service.domain.primitives.json_input import UnreadableJson
+from service.domain.primitives.timestamps import SECOND
 from service.providers import registry
-from service.providers.kit.coercion import as_dict, identifier, json_or_none, ratio, text, web_url
-from service.providers.kit.http_status import (
-    BUSY_STATUSES,
-    is_success,
-    message_of,
-    rejected,
-    retry_later,
-)
-from service.providers.kit.input_schema import InputField, input_errors, json_schema
-from service.providers.kit.request_builder import get, segment, send
+from service.providers.kit.coercion import identifier, ratio, text, web_url
+from service.providers.kit.input_schema import InputField, json_schema
+from service.providers.kit.request_builder import segment, send
+from service.providers.kit.task_provider import TaskProvider
 from service.providers.protocol import (
-    UNSIGNED,
     AccountSettings,
     Answer,
     Call,
     Callbacks,
     Inconclusive,
-    LookupResult,
     LostAnswerPolicy,
     Operation,
     PreparedInput,
@@ -61,7 +55,14 @@ CAST = Operation(
 STATES = {"melting": Status.SUBMITTED, "casting": Status.RUNNING, "rung": Status.SUCCEEDED}
 
 
-class Foundry:
+def credential(token: str, at: int) -> dict[str, str]:
+    """The foundry wants a fresh digest with each request, in place of the token."""
+    seconds = str(at // SECOND)
+    digest = hmac.new(token.encode(), seconds.encode(), "sha256").hexdigest()
+    return {"x-foundry-time": seconds, "x-foundry-digest": digest}
+
+
+class Foundry(TaskProvider):
     """A complete provider, as `registry()` would return it."""
 
     name = "foundry"
@@ -71,77 +72,32 @@ class Foundry:
         prefix="FOUNDRY",
         base_url="https://foundry.example/v1",
         max_jobs=4,
+        credential=credential,
     )
-    callbacks: Callbacks | None = UNSIGNED
-    poll_seconds: float | None = None
+    callbacks: Callbacks | None = Callbacks(methods=frozenset({"PUT"}), success_status=200)
     operations: Mapping[str, Operation] = MappingProxyType({CAST.name: CAST})
-
-    def operation(self, name: str) -> Operation | None:
-        return self.operations.get(name)
-
-    def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
-        if errors := input_errors(operation.inputs, given):
-            raise Invalid(errors)
-        rest = {key: value for key, value in given.items() if key != "notify"}
-        return PreparedInput(input=rest, reply_url=given.get("notify"))
+    reply_url_field = "notify"
+    check_path = "/me"
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:
         (task,) = tasks
         ours = {"hook": task.callback_url, "reference": task.ref}
         return send("POST", f"/{task.operation}", task.input | ours)
 
-    def read_answer(self, reply: Reply, tasks: Sequence[ProviderTask]) -> dict[str, Answer]:
-        return {task.ref: _answer(reply) for task in tasks}
+    def task_path(self, job: Job) -> str | None:
+        return f"/bells/{segment(job.ref)}"
 
-    def read_callback(
-        self,
-        body: bytes,
-        headers: Mapping[str, str],  # noqa: ARG002 - it sends none of its own
-    ) -> list[Report]:
-        bell = as_dict(read_json(body))
-        if "reference" not in bell:
-            raise UnreadableJson("not a bell of the foundry")
-        return [_report(bell)]
-
-    def lookup(self, job: Job, step: int) -> Call | None:
-        return get(f"/bells/{segment(job.ref)}", {}) if step == 0 else None
-
-    def read_lookup(self, reply: Reply, job: Job, step: int) -> LookupResult:
-        if reply.status == 404:
-            return TaskNotFound(message=f"lookup {step} found no bell {job.ref}")
-        body = as_dict(json_or_none(reply.body))
-        if not is_success(reply.status) or not body:
-            return Inconclusive(message="the answer has no bell")
-        return [_report(body)]
-
-    def check(self) -> Call | None:
-        return get("/me", {})
-
-    def read_check(self, reply: Reply) -> JobError | None:
-        return None if is_success(reply.status) else rejected(reply.status, None).error
-
-
-def _answer(reply: Reply) -> Answer:
-    body = as_dict(json_or_none(reply.body))
-    if reply.status in BUSY_STATUSES:
-        return retry_later(reply, message_of(body))
-    if not is_success(reply.status):
-        return rejected(reply.status, message_of(body))
-    return _report(body) if body else Inconclusive(message="the answer has no bell")
-
-
-def _report(bell: dict[str, Any]) -> Report:
-    state = text(bell.get("state"))
-    ref = text(bell.get("reference"))
-    sound = web_url(bell.get("mp3"))
-    return Report(
-        refs=(ref,) if ref else (),
-        task_id=identifier(bell.get("bell")),
-        status=STATES.get(state or ""),
-        provider_status=state,
-        progress=ratio(bell.get("percent"), 100.0),
-        output=Output(artifacts=(Artifact(kind="audio", url=sound),)) if sound else None,
-    )
+    def read_task(self, body: dict[str, Any]) -> Report:
+        state, ref = text(body.get("state")), text(body.get("reference"))
+        sound = web_url(body.get("mp3"))
+        return Report(
+            refs=(ref,) if ref else (),
+            task_id=identifier(body.get("bell")),
+            status=STATES.get(state or ""),
+            provider_status=state,
+            progress=ratio(body.get("percent"), 100.0),
+            output=Output(artifacts=(Artifact(kind="audio", url=sound),)) if sound else None,
+        )
 
 
 FOUNDRY: Provider = Foundry()
@@ -217,7 +173,7 @@ def _read(body: object) -> Report:
     return report
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"state": "rung"}', b"<html>"])
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"sound": "clear"}', b"<html>"])
 def test_a_body_without_a_bell_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
         FOUNDRY.read_callback(body, {})
@@ -227,7 +183,7 @@ def test_an_answer_is_a_rejection_a_delay_or_inconclusive() -> None:
     def answer(status: int, body: object, **headers: str) -> Answer:
         return FOUNDRY.read_answer(reply(status, body, **headers), [build_task("r")])["r"]
 
-    failed = answer(402, {"error": "no bronze left"})
+    failed = answer(400, {"error": "no bronze left"})
 
     assert isinstance(failed, Report)
     assert failed.error is not None
@@ -247,6 +203,14 @@ def test_a_lookup_finds_the_state_of_a_task() -> None:
     assert isinstance(FOUNDRY.read_lookup(reply(404, {}), job, 0), TaskNotFound)
     assert isinstance(FOUNDRY.read_lookup(reply(500, {}), job, 0), Inconclusive)
     assert FOUNDRY.read_lookup(reply(200, rung), job, 0) == [_read(rung)]
+
+
+def test_the_credential_is_made_anew_for_each_request() -> None:
+    first, second = (FOUNDRY.account.credential("token", at * SECOND) for at in (1, 2))
+
+    assert first["x-foundry-time"] == "1"
+    assert first["x-foundry-digest"] != second["x-foundry-digest"]
+    assert "token" not in str(first)
 
 
 def test_the_credential_is_checked_by_a_free_request() -> None:

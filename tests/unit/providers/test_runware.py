@@ -21,6 +21,7 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused
 from service.providers.runware.catalog import LONG_SECONDS, ROWS, SHORT_SECONDS
 from service.providers.runware.errors import classify
 from service.providers.runware.provider import Runware
@@ -529,7 +530,7 @@ def test_an_error_without_a_uuid_applies_to_every_task_without_an_item_of_its_ow
 
     both = answers(200, json.dumps(body).encode(), (REF, OTHER))
 
-    assert refusal(both[REF]).code is ErrorCode.INSUFFICIENT_CREDITS
+    assert isinstance(both[REF], AccountRefused)
     assert both[OTHER] == Report(refs=(OTHER,), status=Status.SUBMITTED)
 
 
@@ -632,16 +633,10 @@ def test_a_result_that_cannot_be_read_leaves_the_task_submitted(unreadable: obje
 @pytest.mark.parametrize(
     ("status", "name", "code", "provider_code", "retryable"),
     [
-        (200, "errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        (402, "errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        (429, "errors_without_uuid", ErrorCode.INSUFFICIENT_CREDITS, "insufficientCredits", False),
-        (401, "error_api_key", ErrorCode.UNAUTHORIZED, "invalidApiKey", False),
         (400, "error_moderated", ErrorCode.MODERATED, "nsfwContentDetected", False),
         (200, "error_unknown_code", ErrorCode.PROVIDER_ERROR, "oddity", False),
-        (402, "error_unknown_code", ErrorCode.INSUFFICIENT_CREDITS, "402", False),
         (500, "error_unknown_code", ErrorCode.PROVIDER_ERROR, "500", True),
-        (401, "error_plain", ErrorCode.UNAUTHORIZED, "401", False),
-        (403, "error_text_without_task", ErrorCode.UNAUTHORIZED, "403", False),
+        (403, "error_text_without_task", ErrorCode.INVALID_INPUT, "403", False),
         (404, "error_plain", ErrorCode.INVALID_INPUT, "404", False),
         (200, "error_flat_without_status", ErrorCode.TIMED_OUT, "timeoutProvider", True),
     ],
@@ -653,12 +648,6 @@ def test_a_rejected_submit_fails_the_job_with_an_error_code(
 
     assert (error.code, error.provider_code) == (code, provider_code)
     assert (error.retryable, error.stage) == (retryable, ErrorStage.SUBMIT)
-
-
-def test_the_message_about_a_refused_key_is_replaced() -> None:
-    error = refusal(answers(401, payload("error_api_key"))[REF])
-
-    assert error.message == "The provider refused the credential."
 
 
 @pytest.mark.parametrize(
@@ -1168,5 +1157,5 @@ def test_every_task_gets_an_answer(status: int, body: bytes) -> None:
 
     assert both.keys() == {REF, OTHER}
     for answer in both.values():
-        assert isinstance(answer, Report | tuple | RetryLater | Inconclusive)
+        assert isinstance(answer, Report | tuple | RetryLater | AccountRefused | Inconclusive)
         assert answer != (), "an answer has at least one report"

@@ -18,6 +18,7 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused
 from service.providers.runway_ai.provider import RunwayAi
 
 RUNWAY_AI = RunwayAi()
@@ -330,9 +331,7 @@ def test_an_error_in_a_200_answer_is_an_error_of_the_provider() -> None:
     ("status", "code", "retryable"),
     [
         (400, ErrorCode.INVALID_INPUT, False),
-        (401, ErrorCode.UNAUTHORIZED, False),
-        (402, ErrorCode.INSUFFICIENT_CREDITS, False),
-        (403, ErrorCode.UNAUTHORIZED, False),
+        (403, ErrorCode.INVALID_INPUT, False),
         (404, ErrorCode.INVALID_INPUT, False),
         (413, ErrorCode.INVALID_INPUT, False),
         (422, ErrorCode.INVALID_INPUT, False),
@@ -371,4 +370,6 @@ def test_every_callback_is_unreadable(body: bytes) -> None:
 @settings(deadline=None)
 @given(st.sampled_from(sorted(INPUTS)), st.integers(100, 999), st.binary())
 def test_every_answer_is_interpreted(operation: str, status: int, body: bytes) -> None:
-    assert isinstance(answer(operation, status, body), Report | RetryLater | Inconclusive)
+    found = answer(operation, status, body)
+
+    assert isinstance(found, Report | RetryLater | AccountRefused | Inconclusive)

@@ -34,9 +34,9 @@ class Ticking(Clock):
 def transactions_of(
     store: Store, *on_commit: OnCommit, limit: float | None = 0.1, at: int = T0
 ) -> Transactions:
-    transactions = Transactions(store, Ticking(at), IDS.new_id, NO_QUEUES, on_commit)
-    transactions.moderation_limit = limit
-    return transactions
+    return Transactions(
+        store, Ticking(at), IDS.new_id, NO_QUEUES, on_commit, moderation_limit=limit
+    )
 
 
 async def add_jobs(transactions: Transactions, count: int, account: str) -> Sequence[Job]:

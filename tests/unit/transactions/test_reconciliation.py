@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from service.domain.jobs.job import Job, ReconcileReason, Report, Status
-from service.domain.jobs.results import ErrorCode, ErrorStage, JobError, Output
+from service.domain.jobs.results import ErrorCode, JobError, Output
 from service.domain.jobs.state_machine import schedule_reconcile
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import (
@@ -12,7 +12,6 @@ from service.providers.protocol import (
     Inconclusive,
     LookupResult,
     LostAnswerPolicy,
-    Reply,
     RetryLater,
     TaskNotFound,
 )
@@ -155,13 +154,9 @@ def apply_submit_answer(
     job: Job,
     answer: Answer,
     on_lost_answer: LostAnswerPolicy = LostAnswerPolicy.AWAIT,
-    status: int = 200,
 ) -> UnitOfWork:
     uow = unit_of_work(Snapshot(jobs={job.ref: job}, permanent={}), T0)
-    reply = Reply(status=status, headers={}, body=b"")
-    result = SubmitResult(
-        sent=job, answer=answer, reply=reply, on_lost_answer=on_lost_answer, jitter=0.5
-    )
+    result = SubmitResult(sent=job, answer=answer, on_lost_answer=on_lost_answer, jitter=0.5)
     apply_answer(uow, result)
     return uow
 
@@ -233,37 +228,12 @@ def test_an_answer_to_an_earlier_submit_changes_nothing(answer: Answer) -> None:
         SubmitResult(
             sent=earlier,
             answer=answer,
-            reply=None,
             on_lost_answer=LostAnswerPolicy.RESEND,
             jitter=0,
         ),
     )
 
     assert uow.changes.jobs == {}
-
-
-def refusal(code: ErrorCode) -> Report:
-    error = JobError(code=code, message="no", stage=ErrorStage.SUBMIT)
-    return a_report(status=Status.FAILED, error=error)
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "after"),
-    [
-        (ErrorCode.UNAUTHORIZED, 401, Status.QUEUED),
-        (ErrorCode.INSUFFICIENT_CREDITS, 402, Status.QUEUED),
-        (ErrorCode.INSUFFICIENT_CREDITS, 412, Status.QUEUED),
-        (ErrorCode.UNAUTHORIZED, 403, Status.FAILED),
-        (ErrorCode.INVALID_INPUT, 400, Status.FAILED),
-    ],
-)
-def test_a_refusal_of_the_account_fails_no_job(code: ErrorCode, status: int, after: Status) -> None:
-    job = sent()
-
-    changes = apply_submit_answer(job, refusal(code), status=status).changes
-
-    assert changes.jobs[job.id].status is after
-    assert (job.account in changes.holds) == (after is Status.QUEUED)
 
 
 def part(name: str, **changes: Any) -> Report:

@@ -92,7 +92,7 @@ class Useapi:
     def _choose_account(self, body: Json) -> Account | Response:
         """Find the account of the first asset in *body*, else the one named, else a free one."""
         ids = [value for name, value in body.items() if checks.is_asset_field(name)]
-        assets = [self._assets.find(value) for value in ids]
+        assets = [self._assets.find(value) for value in ids if value is not None]
         if None in assets:
             return errors.response(400, "Unable to locate an asset of this request")
         email = next((asset.email for asset in assets if asset), None) or body.get("email")

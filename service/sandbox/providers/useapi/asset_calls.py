@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from service.sandbox.providers.useapi import errors
 from service.sandbox.providers.useapi.accounts import Account
-from service.sandbox.providers.useapi.assets import EXTENSIONS, AssetStore
+from service.sandbox.providers.useapi.assets import EXTENSIONS, AssetStore, is_example
 from service.sandbox.web import json_response
 
 _MAX_OFFSET: Final = 1000
@@ -65,6 +65,8 @@ class AssetCalls:
         asset = self._assets.find(request.path_params["asset_id"])
         if asset is None:
             return errors.response(404, "Not found.")
+        if is_example(asset.asset_id):
+            return errors.response(400, "The example image of the sandbox cannot be deleted")
         self._assets.delete(asset.asset_id)
         return Response(status_code=204)
 

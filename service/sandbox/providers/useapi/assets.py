@@ -33,7 +33,7 @@ EXTENSIONS: Final = {
 }
 """File extension by media type, in lower case (useapi.net, post-runwayml-assets)."""
 _EXAMPLE_UUID: Final = UUID(int=1, version=4)
-_MAX_ASSETS: Final = 40_000
+MAX_ASSETS: Final = 40_000
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,11 +123,16 @@ def example_asset(email: str) -> str:
     return asset_id(email, str(_EXAMPLE_UUID))
 
 
-class AssetStore:
-    """The newest assets of all accounts; every account begins with the example image."""
+def is_example(asset_id: str) -> bool:
+    return asset_id.endswith(f":{_EXAMPLE_UUID}")
 
-    def __init__(self, emails: list[str]) -> None:
+
+class AssetStore:
+    """The newest assets of all accounts, at most *limit*, and the example image of each."""
+
+    def __init__(self, emails: list[str], limit: int = MAX_ASSETS) -> None:
         self._assets: dict[str, Asset] = {}
+        self._limit = limit
         for email in emails:
             self.upload(email, "lighthouse.png", "image/png", 1_250_000, str(_EXAMPLE_UUID))
 
@@ -180,6 +185,5 @@ class AssetStore:
 
     def _add(self, asset: Asset) -> None:
         self._assets[asset.asset_id] = asset
-        while len(self._assets) > _MAX_ASSETS:
-            oldest_upload = next(key for key in self._assets if str(_EXAMPLE_UUID) not in key)
-            del self._assets[oldest_upload]
+        if len(self._assets) > self._limit:
+            del self._assets[next(key for key in self._assets if not is_example(key))]

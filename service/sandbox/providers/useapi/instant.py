@@ -32,6 +32,7 @@ _VOICES: Final = ({"id": "1", "name": "Ada"}, {"id": "2", "name": "Bela"})
 """A guess: no description of this answer was found."""
 _TRANSCRIPT: Final = ("The", "bell", "rings", "at", "noon.")
 _MS_PER_WORD: Final = 400
+_SEED_DIGITS: Final = len("4294967294")
 
 
 class InstantCalls:
@@ -92,15 +93,13 @@ class InstantCalls:
         if isinstance(account, Response):
             return account
         prompt = query.get("text_prompt", "")
-        if not prompt:
-            return errors.response(400, "Parameter text_prompt is required")
-        if query.get("aspect_ratio", "16:9") not in SIZES:
-            return errors.response(400, f"aspect_ratio must be one of {', '.join(SIZES)}")
+        seed = query.get("seed") or str(zlib.crc32(prompt.encode()) or 1)
+        if error := _preview_error(prompt, seed, query.get("aspect_ratio", "16:9")):
+            return errors.response(400, error)
         if rejection := await self._pause(prompt):
             return rejection
         if parse_directives(prompt).moderated:
             return errors.response(403, "The prompt did not pass moderation")
-        seed = query.get("seed") or str(zlib.crc32(prompt.encode()) or 1)
         return json_response({"url": _image_url(request, prompt), "seed": int(seed)})
 
     def account_of(self, request: Request) -> Account | Response:
@@ -119,6 +118,14 @@ class InstantCalls:
             return None
         body = errors.error_body(error.status)
         return json_response(body, error.status, retry_after_header(error.retry_after))
+
+
+def _preview_error(prompt: str, seed: str, aspect_ratio: str) -> str | None:
+    if not prompt:
+        return "Parameter text_prompt is required"
+    if not (seed.isascii() and seed.isdigit() and len(seed) <= _SEED_DIGITS):
+        return "seed must be within 1…4294967294"
+    return None if aspect_ratio in SIZES else f"aspect_ratio must be one of {', '.join(SIZES)}"
 
 
 def _transcript(media_url: str, language: str) -> Json:

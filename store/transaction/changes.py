@@ -10,12 +10,14 @@ from service.domain.jobs.job import Job, Status
 from service.domain.jobs.moderation import WINDOW, ModerationHistory
 from service.domain.jobs.results import ErrorCode
 from service.domain.subscriptions.subscription import Subscription
-from service.transactions.change_set import ChangeSet, Snapshot
+from service.transactions.change_set import ChangeSet, PauseKey, Snapshot
+from service.transactions.slots import AccountPause
 from service.transactions.store_protocols import ChangeTopic
 from store.engine.session import Session, Values
 from store.rows import (
     decode_health,
     decode_job,
+    decode_pause,
     decode_subscription,
     encode_attempt,
     encode_callback,
@@ -24,6 +26,7 @@ from store.rows import (
     encode_health,
     encode_hold,
     encode_job,
+    encode_pause,
     encode_subscription,
     encode_update,
 )
@@ -48,8 +51,13 @@ class SubscriptionCache:
         return found
 
 
-async def read_jobs(session: Session, cache: SubscriptionCache, refs: Sequence[str]) -> Snapshot:
-    """Lock and read the jobs of *refs*, and the subscriptions their events may go to."""
+async def read_jobs(
+    session: Session, cache: SubscriptionCache, refs: Sequence[str], *, accounts: bool
+) -> Snapshot:
+    """Lock and read the jobs of *refs*, and the subscriptions their events may go to.
+
+    The pauses of accounts are read with *accounts*, or if one may concern a job.
+    """
     await session.queue("share_subscriptions")
     await session.queue("lock_jobs", refs=list(refs))
     rows = await session.fetch("jobs_by_ref", refs=list(refs))
@@ -61,7 +69,16 @@ async def read_jobs(session: Session, cache: SubscriptionCache, refs: Sequence[s
         permanent=await cache.at(session, rows[0]["version"]) if rows else {},
         per_job=await read_reply_subscriptions(session, jobs.values()),
         pending={(row["job_id"], row["subscription_id"]): row["sequence"] for row in pairs},
+        pauses=await _lock_pauses(session)
+        if accounts or any(row["may_be_paused"] for row in rows)
+        else {},
     )
+
+
+async def _lock_pauses(session: Session) -> dict[PauseKey, AccountPause]:
+    await session.queue("lock_accounts")
+    pauses = map(decode_pause, await session.fetch("account_pauses"))
+    return {(pause.account, pause.scope): pause for pause in pauses}
 
 
 async def read_reply_subscriptions(
@@ -128,8 +145,11 @@ async def write_changes(session: Session, changes: ChangeSet) -> None:
     await write_events(session, changes)
     holds = (encode_hold(account, hold) for account, hold in changes.holds.items())
     await _queue_many(session, "hold_account", holds)
-    resumed = ({"account": account} for account in sorted(changes.resumed_accounts))
-    await _queue_many(session, "resume_account", resumed)
+    for (account, scope), pause in sorted(changes.pauses.items()):
+        if pause is None:
+            await session.queue("delete_account_pause", account=account, scope=scope.value)
+        else:
+            await session.queue("put_account_pause", **encode_pause(pause))
     warned = (
         {"account": account, "warned": int(is_warned)}
         for account, is_warned in sorted(changes.moderation_warned.items())
@@ -188,7 +208,8 @@ def topics_of(changes: ChangeSet) -> set[ChangeTopic]:
         topics.add(ChangeTopic.EVENTS)
     if any(task.needs_claim for task in changes.delivery_tasks):
         topics.add(ChangeTopic.DELIVERIES)
-    if any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values()):
+    queued_or_ended = any(job.ended or job.status is Status.QUEUED for job in changes.jobs.values())
+    if queued_or_ended or None in changes.pauses.values():
         topics.add(ChangeTopic.JOBS)
     if changes.subscriptions:
         topics.add(ChangeTopic.SUBSCRIPTIONS)

@@ -33,18 +33,11 @@ from service.transactions.change_set import (
     JobTransaction,
     OpenTransaction,
 )
-from service.transactions.slots import AccountQueue, Admission
+from service.transactions.slots import AccountPause, Admission, SlotRules
+from service.transactions.store_protocols.assets import AssetStore
 
 Filters = Mapping[str, object]
 """The filters of a list by name; what they mean is in the query."""
-
-
-class PausedAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that its provider refuses since *paused_at*, with the provider's reason."""
-
-    account: str
-    paused_for: str
-    paused_at: int
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +100,17 @@ class ChangeTopic(StrEnum):
 
 
 class JobStore(Protocol):
-    async def claim(
-        self, at: int, admit: Callable[[Sequence[AccountQueue]], Admission]
-    ) -> Admission:
-        """Write the jobs that *admit* takes from the queues; it decides and changes nothing."""
+    async def claim(self, at: int, rules: SlotRules, start: Callable[[Job], Job]) -> Admission:
+        """Take the oldest jobs for which there are slots, and write them as *start* returns them.
+
+        One process at a time counts slots.
+        """
+
+    async def put_linked_accounts(self, provider: str, limits: Mapping[str, int]) -> None:
+        """Store which accounts are linked at *provider*: how many jobs each may run, by suffix.
+
+        Pauses of accounts that are no longer linked end.
+        """
 
     async def claim_unanswered(self, at: int, lease_until: int) -> list[Job]:
         """Lease the jobs whose sender stopped before the answer came."""
@@ -120,7 +120,7 @@ class JobStore(Protocol):
 
     async def next_due(self, at: int) -> int | None: ...
     async def next_check(self, at: int) -> int | None: ...
-    async def paused_accounts(self) -> list[PausedAccount]: ...
+    async def account_pauses(self) -> list[AccountPause]: ...
     async def ended(self, job_ids: Sequence[str]) -> list[str]:
         """Which of *job_ids* have ended."""
 
@@ -256,11 +256,16 @@ class Store(Protocol):
     def retention(self) -> RetentionStore: ...
     @property
     def api_keys(self) -> ApiKeyStore: ...
+    @property
+    def assets(self) -> AssetStore: ...
 
     def transaction(
         self, refs: Sequence[str], *, accounts: bool = False
     ) -> AbstractAsyncContextManager[JobTransaction]:
-        """Read and lock the jobs of *refs*, and with *accounts* the paused accounts."""
+        """Read and lock the jobs of *refs*.
+
+        The pauses of accounts are locked and read with *accounts*, or if one may concern a job.
+        """
 
     def insert_jobs(
         self, new: Sequence[NewJob], key: Idempotency | None

@@ -2,14 +2,16 @@
 
 from handlers.http.endpoint import ApiRequest, NoQuery
 from handlers.http.pagination import ListResponse
+from handlers.schemas.assets import render_rules
 from handlers.schemas.providers import OperationView, ProviderView
+from service.providers.assets import asset_apis
 from service.providers.kit.input_schema import json_schema
 from service.providers.protocol import Operation, Provider
 
 
 async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderView]:
     """List the providers and their operations, with the JSON Schema of each input."""
-    accounts = request.context.settings.accounts
+    accounts, apis = request.context.settings.accounts, asset_apis()
     return ListResponse(
         data=[
             ProviderView(
@@ -26,6 +28,7 @@ async def list_providers(request: ApiRequest[NoQuery]) -> ListResponse[ProviderV
                     )
                     for operation in provider.operations.values()
                 ],
+                assets=render_rules(apis[name].rules if name in apis else None),
             )
             for name, provider in request.context.providers.items()
         ]

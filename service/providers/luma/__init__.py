@@ -1,0 +1,1 @@
+"""Luma: videos and images of Dream Machine."""

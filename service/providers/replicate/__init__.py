@@ -1,0 +1,1 @@
+"""Replicate: any model by one operation, with signed webhooks."""

@@ -1,0 +1,1 @@
+"""What one transaction reads and writes beside the queries of one noun."""
