@@ -1,5 +1,6 @@
 """Replicate: requests, predictions in every state, outputs of every type, errors."""
 
+import base64
 import json
 from contextlib import suppress
 from typing import Any
@@ -463,3 +464,14 @@ def test_the_check_asks_for_the_account() -> None:
 def test_no_body_breaks_the_reader(body: dict[str, Any]) -> None:
     with suppress(UnreadableJson):
         REPLICATE.read_task(body)
+
+
+def test_the_secret_of_the_webhooks_is_read() -> None:
+    assert REPLICATE.callbacks is not None
+    signature = REPLICATE.callbacks.signature
+    assert signature is not None
+
+    keys = signature.read_keys(Reply(status=200, headers={}, body=payload("secret")))
+
+    secret = json.loads(payload("secret"))["key"].removeprefix("whsec_")
+    assert list(keys) == [base64.b64decode(secret)]
