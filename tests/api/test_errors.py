@@ -10,6 +10,7 @@ from handlers import ENDPOINTS
 from handlers.http.endpoint import Endpoint
 from service.domain.primitives.ids import new_id
 from service.domain.security.api_keys import Scope
+from tests.support.factories import an_asset
 from tests.support.receivers import Receiver, status
 from tests.support.service_harness import Client, Json, Service, eventually, running_service
 
@@ -93,7 +94,10 @@ async def ids(service: Service, receiver: Receiver) -> dict[str, str]:
     await service.call_back("useapi", job["ref"], {"status": "RUNNING"})
     path = f"/v1/subscriptions/{subscription['id']}/recover"
     recovery = await service.post(path, {"since": "2026-01-01T00:00:00Z"})
+    asset = an_asset(tenant="default")
+    await service.context.store.assets.add(asset)
     return {
+        "providers": asset.id,
         "recoveries": recovery["id"],
         "jobs": job["id"],
         "subscriptions": subscription["id"],
@@ -109,6 +113,7 @@ async def test_every_endpoint_returns_404_for_an_id_of_another_tenant(
 ) -> None:
     other_tenant = Client(service.url, await service.another_key("admin", tenant="other_tenant"))
     path = endpoint.path.replace("{id}", ids[collection_of(endpoint)])
+    path = path.replace("{provider}", "useapi")
 
     body = {"enabled": False} if endpoint.method == "PATCH" else None
     response = await other_tenant.http.request(endpoint.method, path, json=body)
@@ -149,7 +154,7 @@ async def test_a_malformed_id_returns_404(given: str, shared_service: Service) -
     responses = {
         name_of(endpoint): await shared_service.http.request(
             endpoint.method,
-            endpoint.path.replace("{id}", given),
+            endpoint.path.replace("{id}", given).replace("{provider}", "useapi"),
             json={"enabled": True} if endpoint.method == "PATCH" else None,
         )
         for endpoint in endpoints
@@ -337,7 +342,8 @@ async def test_jobs_for_a_provider_without_a_credential_are_refused(
         shown = (await service.get("/v1/providers"))["data"]
 
     assert (response.status_code, response.json()["code"]) == (422, "provider_not_configured")
-    assert [one["name"] for one in shown if not one["configured"]] == ["useapi"]
+    unconfigured = {one["name"] for one in shown if not one["configured"]}
+    assert unconfigured == {"useapi", "useapi_services"}  # they have the same token
 
 
 async def test_jobs_for_a_remote_provider_are_refused_without_a_public_url(
