@@ -25,6 +25,7 @@ from service.providers.protocol import (
     RetryLater,
     TaskNotFound,
 )
+from service.providers.refusals import AccountRefused, RefusalScope
 from tests.support.factories import build_job
 from tests.support.paths import PAYLOADS
 
@@ -201,8 +202,6 @@ def test_a_busy_queue_is_asked_again() -> None:
 @pytest.mark.parametrize(
     ("status", "name", "code", "message"),
     [
-        (403, "error_balance", ErrorCode.INSUFFICIENT_CREDITS, "User is locked."),
-        (401, "error_credential", ErrorCode.UNAUTHORIZED, "The provider refused the credential."),
         (404, "result_in_progress", ErrorCode.INVALID_INPUT, "Request is still in progress"),
         (
             422,
@@ -217,6 +216,23 @@ def test_a_refused_submit_tells_why(status: int, name: str, code: ErrorCode, mes
 
     assert (error.code, error.stage, error.retryable) == (code, ErrorStage.SUBMIT, False)
     assert error.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "scope", "message"),
+    [
+        (403, "error_balance", RefusalScope.CREDITS, "User is locked."),
+        (401, "error_credential", RefusalScope.CREDENTIAL, "The provider refused the credential."),
+    ],
+)
+def test_a_submit_may_refuse_the_account(
+    status: int, name: str, scope: RefusalScope, message: str
+) -> None:
+    refused = answer(payload(name), status)
+
+    assert isinstance(refused, AccountRefused)
+    assert refused.scope is scope
+    assert refused.message.startswith(message)
 
 
 def test_the_documented_result_is_read_with_its_whole_seed() -> None:

@@ -27,6 +27,7 @@ from service.providers.protocol import (
     RetryLater,
     TaskNotFound,
 )
+from service.providers.refusals import AccountRefused, RefusalScope
 from tests.support.factories import build_job
 from tests.support.paths import PAYLOADS
 
@@ -185,8 +186,6 @@ def test_an_accepted_request_is_submitted() -> None:
     ("status", "code"),
     [
         (400, ErrorCode.INVALID_INPUT),
-        (401, ErrorCode.UNAUTHORIZED),
-        (402, ErrorCode.INSUFFICIENT_CREDITS),
         (422, ErrorCode.MODERATED),
     ],
 )
@@ -196,6 +195,16 @@ def test_a_refused_submit_tells_why(status: int, code: ErrorCode) -> None:
     assert isinstance(report, Report)
     assert report.error is not None
     assert (report.error.code, report.error.retryable) == (code, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "scope"), [(401, RefusalScope.CREDENTIAL), (402, RefusalScope.CREDITS)]
+)
+def test_a_submit_may_refuse_the_account(status: int, scope: RefusalScope) -> None:
+    refused = answer(payload("error_unsafe"), status)
+
+    assert isinstance(refused, AccountRefused)
+    assert refused.scope is scope
 
 
 def test_too_many_requests_are_sent_again_later() -> None:

@@ -22,6 +22,7 @@ from service.providers.protocol import (
     Reply,
     RetryLater,
 )
+from service.providers.refusals import AccountRefused, RefusalScope
 from tests.support.factories import T0, build_job
 from tests.support.paths import PAYLOADS
 
@@ -283,7 +284,6 @@ def test_what_is_no_generation_is_unreadable(body: bytes) -> None:
     ("status", "name", "code"),
     [
         (400, "error_400", ErrorCode.INVALID_INPUT),
-        (401, "error_401", ErrorCode.UNAUTHORIZED),
         (400, "error_moderated", ErrorCode.MODERATED),
     ],
 )
@@ -292,6 +292,13 @@ def test_a_refused_submit_is_an_error_of_the_job(status: int, name: str, code: E
 
     assert refused.error.code is code
     assert not refused.error.retryable
+
+
+def test_a_401_refuses_the_credential() -> None:
+    refused = answer(401, payload("error_401"))
+
+    assert isinstance(refused, AccountRefused)
+    assert refused.scope is RefusalScope.CREDENTIAL
 
 
 def test_a_submit_is_accepted_with_an_id_and_sent_again_when_luma_is_busy() -> None:

@@ -24,6 +24,7 @@ from service.providers.protocol import (
     RetryLater,
     TaskNotFound,
 )
+from service.providers.refusals import AccountRefused, RefusalScope
 from service.providers.replicate.provider import Replicate
 from tests.support.factories import build_job
 from tests.support.paths import PAYLOADS
@@ -401,8 +402,6 @@ def test_the_answer_to_a_submit_has_the_id_of_the_prediction(name: str, status: 
 @pytest.mark.parametrize(
     ("status", "name", "code"),
     [
-        (401, "error_401", ErrorCode.UNAUTHORIZED),
-        (402, "error_402", ErrorCode.INSUFFICIENT_CREDITS),
         (404, "error_404", ErrorCode.INVALID_INPUT),
         (422, "error_422", ErrorCode.INVALID_INPUT),
         (400, "failed_sensitive", ErrorCode.MODERATED),
@@ -414,6 +413,16 @@ def test_a_refused_submit_is_an_error_of_the_job(status: int, name: str, code: E
     assert isinstance(refused, Report)
     assert refused.error is not None
     assert (refused.error.code, refused.error.retryable) == (code, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "scope"), [(401, RefusalScope.CREDENTIAL), (402, RefusalScope.CREDITS)]
+)
+def test_a_submit_may_refuse_the_account(status: int, scope: RefusalScope) -> None:
+    refused = answer(status, payload(f"error_{status}"))
+
+    assert isinstance(refused, AccountRefused)
+    assert refused.scope is scope
 
 
 def test_a_throttled_submit_is_sent_again() -> None:
