@@ -232,14 +232,17 @@ UNSIGNED: Final = Callbacks()
 class Provider(Protocol):
     """A provider, as the rest of the service uses it.
 
-    *callbacks* is None if it sends none. *poll_seconds* is the shortest interval at which the state
-    of its tasks may be read, for a provider without callbacks; None if it is never polled.
+    *callbacks* is None if it sends none. *reply_url_field* is the input field in which its clients
+    name a URL for the results, as the vendor calls it. *poll_seconds* is the shortest interval at
+    which the state of its tasks may be read, for a provider without callbacks; None if it is never
+    polled.
     """
 
     name: str
     title: str
     account: AccountSettings
     callbacks: Callbacks | None
+    reply_url_field: str | None
     poll_seconds: float | None
 
     @property

@@ -32,8 +32,6 @@ MAX_IDEMPOTENCY_KEY: Final = 255
 REPLY_EVENT_TYPES: Final = ("job.*",)
 """What a reply URL receives by default: like useapi's `replyUrl`, "task progress updates until the
 task is complete or fails" (useapi.net, POST frames/create)."""
-_REPLY_URL_FIELDS: Final = ("replyUrl", "webhookURL", "fal_webhook", "webhook_url")
-"""The fields of the providers' inputs that set a reply URL."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,9 +120,11 @@ class JobFactory:
         )
 
     def _reply_url_errors(self, request: JobRequest) -> list[FieldError]:
-        """Check the reply URL in each of the fields that may hold it."""
+        """Check the reply URL in both of the fields that may hold it."""
         urls = {"reply_url": request.reply_url}
-        urls |= {f"input.{name}": request.input.get(name) for name in _REPLY_URL_FIELDS}
+        provider = self._providers.get(request.provider)
+        if provider is not None and provider.reply_url_field:
+            urls[f"input.{provider.reply_url_field}"] = request.input.get(provider.reply_url_field)
         return [
             FieldError(path, error)
             for path, url in urls.items()

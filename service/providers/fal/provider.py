@@ -78,7 +78,7 @@ class Fal(TaskProvider):
             for name, seconds, inputs, summary in ROWS
         }
     )
-    reply_url_field = WEBHOOK.name
+    reply_url_field: str | None = WEBHOOK.name
 
     def operation(self, name: str) -> Operation | None:
         """Accept any model by its id."""

@@ -74,7 +74,7 @@ class Ideogram(TaskProvider):
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: endpoint_operation(name, inputs, summary) for name, _, inputs, summary in ROWS}
     )
-    reply_url_field = WEBHOOK.name
+    reply_url_field: str | None = WEBHOOK.name
     check_path = "/models"
 
     def combination_errors(self, operation: str, given: dict[str, Any]) -> list[FieldError]:

@@ -47,9 +47,8 @@ _NOT_FOUND: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 class TaskProvider(ABC):
     """Implements `Provider` for an API whose answers, callbacks and lookups show the same object.
 
-    *reply_url_field* and *reply_ref_field* are the vendor's names of the fields that hold the URL
-    for callbacks and the client's own reference; a client may use them in its input. *check_path*
-    is a free request that needs a valid credential.
+    *reply_ref_field* is the vendor's name of the field that holds the client's own reference.
+    *check_path* is a free request that needs a valid credential.
     """
 
     name: str
@@ -58,7 +57,7 @@ class TaskProvider(ABC):
     callbacks: Callbacks | None = UNSIGNED
     poll_seconds: float | None = None
     operations: Mapping[str, Operation]
-    reply_url_field: ClassVar[str | None] = None
+    reply_url_field: str | None = None
     reply_ref_field: ClassVar[str | None] = None
     check_path: ClassVar[str | None] = None
 

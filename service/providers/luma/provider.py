@@ -32,7 +32,7 @@ class Luma(TaskProvider):
     )
     callbacks: Callbacks | None = Callbacks(success_status=200)
     operations = OPERATIONS
-    reply_url_field = "callback_url"
+    reply_url_field: str | None = "callback_url"
     check_path = "/credits"
 
     def combination_errors(self, operation: str, given: dict[str, Any]) -> list[FieldError]:

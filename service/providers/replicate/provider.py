@@ -33,7 +33,7 @@ class Replicate(TaskProvider):
     )
     callbacks: Callbacks | None = Callbacks(signature=StandardWebhooks(secret_path=SECRET_PATH))
     operations = OPERATIONS
-    reply_url_field = "webhook"
+    reply_url_field: str | None = "webhook"
     check_path = "/account"
 
     def combination_errors(

@@ -72,6 +72,7 @@ class Runware:
         max_jobs=100,
     )
     callbacks: Callbacks | None = UNSIGNED
+    reply_url_field: str | None = "webhookURL"
     poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {

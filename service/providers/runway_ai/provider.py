@@ -65,6 +65,7 @@ class RunwayAi:
         max_jobs=8,
     )
     callbacks: Callbacks | None = None
+    reply_url_field: str | None = None
     poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}

@@ -81,7 +81,11 @@ def read_rejection(status: int, body: Any, moderated_status: int = _MODERATED_ST
 
 
 def read_refusal(
-    status: int, body: Any, moderated_status: int, *, names_account: bool
+    status: int,
+    body: Any,
+    moderated_status: int = _MODERATED_STATUS,
+    *,
+    names_account: bool = False,
 ) -> Report | AccountRefused:
     """Tell whether a submit with this `read_rejection` refused our account, or failed the job.
 

@@ -72,6 +72,7 @@ class UseApi:
         linked=LINKED_ACCOUNTS,
     )
     callbacks: Callbacks | None = UNSIGNED
+    reply_url_field: str | None = "replyUrl"
     poll_seconds: float | None = None
     operations: Mapping[str, Operation] = MappingProxyType(
         {name: endpoint.operation for name, endpoint in ENDPOINTS.items()}

@@ -16,6 +16,8 @@ from service.providers.protocol import (
     PreparedInput,
     ProviderTask,
 )
+from service.providers.refusals import AccountRefused
+from service.providers.useapi.failures import read_refusal
 from service.providers.useapi_services.catalog import OPERATIONS, ROWS
 from service.providers.useapi_services.jobs import read_job
 
@@ -32,7 +34,7 @@ class UseApiServices(TaskProvider):
         max_jobs=10,
     )
     operations: Mapping[str, Operation] = OPERATIONS
-    reply_url_field = "replyUrl"
+    reply_url_field: str | None = "replyUrl"
     reply_ref_field = "replyRef"
 
     def prepare(self, operation: Operation, given: dict[str, Any]) -> PreparedInput:
@@ -50,6 +52,9 @@ class UseApiServices(TaskProvider):
 
     def read_task(self, body: dict[str, Any]) -> Report:
         return read_job(body)
+
+    def rejection(self, status: int, body: Any) -> Report | AccountRefused:
+        return read_refusal(status, body)
 
     def task_path(self, job: Job) -> str | None:
         row = ROWS.get(job.operation)

@@ -76,7 +76,7 @@ class Foundry(TaskProvider):
     )
     callbacks: Callbacks | None = Callbacks(methods=frozenset({"PUT"}), success_status=200)
     operations: Mapping[str, Operation] = MappingProxyType({CAST.name: CAST})
-    reply_url_field = "notify"
+    reply_url_field: str | None = "notify"
     check_path = "/me"
 
     def submit(self, tasks: Sequence[ProviderTask]) -> Call:

@@ -10,6 +10,7 @@ from service.domain.jobs.results import ErrorCode
 from service.domain.primitives.errors import Invalid
 from service.domain.primitives.json_input import UnreadableJson
 from service.providers.protocol import Inconclusive, LostAnswerPolicy, ProviderTask, Reply
+from service.providers.refusals import AccountRefused, RefusalScope
 from service.providers.useapi_services.catalog import OPERATIONS, SERVICES
 from service.providers.useapi_services.provider import UseApiServices
 from tests.support.factories import build_job
@@ -204,6 +205,24 @@ def test_the_answer_to_a_submit_names_the_job() -> None:
     assert isinstance(accepted, Report)
     assert (accepted.task_id, accepted.status) == ("123456789", Status.RUNNING)
     assert isinstance(lost, Inconclusive)
+
+
+@pytest.mark.parametrize(
+    ("status", "scope"),
+    [
+        (401, RefusalScope.CREDENTIAL),
+        (402, RefusalScope.CREDENTIAL),
+        (412, RefusalScope.CREDITS),
+        (596, RefusalScope.ACCOUNT),
+    ],
+)
+def test_a_refusal_of_the_account_pauses_its_service(status: int, scope: RefusalScope) -> None:
+    task = ProviderTask(ref="r", operation="kling.videos.text2video", input={})
+    body = json.dumps({"error": "It cannot be used", "code": status}).encode()
+    answer = SERVICES_API.read_answer(Reply(status=status, headers={}, body=body), [task])["r"]
+
+    assert isinstance(answer, AccountRefused)
+    assert answer.scope is scope
 
 
 def test_the_reply_fields_are_ours_and_each_service_has_slots_of_its_own() -> None:

@@ -17,6 +17,9 @@ SECRET_BOX = SecretBox(["key-" * 8])
 ENVIRON = {
     "USEAPI_TOKEN": "t",
     "RUNWARE_API_KEY": "t",
+    "REPLICATE_API_TOKEN": "t",
+    "LUMA_API_KEY": "t",
+    "FAL_KEY": "t",
     "BELFRY_PUBLIC_URL": "https://belfry.example",
 }
 REPLY_URL = "https://receiver.example/hook"
@@ -274,3 +277,24 @@ def test_a_key_must_be_short_and_printable(name: str) -> None:
         idempotency(name, {})
 
     assert [error.path for error in caught.value.errors] == ["Idempotency-Key"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "operation", "given"),
+    [
+        ("useapi", "frames.create", {"text_prompt": "x"}),
+        ("runware", "imageInference", {}),
+        ("replicate", "predictions.create", {"version": "a" * 64, "input": {}}),
+        ("luma", "generations.image", {"prompt": "x", "model": "photon-1"}),
+        ("fal", "fal-ai/flux/dev", {"prompt": "x"}),
+    ],
+)
+def test_a_reply_url_with_a_private_address_is_refused_under_the_name_of_each_vendor(
+    provider: str, operation: str, given: dict[str, Any]
+) -> None:
+    field = registry()[provider].reply_url_field or ""
+    private = {**given, field: "http://10.0.0.1/"}
+
+    found = errors(JobRequest(provider=provider, operation=operation, input=private))
+
+    assert f"input.{field}" in found
