@@ -1,7 +1,7 @@
 """Multipart forms (RFC 7578): fields of text; files are recognized, and left to the caller.
 
-The body is in memory already, so it is split at its delimiters in one pass in C. The parsers of
-`email` and python-multipart, made for streams and files, take seconds for 8 MiB of line ends.
+The body is in memory already and holds no files, so it is split at its delimiters in one pass. The
+parsers of `email` and python-multipart are made for streams and files.
 """
 
 import re
