@@ -210,7 +210,20 @@ def _paths_without_key(schema_of: _Schemas) -> Json:
     """Describe the paths that need no API key: callbacks of providers, and monitoring."""
     ready = {"content": {_JSON: {"schema": schema_of(Readiness)}}}
     return {
-        "/callbacks/{provider}/{ref}": {"post": _callback_operation()},
+        "/callbacks/{provider}/{ref}": {
+            "post": _callback_operation(
+                "receiveCallback",
+                "Receive a callback about one job. `t` is the signature of the URL.",
+                {"provider": "path", "ref": "path", "t": "query"},
+            )
+        },
+        "/callbacks/{provider}": {
+            "post": _callback_operation(
+                "receiveAccountCallback",
+                "Receive a callback of a provider that has one URL for the whole account.",
+                {"provider": "path"},
+            )
+        },
         "/livez": {
             "get": _health_operation(
                 "getLiveness", "Check that the process is running.", {"200": {}}
@@ -239,25 +252,26 @@ def _health_operation(operation_id: str, summary: str, responses: Json) -> Json:
     }
 
 
-def _callback_operation() -> Json:
+def _callback_operation(operation_id: str, summary: str, parameters: dict[str, str]) -> Json:
+    """Describe a path for providers; *parameters* are the places of its parameters by name."""
     responses = {
+        "200": "As 204, for providers that insist on it.",
         "204": "The callback and its effects are stored.",
         "400": "The body cannot be read as JSON of the provider. The callback is stored.",
-        "404": "Unknown URL, or wrong signature.",
+        "404": "Unknown URL, or wrong signature of the URL or of the vendor.",
         "408": "The body was not complete after 10 s.",
         "413": "The body is larger than 8 MiB.",
         "415": "The body is compressed.",
-        "503": "The store cannot be written now; try again.",
+        "503": "The store cannot be written now, or the vendor's keys are not known; try again.",
     }
     return {
-        "operationId": "receiveCallback",
-        "summary": "Receive a callback of a provider. `t` is the signature of the URL.",
+        "operationId": operation_id,
+        "summary": summary,
         "security": [],
         "tags": ["callbacks"],
         "parameters": [
-            {"name": "provider", "in": "path", "required": True, "schema": {"type": "string"}},
-            {"name": "ref", "in": "path", "required": True, "schema": {"type": "string"}},
-            {"name": "t", "in": "query", "required": True, "schema": {"type": "string"}},
+            {"name": name, "in": place, "required": True, "schema": {"type": "string"}}
+            for name, place in parameters.items()
         ],
         "requestBody": {"required": True, "content": {_JSON: {"schema": {}}}},
         "responses": {status: {"description": text} for status, text in responses.items()},

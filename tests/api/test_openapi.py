@@ -58,9 +58,9 @@ OPERATIONS = """
     getReadiness getRecovery getSubscription getSubscriptionSecret listApiKeys listAssets
     listCallbacks listDeadLetters listDeliveries listEventSubscriptions listEventTypes
     listEvents listJobEvents listJobs listProviders listRecoveries listSubscriptions
-    pauseSubscription receiveCallback recoverSubscription replayCallback resendEvent
-    resumeSubscription retryDelivery retryJob rotateSubscriptionSecret streamEvents streamJob
-    submitJob testSubscription updateSubscription uploadAsset
+    pauseSubscription receiveAccountCallback receiveCallback recoverSubscription replayCallback
+    resendEvent resumeSubscription retryDelivery retryJob rotateSubscriptionSecret streamEvents
+    streamJob submitJob testSubscription updateSubscription uploadAsset
 """
 
 
