@@ -160,6 +160,17 @@ SELECT id, tenant, event_id, subscription_id, job_id, sequence, type, status, cr
        tries, lease_version, settled_at
 FROM deliveries WHERE tenant = :tenant AND id = :id
 
+-- delivery_with_attempts --
+-- One delivery of a tenant, with a row for each attempt in order, or one row if there is none. In
+-- one statement, so that the two belong together.
+SELECT d.id, d.tenant, d.event_id, d.subscription_id, d.job_id, d.sequence, d.type, d.status,
+       d.created_at, d.due_at, d.tries, d.lease_version, d.settled_at,
+       a.number, a.at, a.status_code, a.duration_ms, a.error, a.excerpt, a.dns_ms, a.connect_ms,
+       a.tls_ms, a.first_byte_ms, a.headers
+FROM deliveries d LEFT JOIN attempts a ON a.delivery_id = d.id
+WHERE d.tenant = :tenant AND d.id = :id
+ORDER BY a.number
+
 -- dead_letters --
 -- Dead deliveries per subscription, with the last attempt of the newest.
 SELECT d.subscription_id, d.count, d.oldest, d.newest, a.status_code, a.error
@@ -182,10 +193,3 @@ INSERT INTO attempts (delivery_id, number, at, status_code, duration_ms, error, 
 VALUES (:delivery_id, :number, :at, :status_code, :duration_ms, :error, :excerpt, :dns_ms,
         :connect_ms, :tls_ms, :first_byte_ms, :headers)
 ON CONFLICT (delivery_id, number) DO NOTHING
-
--- attempts --
--- In order.
-SELECT number, at, status_code, duration_ms, error, excerpt, dns_ms, connect_ms, tls_ms,
-       first_byte_ms, headers
-FROM attempts
-WHERE delivery_id = :delivery_id ORDER BY number

@@ -11,7 +11,7 @@ from service.domain.deliveries.delivery import (
     new_delivery,
 )
 from service.domain.deliveries.retry_policy import AttemptResult
-from service.domain.primitives.errors import Conflict
+from service.domain.primitives.errors import Conflict, NotFound
 from service.domain.primitives.ids import created_at_of
 from service.domain.subscriptions.subscription import Subscription
 from service.transactions.store_protocols import (
@@ -57,9 +57,11 @@ class DeliveryRepository(Repository):
         self, tenant: str, delivery_id: str
     ) -> tuple[Delivery, list[tuple[int, AttemptResult]]]:
         async with self._database.reading() as session:
-            row = await fetch_one(session, "delivery", "delivery", tenant=tenant, id=delivery_id)
-            attempts = await session.fetch("attempts", delivery_id=delivery_id)
-        return decode_delivery(row), [decode_attempt(attempt) for attempt in attempts]
+            rows = await session.fetch("delivery_with_attempts", tenant=tenant, id=delivery_id)
+        if not rows:
+            raise NotFound("There is no such delivery.")
+        attempts = [decode_attempt(row) for row in rows if row["number"] is not None]
+        return decode_delivery(rows[0]), attempts
 
     async def find(self, tenant: str, filters: Filters, page: Page) -> list[Delivery]:
         query = "list_deliveries"

@@ -184,6 +184,16 @@ class Service(Client):
         super().__init__(url)
         self.context, self.settings = context, settings
 
+    async def ended(self, job_id: str) -> Json:
+        """Wait for the end of a job without asking again and again, which takes much CPU time."""
+        wait = {"prefer": f"wait={int(PATIENCE_SECONDS) - 2}"}
+        response = await self.http.get(f"/v1/jobs/{job_id}", headers=wait)
+        assert response.status_code == 200, response.text
+        job = dict(response.json())
+        if job["status"] not in ENDS:
+            raise TimeoutError(f"the job is still {job['status']}")
+        return job
+
     def callback_url(self, provider: str, ref: str) -> str:
         """The callback URL that was sent to the provider for *ref*."""
         token = self.context.signer.sign(provider, ref, self.context.clock())
