@@ -6,8 +6,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, ErrorStage, JobError
@@ -42,21 +40,6 @@ IMAGE = Artifact(
     height=1024,
     bytes=1824075,
     seed=196619188014358660,
-)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-KEYS = st.sampled_from(
-    [
-        *("request_id", "status", "payload", "error", "payload_error", "detail", "error_type"),
-        *("images", "image", "video", "url", "width", "content_type", "file_size", "seed"),
-        *("has_nsfw_concepts", "loc", "msg", "type", "text", "output"),
-    ]
-)
-WORDS = st.sampled_from(["OK", "ERROR", "COMPLETED", "IN_QUEUE", "https://a/b.png", REQUEST])
-TASK_LIKE_JSON = st.recursive(
-    JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
 )
 
 
@@ -377,22 +360,6 @@ def test_a_url_under_an_unknown_name_is_data_and_no_file() -> None:
 def test_what_is_no_callback_of_fal_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableJson):
         FAL.read_callback(body, {})
-
-
-@given(TASK_LIKE_JSON)
-@settings(max_examples=200, deadline=None)
-def test_no_body_raises_anything_else(body: Any) -> None:
-    encoded = msgspec.json.encode(body)
-
-    try:
-        reports = FAL.read_callback(encoded, {})
-    except UnreadableJson:
-        reports = []
-    assert len(reports) <= 1
-    for status in (200, 400, 404, 422):
-        assert isinstance(answer(encoded, status), Report | Inconclusive)
-        for step in (0, 1):
-            assert read(encoded, step, status)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 """Luma: requests, generations in every state, errors."""
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from service.domain.callbacks import Verdict, assess
 from service.domain.jobs.job import ReconcileReason, Report, Status
@@ -34,17 +31,6 @@ FILES = "https://storage.cdn-luma.com/dream_machine/bell"
 VIDEO = {"prompt": "a bell", "model": "ray-2"}
 IMAGE = {"prompt": "a bell", "model": "photon-1"}
 MEDIA = {"url": "https://example.com/video.mp4"}
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-WORDS = st.sampled_from(["completed", "failed", "dreaming", "https://a/b.mp4", "video"])
-KEYS = st.sampled_from(
-    ["id", "state", "assets", "video", "image", "failure_reason", "generation_type", "request"]
-)
-TASK_LIKE_JSON = st.recursive(
-    JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
-)
 
 
 def payload(name: str) -> bytes:
@@ -331,10 +317,3 @@ def test_the_check_asks_for_the_credits() -> None:
 def test_luma_is_answered_with_exactly_200() -> None:
     assert LUMA.callbacks is not None
     assert LUMA.callbacks.success_status == 200
-
-
-@settings(deadline=None)
-@given(st.dictionaries(KEYS, TASK_LIKE_JSON))
-def test_no_body_breaks_the_reader(body: dict[str, Any]) -> None:
-    with suppress(UnreadableJson):
-        LUMA.read_task(body)

@@ -2,12 +2,9 @@
 
 import base64
 import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from service.domain.jobs.job import Report, Status
 from service.domain.jobs.results import Artifact, ErrorCode, JobError, Output
@@ -38,19 +35,6 @@ CALLBACK_URL = f"https://belfry.example/callbacks/replicate/{REF}?t=1.abc"
 FILES = "https://replicate.delivery/pbxt/bell"
 EXPIRY = "2026-01-31T13:00:05.304Z"
 INPUT = {"version": VERSION, "input": {"prompt": "a bell"}}
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-WORDS = st.sampled_from(
-    ["succeeded", "failed", "processing", "https://a/b.png", "data:a/b,", " 5%|", "nsfw", "E005"]
-)
-KEYS = st.sampled_from(
-    ["id", "status", "output", "error", "logs", "metrics", "predict_time", "completed_at", "detail"]
-)
-TASK_LIKE_JSON = st.recursive(
-    JSON | WORDS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=25
-)
 
 
 def payload(name: str) -> bytes:
@@ -466,13 +450,6 @@ def test_the_check_asks_for_the_account() -> None:
     assert REPLICATE.read_check(Reply(status=200, headers={}, body=b"{}")) is None
     assert refused is not None
     assert refused.code is ErrorCode.UNAUTHORIZED
-
-
-@settings(deadline=None)
-@given(st.dictionaries(KEYS, TASK_LIKE_JSON))
-def test_no_body_breaks_the_reader(body: dict[str, Any]) -> None:
-    with suppress(UnreadableJson):
-        REPLICATE.read_task(body)
 
 
 def test_the_secret_of_the_webhooks_is_read() -> None:
