@@ -16,6 +16,7 @@ from service.domain.jobs.job import Job, Report, Status
 from service.domain.jobs.results import Output
 from service.domain.primitives.json_input import UnreadableJson
 from service.providers import registry
+from service.providers.kit.coercion import json_or_none
 from service.providers.protocol import (
     Answer,
     Inconclusive,
@@ -125,7 +126,7 @@ def check_report(report: Report, body: bytes, operation: str = "") -> None:
         assert report.cost_usd >= 0
     if report.output is None:
         return
-    said = strings_in(json.loads(body))
+    said = strings_in(json_or_none(body))
     for artifact in report.output.artifacts:
         assert artifact.url
         assert artifact.url in said or artifact.url.startswith("data:")
