@@ -49,6 +49,14 @@ async def read_json(request: Request) -> Any:
         raise InvalidJson from exc
 
 
+async def read_json_or_none(request: Request) -> Any:
+    """Decode the request body; None, as for a body that is null, if it is not JSON."""
+    try:
+        return await read_json(request)
+    except InvalidJson:
+        return None
+
+
 def has_token(
     request: Request, token: str, *, header: str = "authorization", prefix: str = "Bearer "
 ) -> bool:

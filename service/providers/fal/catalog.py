@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from service.providers.kit.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import InputField, reply_url
 from service.providers.protocol import LostAnswerPolicy, Operation
 
 IMAGE_SECONDS: Final = 3600
@@ -16,14 +16,7 @@ _REQUESTS: Final = "requests"
 _NAMESPACES: Final = frozenset({"workflows", "comfy"})
 """What stands before the owner of an app that is no model; source: fal's own clients."""
 
-WEBHOOK: Final = InputField(
-    name="fal_webhook",
-    kind="string",
-    summary="Where the events of this job are sent.",
-    pattern=WEB_URL,
-    pattern_description="an http or https URL",
-    max_length=1024,
-)
+WEBHOOK: Final = reply_url("fal_webhook", max_length=1024)
 _PROMPT: Final = InputField(
     name="prompt",
     kind="string",

@@ -3,21 +3,14 @@
 import re
 from typing import Final
 
-from service.providers.kit.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import InputField, reply_url
 from service.providers.protocol import LostAnswerPolicy, Operation
 
 _DEADLINE_SECONDS: Final = 3600
 _SIZE: Final = re.compile("[0-9]{3,5}x[0-9]{3,5}")
 _RATIO: Final = re.compile("[0-9]{1,2}x[0-9]{1,2}")
 
-WEBHOOK: Final = InputField(
-    name="webhook_url",
-    kind="string",
-    summary="Where the events of this job are sent.",
-    pattern=WEB_URL,
-    pattern_description="an http or https URL",
-    max_length=1024,
-)
+WEBHOOK: Final = reply_url("webhook_url", max_length=1024)
 _COPYRIGHT: Final = InputField(
     name="enable_copyright_detection",
     kind="boolean",

@@ -54,6 +54,21 @@ class InputField(msgspec.Struct, frozen=True, kw_only=True):
     example: Any = None
 
 
+def reply_url(name: str, *, max_length: int | None = None) -> InputField:
+    """Describe the field in which a client names a URL for the results of its job.
+
+    *name* is the vendor's; `Provider.reply_url_field` has it too.
+    """
+    return InputField(
+        name=name,
+        kind="string",
+        summary="Where this job's events are sent.",
+        max_length=max_length,
+        pattern=WEB_URL,
+        pattern_description="an http or https URL",
+    )
+
+
 def input_errors(inputs: tuple[InputField, ...], given: dict[str, Any]) -> list[FieldError]:
     """Return all errors of *given*, at most one for each field; unknown fields are allowed."""
     errors = []

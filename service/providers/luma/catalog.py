@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from service.domain.primitives.errors import FieldError
-from service.providers.kit.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import InputField, reply_url
 from service.providers.protocol import LostAnswerPolicy, Operation
 
 RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "21:9", "9:21")
@@ -19,14 +19,7 @@ MODES: Final = tuple(f"{kind}_{n}" for kind in ("adhere", "flex", "reimagine") f
 _AT_LEAST_3: Final = re.compile(r"[\s\S]{3,}")
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,100}")
 
-_CALLBACK: Final = InputField(
-    name="callback_url",
-    kind="string",
-    summary="Where this job's events are sent.",
-    max_length=1024,
-    pattern=WEB_URL,
-    pattern_description="an http or https URL",
-)
+_CALLBACK: Final = reply_url("callback_url", max_length=1024)
 _PROMPT: Final = InputField(
     name="prompt",
     kind="string",

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from service.domain.primitives.errors import FieldError
-from service.providers.kit.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import InputField, reply_url
 from service.providers.protocol import LostAnswerPolicy, Operation
 
 EVENTS: Final = ("start", "output", "logs", "completed")
@@ -51,14 +51,7 @@ PREDICTION: Final = Operation(
             required=True,
             example={"prompt": "A lighthouse in a storm"},
         ),
-        InputField(
-            name="webhook",
-            kind="string",
-            summary="Where this job's events are sent.",
-            max_length=1024,
-            pattern=WEB_URL,
-            pattern_description="an http or https URL",
-        ),
+        reply_url("webhook", max_length=1024),
         InputField(
             name="webhook_events_filter",
             kind="array",

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from service.providers.kit.input_schema import UUID, WEB_URL, InputField
+from service.providers.kit.input_schema import UUID, WEB_URL, InputField, reply_url
 from service.providers.protocol import LostAnswerPolicy, Operation
 from service.providers.runware.catalog import SHORT_SECONDS
 
@@ -31,13 +31,7 @@ COMMON_FIELDS: Final = (
         pattern=UUID,
         pattern_description="a UUID",
     ),
-    InputField(
-        name="webhookURL",
-        kind="string",
-        summary="Where this job's events are sent.",
-        pattern=WEB_URL,
-        pattern_description="an http or https URL",
-    ),
+    reply_url("webhookURL"),
     InputField(
         name="deliveryMethod",
         kind="string",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Literal
 
-from service.providers.kit.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import InputField, reply_url
 
 RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
 MAX_SEED: Final = 4294967294
@@ -92,14 +92,7 @@ DESCRIBED_ASSET: Final = asset(
 )
 
 REPLY_FIELDS: Final = (
-    InputField(
-        name="replyUrl",
-        kind="string",
-        summary="Where this job's events are sent.",
-        max_length=1024,
-        pattern=WEB_URL,
-        pattern_description="an http or https URL",
-    ),
+    reply_url("replyUrl", max_length=1024),
     InputField(
         name="replyRef",
         kind="string",

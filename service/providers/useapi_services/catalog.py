@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from service.providers.kit.input_schema import WEB_URL, InputField
+from service.providers.kit.input_schema import InputField
 from service.providers.protocol import LostAnswerPolicy, Operation
+from service.providers.useapi.fields import REPLY_FIELDS
 
 _DEADLINE_SECONDS: Final = 7200
 JOB_KEYS: Final = ("jobid", "jobId", "job_id")
@@ -119,21 +120,8 @@ SERVICES: Final = (
         fixed={"stream": False},
     ),
 )
-_REPLY_FIELDS: Final = (
-    InputField(
-        name="replyUrl",
-        kind="string",
-        summary="Where this job's events are sent.",
-        max_length=1024,
-        pattern=WEB_URL,
-        pattern_description="an http or https URL",
-    ),
-    InputField(
-        name="replyRef",
-        kind="string",
-        summary="Your own reference, returned in every event.",
-        max_length=1024,
-    ),
+_FIELDS: Final = (
+    *REPLY_FIELDS,
     InputField(
         name="maxJobs",
         kind="integer",
@@ -167,7 +155,7 @@ OPERATIONS: Final = MappingProxyType(
         name: Operation(
             name=name,
             summary=f"Call {row.call} of {row.service.title}.",
-            inputs=_REPLY_FIELDS,
+            inputs=_FIELDS,
             answers_immediately=False,
             on_lost_answer=LostAnswerPolicy.AWAIT,  # another POST would be billed again
             deadline_seconds=_DEADLINE_SECONDS,

@@ -15,11 +15,10 @@ from service.sandbox.media.files import image
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import is_http_url
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
-    read_json,
+    read_json_or_none,
     retry_after_header,
 )
 
@@ -61,20 +60,14 @@ class Leonardo:
         return json_response({"error": "Invalid response from authorization hook"}, 401)
 
     async def _set_webhook(self, request: Request) -> Response:
-        try:
-            body = await read_json(request)
-        except InvalidJson:
-            body = None
+        body = await read_json_or_none(request)
         if not isinstance(body, dict) or not is_http_url(body.get("url")):
             return json_response({"error": 'Send {"url": …, "key": …}'}, 400)
         self._webhook_url, self._webhook_key = body["url"], str(body.get("key") or "")
         return Response(status_code=204)
 
     async def _create(self, request: Request) -> Response:
-        try:
-            body = await read_json(request)
-        except InvalidJson:
-            body = None
+        body = await read_json_or_none(request)
         if not isinstance(body, dict) or not isinstance(body.get("prompt"), str):
             return json_response({"error": "prompt is required", "code": "unexpected"}, 400)
         directives = parse_directives(body["prompt"])

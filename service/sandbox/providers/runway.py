@@ -14,11 +14,10 @@ from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.media import files
 from service.sandbox.scenario import Scenario, Step
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
-    read_json,
+    read_json_or_none,
     retry_after_header,
 )
 
@@ -74,10 +73,7 @@ class Runway:
         return None
 
     async def _create(self, request: Request) -> Response:
-        try:
-            body = await read_json(request)
-        except InvalidJson:
-            body = None
+        body = await read_json_or_none(request)
         if not isinstance(body, dict) or not isinstance(body.get("model"), str):
             return json_response({"error": "Validation of body failed: model is required."}, 400)
         prompt = str(body.get("promptText") or "")

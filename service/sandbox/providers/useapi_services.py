@@ -17,11 +17,10 @@ from service.sandbox.media.files import audio, image, video
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import USEAPI_RETRY_DELAYS
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
-    read_json,
+    read_json_or_none,
     retry_after_header,
 )
 
@@ -185,10 +184,7 @@ class UseapiServices:
 
     def _create(self, service: Service) -> Any:
         async def create(request: Request) -> Response:
-            try:
-                body = await read_json(request)
-            except InvalidJson:
-                body = None
+            body = await read_json_or_none(request)
             if not isinstance(body, dict):
                 return json_response({"error": "Request body must be JSON", "code": 400}, 400)
             prompt = str(body.get("prompt") or "")

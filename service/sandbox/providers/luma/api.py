@@ -13,11 +13,10 @@ from service.sandbox.providers.luma import bodies
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import LUMA_RETRY_DELAYS, DeliveryRules
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
-    read_json,
+    read_json_or_none,
     retry_after_header,
 )
 
@@ -68,10 +67,7 @@ class Luma:
         source = request.path_params.get("id")
         path = request.url.path.removeprefix(PREFIX).rstrip("/")
         kind = _TYPES[path.replace(source, "{id}") if source else path]
-        try:
-            body = await read_json(request)
-        except InvalidJson:
-            body = None
+        body = await read_json_or_none(request)
         if problem := bodies.input_error(kind, body):
             return _error(400, problem)
         if source and self._ledger.find(NAME, source) is None:
