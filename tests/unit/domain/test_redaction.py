@@ -138,3 +138,9 @@ def test_headers_beyond_8_kib_are_not_kept() -> None:
     headers = [(f"x-{n}", "v" * 1000) for n in range(20)]
 
     assert list(public_headers(headers)) == [f"x-{n}" for n in range(8)]
+
+
+def test_values_that_are_no_text_are_shown_as_they_are() -> None:
+    body = b'[1,null,[true,2.5],{"a":[0]}]'
+
+    assert redacted_json(body) == body

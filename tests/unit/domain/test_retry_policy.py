@@ -95,6 +95,13 @@ def test_the_number_of_tries_of_each_event_type(kind: str, tries: int) -> None:
     assert allowed_tries(kind) == tries
 
 
+def test_a_probe_that_fails_parks_its_delivery_and_uses_no_try() -> None:
+    update = after_attempt(a_delivery(tries=2), FAILED, 0, probe=True)
+
+    assert (update.delivery.status, update.delivery.due_at) == (DeliveryStatus.PENDING, None)
+    assert (update.delivery.tries, update.probe) == (2, True)
+
+
 def test_410_ends_the_delivery_and_disables_the_subscription() -> None:
     update = after_attempt(a_delivery(), a_result(410, retry_after_seconds=5), 0)
 

@@ -1,3 +1,4 @@
+from service.domain.deliveries.delivery import Placement
 from service.domain.deliveries.send_queue import MAX_QUEUED, ReceiverQueue, SendPacer, SendQueues
 from service.domain.primitives.timestamps import SECOND
 from tests.support.factories import T0, a_subscription, a_task
@@ -284,3 +285,29 @@ def test_superseded_deliveries_that_are_not_queued_here_change_nothing() -> None
     queues.drop([elsewhere, of_another])
 
     assert started(queues) == [RECEIVER.id]
+
+
+def test_a_delivery_for_a_full_queue_stays_in_the_store_until_there_is_room() -> None:
+    queues = queues_of(4)
+    first, *others = [a_task(RECEIVER, job_id=f"job_{n}") for n in range(MAX_QUEUED)]
+    queues.put([first, *others])
+
+    placement = queues.place(RECEIVER, "job_x", 0)
+    full = queues.mark_overflowed([RECEIVER.id])
+    queue = queues.by_subscription[RECEIVER.id]
+    queue.next()
+    queue.done(first, settled=True)
+
+    assert (placement, full, queue.overflowed) == (Placement.OVERFLOW, False, True)
+    assert queues.place(RECEIVER, "job_x", 0) is Placement.LOCAL
+    assert queues.mark_overflowed([RECEIVER.id])
+    assert queues.mark_overflowed(["sub_without_a_queue"])
+
+
+def test_released_tasks_are_not_started() -> None:
+    queues, task = queues_of(4), a_task(RECEIVER)
+    queues.put([task])
+
+    assert queues.release(RECEIVER.id) == [task]
+    assert started(queues) == []
+    assert queues.by_subscription == {}

@@ -331,6 +331,13 @@ def test_a_canceled_job_stores_at_most_its_expected_parts() -> None:
     assert apply_all(job, *results).received_parts == ("0", "1")
 
 
+def test_a_canceled_job_stores_each_part_once() -> None:
+    job = build_job(status=Status.CANCELED, expected_parts=3)
+    result = a_part("1", output=Output(text="1"))
+
+    assert apply_all(job, result, result).received_parts == ("1",)
+
+
 def test_a_job_ends_with_its_last_part() -> None:
     job = build_job(status=Status.SUBMITTED, expected_parts=3)
 
