@@ -11,7 +11,7 @@ from starlette.routing import Route
 from service.sandbox.directives import HELP
 from service.sandbox.emulator import Emulator
 from service.sandbox.media import files
-from service.sandbox.media.library import MediaLibrary
+from service.sandbox.media.server import MediaServer
 from service.sandbox.providers.fal import Fal
 from service.sandbox.providers.ideogram import Ideogram
 from service.sandbox.providers.leonardo import Leonardo
@@ -46,7 +46,7 @@ def create_sandbox(
     accounts at useapi.net; by default there is one with credits for 200,000 tasks.
     """
     tokens, setup = tokens or Tokens(), useapi or UseapiSetup()
-    emulator, library = Emulator(pace), MediaLibrary()
+    emulator, library = Emulator(pace), MediaServer()
     app = Starlette(
         routes=[
             *Useapi(emulator, tokens.useapi, setup).routes(),

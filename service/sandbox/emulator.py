@@ -101,6 +101,18 @@ async def wait_for_callbacks(run: TaskRun) -> None:
     await asyncio.wait({run}, timeout=EARLY_TIMEOUT_SECONDS)
 
 
+async def delay_answer(request: Request, task: LedgerTask, run: TaskRun) -> bool:
+    """Delay the answer to a submit as `[early]` and `[hang]` demand.
+
+    Returns whether the client was kept waiting in vain, so that the answer is an error.
+    """
+    if task.directives.early:
+        await wait_for_callbacks(run)
+    if task.directives.hang:
+        await wait_for_disconnect(request)
+    return task.directives.hang
+
+
 async def wait_for_disconnect(request: Request) -> None:
     """Wait until the client disconnects, at most HANG_TIMEOUT_SECONDS."""
     try:

@@ -1,5 +1,7 @@
 """HTTP helpers of the sandbox: routes that count requests and check credentials, JSON bodies."""
 
+import email.parser
+import email.policy
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -31,10 +33,6 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     luma: str = "luma-sandbox"
 
 
-class InvalidJson(Exception):
-    """The request body is not JSON."""
-
-
 def json_response(
     body: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -42,19 +40,33 @@ def json_response(
 
 
 async def read_json(request: Request) -> Any:
-    """Decode the request body; raise InvalidJson if it is not JSON."""
-    try:
-        return msgspec.json.decode(await request.body())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidJson from exc
-
-
-async def read_json_or_none(request: Request) -> Any:
     """Decode the request body; None, as for a body that is null, if it is not JSON."""
     try:
-        return await read_json(request)
-    except InvalidJson:
+        return msgspec.json.decode(await request.body())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+async def read_form(request: Request) -> dict[str, str] | None:
+    """Read the text fields of a form (RFC 7578); None if the body is no form or malformed.
+
+    The standard library's e-mail parser is enough here: `Request.form()` of Starlette needs one
+    more package.
+    """
+    content_type = request.headers.get("content-type", "")
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
+    parser = email.parser.BytesParser(policy=email.policy.HTTP)
+    message = parser.parsebytes(head + await request.body())
+    if message.get_content_type() != "multipart/form-data" or message.defects:
+        return None
+    fields = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        payload = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(payload, bytes):
+            return None
+        fields[name] = payload.decode("utf-8", "replace")
+    return fields
 
 
 def has_token(

@@ -15,7 +15,7 @@ from service.sandbox import Tokens
 from service.sandbox.media import files, h264
 from service.sandbox.media.files import MediaFile, Tint, read_path
 from service.sandbox.media.h264 import Frame
-from service.sandbox.media.library import MediaLibrary, render
+from service.sandbox.media.server import MediaServer, render
 from service.sandbox.providers.useapi_services import SERVICES, Service
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 
@@ -252,14 +252,13 @@ def test_a_token_with_an_unknown_tint_names_no_file() -> None:
     assert read_path(f"/{file.path}") is None
 
 
-def test_only_the_newest_deletions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.sandbox.media.library._MAX_DELETED", 1)
-    library = MediaLibrary()
+def test_only_the_newest_deletions_are_remembered() -> None:
+    server = MediaServer(max_deleted=1)
 
-    assert library.delete(IMAGE)
-    assert not library.delete(IMAGE)
-    assert library.delete(VIDEO)
-    assert library.find(f"http://a/{IMAGE.path}", "http://a/") == IMAGE
+    assert server.delete(IMAGE)
+    assert not server.delete(IMAGE)
+    assert server.delete(VIDEO)
+    assert server.find(f"http://a/{IMAGE.path}", "http://a/") == IMAGE
 
 
 @pytest.mark.anyio

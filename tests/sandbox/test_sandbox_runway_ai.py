@@ -12,7 +12,7 @@ import pytest
 from service.providers.runway_ai.catalog import ENDPOINTS as PROVIDER
 from service.sandbox.media import files
 from service.sandbox.media.files import MediaFile, Tint, read_path
-from service.sandbox.media.library import render
+from service.sandbox.media.server import render
 from service.sandbox.providers.runway_ai.endpoints import ENDPOINTS
 from tests.sandbox.test_sandbox import World, a_ref, sandbox_world
 

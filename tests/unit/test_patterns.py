@@ -205,7 +205,7 @@ WORST: Final[dict[str, list[Text]]] = {
         ("", "/media/image/", ""),
         ("/media/image/" + "a" * 44, ".png", ""),
     ],
-    "service.sandbox.media.library._RANGE": [("bytes=", "0", ""), ("", "bytes=0-", "")],
+    "service.sandbox.media.server._RANGE": [("bytes=", "0", ""), ("", "bytes=0-", "")],
     "service.sandbox.providers.runware.checks._AIR": [
         ("", "a", ""),
         ("a:", "a", "!"),

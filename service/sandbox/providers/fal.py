@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.sandbox.directives import parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.media import files
 from service.sandbox.media.files import MediaFile
@@ -18,7 +18,6 @@ from service.sandbox.providers.ed25519 import WebhookKey
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import is_http_url
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
@@ -80,10 +79,7 @@ class Fal:
         return json_response(self._key.public_set())
 
     async def _submit(self, request: Request) -> Response:
-        try:
-            body: Any = await read_json(request)
-        except InvalidJson:
-            body = None
+        body: Any = await read_json(request)
         webhook = request.query_params.get("fal_webhook")
         if not isinstance(body, dict) or (webhook is not None and not is_http_url(webhook)):
             return json_response({"detail": "The body or fal_webhook is invalid."}, 400)
@@ -94,10 +90,7 @@ class Fal:
         task = self._new_task(request.path_params["model"].strip("/"), body, webhook)
         queued = task.state[0]
         run = self._emulator.start(task, _scenario(task, str(request.base_url)), _RETRY_DELAYS)
-        if task.directives.early:
-            await wait_for_callbacks(run)
-        if task.directives.hang:
-            await wait_for_disconnect(request)
+        if await delay_answer(request, task, run):
             return json_response({"detail": "Gateway timeout"}, 504)
         return json_response({**queued, "gateway_request_id": task.id, "queue_position": 0})
 

@@ -1,7 +1,5 @@
 """Emulates Ideogram's asynchronous endpoints. Callbacks may go to http, because it is loopback."""
 
-import email.parser
-import email.policy
 from functools import partial
 from secrets import token_urlsafe
 from typing import Final
@@ -12,13 +10,19 @@ from starlette.routing import Route
 
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.media import files
 from service.sandbox.providers.ed25519 import WebhookKey
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
 from service.sandbox.sender import is_http_url
-from service.sandbox.web import build_routes, has_token, json_response, retry_after_header
+from service.sandbox.web import (
+    build_routes,
+    has_token,
+    json_response,
+    read_form,
+    retry_after_header,
+)
 
 NAME: Final = "ideogram"
 PREFIX: Final = "/ideogram"
@@ -66,7 +70,7 @@ class Ideogram:
         return json_response({"models": []})
 
     async def _create(self, request: Request) -> Response:
-        fields = parse_form(request.headers.get("content-type", ""), await request.body())
+        fields = await read_form(request) or {}
         prompts = [fields[name] for name in _PROMPTS if fields.get(name)]
         webhook = request.query_params.get("webhook_url")
         if len(prompts) != 1 or (webhook is not None and not is_http_url(webhook)):
@@ -78,10 +82,7 @@ class Ideogram:
             return json_response({"error": f"Error {error.status}"}, error.status, headers)
         task = self._new_task(request.url.path.removeprefix(PREFIX), fields, prompt, webhook)
         run = self._emulator.start(task, _scenario(task, str(request.base_url)), _RETRY_DELAYS)
-        if directives.early:
-            await wait_for_callbacks(run)
-        if directives.hang:
-            await wait_for_disconnect(request)
+        if await delay_answer(request, task, run):
             return json_response({"error": "Gateway timeout"}, 504)
         return json_response({"generation_id": task.id})
 
@@ -108,21 +109,6 @@ class Ideogram:
         if task is None or task.directives.gone:
             return json_response({"error": "Generation not found"}, 404)
         return json_response(task.state[0])
-
-
-def parse_form(content_type: str, body: bytes) -> dict[str, str]:
-    """Read the text fields of `multipart/form-data`; empty if *body* is something else."""
-    if not content_type.lower().startswith("multipart/form-data"):
-        return {}
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    fields: dict[str, str] = {}
-    for part in message.iter_parts() if message.is_multipart() else ():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(payload, bytes):
-            fields[name] = payload.decode("utf-8", "replace")
-    return fields
 
 
 def _scenario(task: LedgerTask, base_url: str) -> Scenario:

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from service.domain.primitives.timestamps import MILLISECOND, rfc3339
 from service.sandbox.directives import Directives, parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.media.files import image
 from service.sandbox.scenario import END, Callback, Scenario, Step, apply_directives
@@ -18,7 +18,7 @@ from service.sandbox.web import (
     build_routes,
     has_token,
     json_response,
-    read_json_or_none,
+    read_json,
     retry_after_header,
 )
 
@@ -60,14 +60,14 @@ class Leonardo:
         return json_response({"error": "Invalid response from authorization hook"}, 401)
 
     async def _set_webhook(self, request: Request) -> Response:
-        body = await read_json_or_none(request)
+        body = await read_json(request)
         if not isinstance(body, dict) or not is_http_url(body.get("url")):
             return json_response({"error": 'Send {"url": …, "key": …}'}, 400)
         self._webhook_url, self._webhook_key = body["url"], str(body.get("key") or "")
         return Response(status_code=204)
 
     async def _create(self, request: Request) -> Response:
-        body = await read_json_or_none(request)
+        body = await read_json(request)
         if not isinstance(body, dict) or not isinstance(body.get("prompt"), str):
             return json_response({"error": "prompt is required", "code": "unexpected"}, 400)
         directives = parse_directives(body["prompt"])
@@ -78,10 +78,7 @@ class Leonardo:
         run = self._emulator.start(
             task, self._scenario(task, directives, str(request.base_url)), _RETRY_DELAYS
         )
-        if directives.early:
-            await wait_for_callbacks(run)
-        if directives.hang:
-            await wait_for_disconnect(request)
+        if await delay_answer(request, task, run):
             return json_response({"error": "Gateway timeout"}, 504)
         return json_response({"sdGenerationJob": {"generationId": task.id, "apiCreditCost": 7}})
 

@@ -17,7 +17,7 @@ from service.sandbox.web import (
     build_routes,
     has_token,
     json_response,
-    read_json_or_none,
+    read_json,
     retry_after_header,
 )
 
@@ -73,7 +73,7 @@ class Runway:
         return None
 
     async def _create(self, request: Request) -> Response:
-        body = await read_json_or_none(request)
+        body = await read_json(request)
         if not isinstance(body, dict) or not isinstance(body.get("model"), str):
             return json_response({"error": "Validation of body failed: model is required."}, 400)
         prompt = str(body.get("promptText") or "")

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from service.domain.primitives.timestamps import rfc3339
 from service.sandbox.directives import Directives, parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.media.files import audio, image, video
 from service.sandbox.scenario import END, PROGRESS, Callback, Scenario, Step, apply_directives
@@ -20,7 +20,7 @@ from service.sandbox.web import (
     build_routes,
     has_token,
     json_response,
-    read_json_or_none,
+    read_json,
     retry_after_header,
 )
 
@@ -184,7 +184,7 @@ class UseapiServices:
 
     def _create(self, service: Service) -> Any:
         async def create(request: Request) -> Response:
-            body = await read_json_or_none(request)
+            body = await read_json(request)
             if not isinstance(body, dict):
                 return json_response({"error": "Request body must be JSON", "code": 400}, 400)
             prompt = str(body.get("prompt") or "")
@@ -199,10 +199,7 @@ class UseapiServices:
             files = Files(str(request.base_url), task.prompt)
             scenario = _scenario(service, task, directives, files)
             run = self._emulator.start(task, scenario, USEAPI_RETRY_DELAYS)
-            if directives.early:
-                await wait_for_callbacks(run)
-            if directives.hang:
-                await wait_for_disconnect(request)
+            if await delay_answer(request, task, run):
                 return json_response({"error": "Gateway timeout", "code": 504}, 504)
             return json_response(accepted, service.submit_status)
 

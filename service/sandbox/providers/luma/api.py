@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.sandbox.directives import parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.providers.luma import bodies
 from service.sandbox.scenario import apply_directives
@@ -16,7 +16,7 @@ from service.sandbox.web import (
     build_routes,
     has_token,
     json_response,
-    read_json_or_none,
+    read_json,
     retry_after_header,
 )
 
@@ -67,7 +67,7 @@ class Luma:
         source = request.path_params.get("id")
         path = request.url.path.removeprefix(PREFIX).rstrip("/")
         kind = _TYPES[path.replace(source, "{id}") if source else path]
-        body = await read_json_or_none(request)
+        body = await read_json(request)
         if problem := bodies.input_error(kind, body):
             return _error(400, problem)
         if source and self._ledger.find(NAME, source) is None:
@@ -99,10 +99,7 @@ class Luma:
             bodies.forged_generation(generation),
         )
         run = self._emulator.start(task, scenario, LUMA_RETRY_DELAYS, _DELIVERY)
-        if directives.early:
-            await wait_for_callbacks(run)
-        if directives.hang:
-            await wait_for_disconnect(request)
+        if await delay_answer(request, task, run):
             return _error(504, "Gateway timeout")
         return json_response(generation, 201)
 

@@ -12,13 +12,12 @@ from starlette.routing import Route
 
 from service.domain.primitives.timestamps import SECOND
 from service.sandbox.directives import parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.providers.replicate import bodies
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import REPLICATE_RETRY_DELAYS, DeliveryRules, is_http_url
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
@@ -77,9 +76,8 @@ class Replicate:
         return _error(401, "You did not pass a valid authentication token", "Unauthenticated")
 
     async def _create(self, request: Request) -> Response:
-        try:
-            body = await read_json(request)
-        except InvalidJson:
+        body = await read_json(request)
+        if body is None:
             return _error(400, "The request body is not JSON")
         model = "/".join(request.path_params.values())
         if problem := _input_error(body, needs_version=not model):
@@ -114,10 +112,7 @@ class Replicate:
             bodies.forged_prediction(prediction, at),
         )
         run = self._emulator.start(task, scenario, REPLICATE_RETRY_DELAYS, _DELIVERY)
-        if directives.early:
-            await wait_for_callbacks(run)
-        if directives.hang:
-            await wait_for_disconnect(request)
+        if await delay_answer(request, task, run):
             return _error(504, "Gateway timeout")
         return json_response(prediction, 201)
 

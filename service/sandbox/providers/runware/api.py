@@ -20,13 +20,12 @@ from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.providers.runware import checks, results
 from service.sandbox.providers.runware.instant import (
     INSTANT_TYPES,
-    MediaLibrary,
+    StoredMedia,
     instant_result,
 )
 from service.sandbox.scenario import apply_directives
 from service.sandbox.sender import RUNWARE_RETRY_DELAYS
 from service.sandbox.web import (
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
@@ -59,7 +58,7 @@ class Runware:
     def __init__(self, emulator: Emulator, token: str) -> None:
         self._emulator = emulator
         self._ledger = emulator.ledger
-        self._library = MediaLibrary()
+        self._stored = StoredMedia()
         self._token = token
 
     def routes(self) -> list[Route]:
@@ -110,7 +109,7 @@ class Runware:
         return _merge_replies(replies)
 
     def _handle(self, task: Json, base_url: str) -> Reply:
-        if errors := checks.input_errors(task, self._library):
+        if errors := checks.input_errors(task, self._stored):
             return Reply(errors=tuple(errors))
         self._count(task["taskType"])
         if task["taskType"] in checks.CONNECTION_TYPES:
@@ -126,7 +125,7 @@ class Runware:
         return self._accept(task, base_url)
 
     def _answer_at_once(self, request: Json) -> Reply:
-        result = {**results.ack(request), **instant_result(request, self._library)}
+        result = {**results.ack(request), **instant_result(request, self._stored)}
         task = _new_task(request)
         task.paid, task.state = False, (result,)
         self._ledger.add(task)
@@ -147,7 +146,7 @@ class Runware:
             results.forged_callback(request, task.directives),
         )
         final = scenario[-1].state
-        self._library.add_results(final)
+        self._stored.add_results(final)
         run = self._emulator.start(task, scenario, RUNWARE_RETRY_DELAYS)
         if task.directives.at_once:
             data, errors = results.split(final)
@@ -165,10 +164,7 @@ class Runware:
 
 async def _read_array(request: Request) -> list[Json]:
     """Read the tasks of the body; return no tasks unless it is an array of objects."""
-    try:
-        body: Any = await read_json(request)
-    except InvalidJson:
-        return []
+    body: Any = await read_json(request)
     is_array = isinstance(body, list) and all(isinstance(task, dict) for task in body)
     return body if is_array else []
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from service.sandbox.ledger import Json
-from service.sandbox.providers.runware.instant import INSTANT_TYPES, MediaLibrary
+from service.sandbox.providers.runware.instant import INSTANT_TYPES, StoredMedia
 from service.sandbox.sender import is_http_url
 
 READS: Final = frozenset({"getResponse", "getTaskDetails"})
@@ -43,9 +43,9 @@ _IMAGE: Final = re.compile(
 _MAX_RESULTS: Final = 20
 
 
-def input_errors(task: Json, library: MediaLibrary) -> list[Json]:
+def input_errors(task: Json, stored: StoredMedia) -> list[Json]:
     """Return all errors in the parameters of *task*, as Runware's error items."""
-    errors = [*_find_errors(task), *_find_missing_media(task, library)]
+    errors = [*_find_errors(task), *_find_missing_media(task, stored)]
     return [error_item(task, code, message, name) for code, name, message in errors]
 
 
@@ -86,10 +86,10 @@ def _find_errors(task: Json) -> Iterator[tuple[str, str, str]]:
             yield _code("invalid", name), name, f"Invalid value for {name}: it {rule}."
 
 
-def _find_missing_media(task: Json, library: MediaLibrary) -> Iterator[tuple[str, str, str]]:
+def _find_missing_media(task: Json, stored: StoredMedia) -> Iterator[tuple[str, str, str]]:
     for name in _MEDIA_UUIDS:
         uuid = task.get(name)
-        if isinstance(uuid, str) and is_uuid(uuid) and uuid not in library:
+        if isinstance(uuid, str) and is_uuid(uuid) and uuid not in stored:
             yield _code("invalid", name), name, f"Invalid value for {name}: no file has this UUID."
 
 

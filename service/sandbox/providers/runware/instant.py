@@ -28,7 +28,7 @@ _MODELS: Final = (
 )
 
 
-class MediaLibrary:
+class StoredMedia:
     """The UUIDs of the newest *limit* stored and generated files, and those of the documents."""
 
     def __init__(self, limit: int = _MAX_MEDIA) -> None:
@@ -54,16 +54,16 @@ class MediaLibrary:
         self._uuids.pop(uuid.lower(), None)
 
 
-def instant_result(task: Json, library: MediaLibrary) -> Json:
+def instant_result(task: Json, stored: StoredMedia) -> Json:
     """Return the fields of the result of *task*, which is valid; store or delete its file."""
     match task["taskType"]:
         case "mediaStorage" if task["operation"] == "delete":
-            library.discard(task["mediaUUID"])
+            stored.discard(task["mediaUUID"])
             return {"mediaUUID": task["mediaUUID"]}
         case "imageUpload" | "mediaStorage":
             medium = "image" if task["taskType"] == "imageUpload" else "media"
             uuid = str(uuid4())
-            library.add(uuid)
+            stored.add(uuid)
             url = f"https://im.runware.ai/image/ws/2/ii/{uuid}.jpg"
             return {f"{medium}UUID": uuid, f"{medium}URL": url}
         case "modelSearch":

@@ -12,13 +12,12 @@ from service.sandbox.directives import parse_directives
 from service.sandbox.emulator import Emulator, wait_for_disconnect
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.media.files import MediaFile
-from service.sandbox.media.library import MediaLibrary, render
+from service.sandbox.media.server import MediaServer, render
 from service.sandbox.providers.runway_ai.endpoints import ENDPOINTS, Endpoint, input_error
 from service.sandbox.providers.runway_ai.outputs import metadata, new_file
 from service.sandbox.scenario import Step
 from service.sandbox.web import (
     Handler,
-    InvalidJson,
     build_routes,
     has_token,
     json_response,
@@ -33,7 +32,7 @@ _WORK_SECONDS: Final = 2.0
 class RunwayAi:
     """The handlers of runway-ai.ai, one per endpoint."""
 
-    def __init__(self, emulator: Emulator, library: MediaLibrary, token: str) -> None:
+    def __init__(self, emulator: Emulator, library: MediaServer, token: str) -> None:
         self._emulator = emulator
         self._ledger = emulator.ledger
         self._library = library
@@ -121,10 +120,7 @@ async def _read_parameters(request: Request) -> Json | None:
     query = dict(request.query_params)
     if not await request.body():
         return query
-    try:
-        body = await read_json(request)
-    except InvalidJson:
-        return None
+    body = await read_json(request)
     return {**query, **body} if isinstance(body, dict) else None
 
 

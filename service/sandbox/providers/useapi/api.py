@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import parse_directives
-from service.sandbox.emulator import Emulator, wait_for_callbacks, wait_for_disconnect
+from service.sandbox.emulator import Emulator, delay_answer
 from service.sandbox.ledger import Json, LedgerTask, now
 from service.sandbox.providers.useapi import bodies, checks, errors
 from service.sandbox.providers.useapi.accounts import Account, Accounts, UseapiSetup
@@ -148,10 +148,7 @@ class Useapi:
         )
         self._assets.add_artifacts(account.email, scenario[-1].state[0])
         run = self._emulator.start(task, scenario, USEAPI_RETRY_DELAYS)
-        if directives.early:
-            await wait_for_callbacks(run)
-        if directives.hang:
-            await wait_for_disconnect(request)
+        if await delay_answer(request, task, run):
             return json_response(errors.error_body(504), 504)
         return json_response(response)
 

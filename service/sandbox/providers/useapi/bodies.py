@@ -8,7 +8,7 @@ from service.domain.primitives.timestamps import SECOND, rfc3339
 from service.sandbox.directives import Directives
 from service.sandbox.ledger import Json, LedgerTask
 from service.sandbox.media.files import image, video
-from service.sandbox.media.library import render
+from service.sandbox.media.server import render
 from service.sandbox.providers.useapi.assets import USER, asset_id
 from service.sandbox.providers.useapi.checks import NUMBERS_OF_IMAGES, SIZES
 from service.sandbox.providers.useapi.endpoints import IMAGES

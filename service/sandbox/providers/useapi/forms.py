@@ -1,13 +1,10 @@
 """Request bodies of useapi.net: JSON, or multipart/form-data with the same fields."""
 
-import email.parser
-import email.policy
 from typing import Final
 
 from starlette.requests import Request
 
-from service.sandbox.ledger import Json
-from service.sandbox.web import InvalidJson, read_json
+from service.sandbox.web import read_form, read_json
 
 _TEXT_FIELDS: Final = frozenset({"text_prompt", "replyRef", "replyUrl", "email", "voice_text"})
 """Fields that stay text in a form, whatever they look like."""
@@ -15,33 +12,10 @@ _TEXT_FIELDS: Final = frozenset({"text_prompt", "replyRef", "replyUrl", "email",
 
 async def read_fields(request: Request) -> object:
     """Read the fields of the body; None if it is neither JSON nor a form."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.lower().startswith("multipart/form-data"):
-        return parse_form(content_type, await request.body())
-    try:
-        return await read_json(request)
-    except InvalidJson:
-        return None
-
-
-def parse_form(content_type: str, body: bytes) -> Json | None:
-    """Parse a form (RFC 7578); None if it is malformed. Files are not expected.
-
-    The standard library's e-mail parser is enough here: `Request.form()` of Starlette needs one
-    more package.
-    """
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    if not message.is_multipart() or message.defects:
-        return None
-    fields: Json = {}
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if not isinstance(name, str) or not isinstance(payload, bytes):
-            return None
-        fields[name] = _value(name, payload.decode("utf-8", "replace"))
-    return fields
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        form = await read_form(request)
+        return None if form is None else {name: _value(name, text) for name, text in form.items()}
+    return await read_json(request)
 
 
 def _value(name: str, text: str) -> str | int | float | bool | None:

@@ -15,7 +15,7 @@ from service.sandbox.media import glb, mp4, png, wav
 from service.sandbox.media.files import FORMATS, MediaFile, read_path
 from service.sandbox.media.scenery import Scenery
 
-_MAX_DELETED: Final = 10_000
+MAX_DELETED: Final = 10_000
 _RANGE: Final = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
 
@@ -32,10 +32,14 @@ def render(file: MediaFile) -> bytes:
     return png.encode(file.width, file.height, scenery.palette, scenery.draw())
 
 
-class MediaLibrary:
-    """The files that the sandbox made: each exists from its URL on, until it is deleted."""
+class MediaServer:
+    """Serves the files that the sandbox made: each exists from its URL on, until it is deleted.
 
-    def __init__(self) -> None:
+    The newest *max_deleted* deletions are remembered.
+    """
+
+    def __init__(self, max_deleted: int = MAX_DELETED) -> None:
+        self._max_deleted = max_deleted
         self._deleted: dict[str, None] = {}
 
     def routes(self) -> list[Route]:
@@ -59,7 +63,7 @@ class MediaLibrary:
         if file.path in self._deleted:
             return False
         self._deleted[file.path] = None
-        if len(self._deleted) > _MAX_DELETED:
+        if len(self._deleted) > self._max_deleted:
             del self._deleted[next(iter(self._deleted))]
         return True
 
