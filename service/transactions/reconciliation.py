@@ -66,6 +66,8 @@ def _decide(job: Job, found: LookupResult, at: int) -> Job:
         return ended(job, Status.FAILED, _NO_OUTPUT, at)
     if _is_polled(job, at):
         return schedule_poll(job, at)
+    if job.reconcile_reason is ReconcileReason.EARLY and job.status is Status.SUBMITTING:
+        return replace(job, reconcile_at=at + RETRY_PAUSE)  # without an answer there is no task id
     if job.reconcile_reason not in (None, ReconcileReason.POLL):
         return reconciled(job)
     if known and not job.deadline_extended and job.status is not Status.QUEUED:

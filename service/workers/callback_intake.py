@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from service.domain.callbacks import UNREADABLE_BYTES_KEPT, Assessment, Callback, Verdict, assess
 from service.domain.jobs.job import Job, ReconcileReason, Report, Status
 from service.domain.jobs.state_machine import schedule_reconcile
-from service.domain.primitives.errors import Conflict
+from service.domain.primitives.errors import Conflict, Unavailable
 from service.domain.primitives.json_input import UnreadableJson
 from service.domain.primitives.timestamps import SECOND
 from service.providers.protocol import Provider
@@ -102,14 +102,17 @@ class CallbackIntake:
     async def _look_up_later(self, refs: Sequence[str], task_ids: Sequence[str]) -> list[str]:
         """Schedule a lookup of each job that still waits for the answer to its submit.
 
-        Returns those of *refs* that were answered in the meantime, with one of *task_ids*.
+        Returns those of *refs* that were answered in the meantime, with one of *task_ids*. Where
+        lookups are off, Unavailable asks the provider to send the callback again.
         """
         answered = []
         async with self._transactions.begin(refs) as uow:
             for job in filter(None, map(uow.job, refs)):
                 if job.provider_task_id in task_ids:
                     answered.append(job.ref)
-                elif job.status is Status.SUBMITTING and self._reconcile:
+                elif job.status is Status.SUBMITTING:
+                    if not self._reconcile:
+                        raise Unavailable("A submit that this may be about is not answered yet.")
                     at = uow.at + UNMATCHED_GRACE
                     uow.save_silently(schedule_reconcile(job, ReconcileReason.EARLY, at))
         return answered

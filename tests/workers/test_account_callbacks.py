@@ -196,7 +196,7 @@ async def test_a_job_runs_from_submit_to_its_end_in_the_sandbox(
     assert not any("forged" in url for url in urls)
 
 
-async def test_the_unanswered_are_not_looked_up_where_that_is_off(
+async def test_a_callback_before_the_answer_is_asked_for_again_where_lookups_are_off(
     sqlite_url: str, leonardo: Leonardo
 ) -> None:
     env = {**providers_at(leonardo.url), "BELFRY_RECONCILE": "off"}
@@ -204,11 +204,11 @@ async def test_the_unanswered_are_not_looked_up_where_that_is_off(
         leonardo.answered.clear()
         job = await service.submit("leonardo", "generations.create", {"prompt": "a cat"})
         await service.reached(job["id"], "submitting")
-        answer = await call_back(service, callback(COMPLETE))
+        early = await call_back(service, callback(COMPLETE))
         leonardo.answered.set()
         await service.reached(job["id"], "submitted")
-        at = await service.context.store.jobs.next_check(service.context.clock())
+        again = await call_back(service, callback(COMPLETE))
+        ended = await service.ended(job["id"])
 
-    assert (answer, leonardo.lookups) == (204, 0)
-    assert at is not None
-    assert at > service.context.clock() + UNMATCHED_GRACE + SECOND  # only its deadline
+    assert (early, again, ended["status"]) == (503, 204, "succeeded")
+    assert leonardo.lookups == 0

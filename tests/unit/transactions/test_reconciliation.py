@@ -20,6 +20,7 @@ from service.transactions.reconciliation import (
     LONGEST_EXTENSION,
     MAX_LOOKUPS,
     NOT_ASKED,
+    RETRY_PAUSE,
     postponed,
     reconcile,
 )
@@ -271,3 +272,15 @@ def test_a_job_whose_answer_was_read_is_not_left_submitting(answer: Answer) -> N
     after = apply_submit_answer(job, answer).changes.jobs[job.id]
 
     assert (after.status, after.due_at) == (Status.SUBMITTED, None)
+
+
+def test_a_job_that_a_callback_overtook_is_looked_up_only_when_its_submit_is_answered() -> None:
+    waiting = contradicted(ReconcileReason.EARLY, status=Status.SUBMITTING)
+    still = reconciled(waiting, NOT_ASKED, T0)
+    answered = reconciled(replace(waiting, status=Status.SUBMITTED), [DONE], T0)
+
+    assert (still.reconcile_reason, still.reconcile_at) == (
+        ReconcileReason.EARLY,
+        T0 + RETRY_PAUSE,
+    )
+    assert answered.status is Status.SUCCEEDED
