@@ -6,12 +6,15 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from typing import cast
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from service.domain.primitives.errors import Invalid
+from service.providers.protocol import Callbacks, Provider
+from service.providers.useapi.provider import UseApi
 from service.workers.callback_intake import IntakeResult
 from store.sql_store import SqlStore
 from tests.support.job_steps import DONE, JOB_REQUEST, submit_job
@@ -139,6 +142,29 @@ async def test_only_post_is_allowed_and_a_trailing_slash_is_ignored(service: Ser
 
     assert (got.status_code, got.content) == (404, b"")
     assert posted.status_code == 204
+
+
+class PutUseApi(UseApi):
+    """A provider that calls back with PUT, and takes only 202 for success."""
+
+    callbacks: Callbacks | None = Callbacks(methods=frozenset({"PUT"}), success_status=202)
+
+
+async def test_a_provider_calls_back_with_its_own_method_and_gets_its_own_status(
+    service: Service,
+) -> None:
+    ref = await submit_ref(service)
+    cast("dict[str, Provider]", service.context.providers)["useapi"] = PutUseApi()
+    url = service.callback_url("useapi", ref)
+
+    async with plain_client() as client:
+        answers = [
+            (await client.request(method, url, json={"replyRef": ref, **DONE})).status_code
+            for method in ("POST", "GET", "PUT")
+        ]
+
+    assert answers == [404, 404, 202]
+    assert (await job_of(service, ref))["status"] == "succeeded"
 
 
 async def test_too_large_and_compressed_bodies_are_rejected(service: Service) -> None:
