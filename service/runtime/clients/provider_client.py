@@ -27,8 +27,13 @@ from service.runtime.settings import ProviderAccount
 MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 RECONNECT_SECONDS: Final = 3
 """The pause after a failed attempt to connect to a provider."""
-_POOL: Final = httpx.Limits(max_connections=10, max_keepalive_connections=10)
-_UPLOAD_POOL: Final = httpx.Limits(max_connections=8, max_keepalive_connections=2)
+JOB_CONNECTIONS: Final = 10
+UPLOAD_CONNECTIONS: Final = 8
+"""The most connections of one client, for jobs and for uploads."""
+_POOL: Final = httpx.Limits(
+    max_connections=JOB_CONNECTIONS, max_keepalive_connections=JOB_CONNECTIONS
+)
+_UPLOAD_POOL: Final = httpx.Limits(max_connections=UPLOAD_CONNECTIONS, max_keepalive_connections=2)
 """Uploads take long; they have their own connections, so that no job waits for them."""
 UPLOAD_IDLE_SECONDS: Final = 20.0
 """The time for a connection, and for the provider to take the next bytes of a file."""

@@ -9,8 +9,9 @@ import msgspec
 MAX_CONNECTIONS: Final = 10_000
 SOCKETS_PER_POST: Final = 2
 """A webhook request may try two addresses at once; idle connections may use what is left."""
-MAX_OTHER_FILES: Final = 128
-"""Database (up to 40), provider connections (30), DNS lookups (32), logs and the event loop."""
+MAX_OTHER_FILES: Final = 288
+"""Database (up to 40), connections to ten providers (180), DNS lookups (32), logs and the event
+loop."""
 MAX_BACKLOG: Final = 2048
 _ENOUGH: Final = 65_536
 """More open files than the service can use."""

@@ -12,9 +12,16 @@ import msgspec
 import pytest
 from aiohttp.abc import ResolveResult
 
+from service.providers import registry
+from service.runtime.clients.provider_client import JOB_CONNECTIONS, UPLOAD_CONNECTIONS
 from service.runtime.clients.webhook_client import WebhookClient, two_addresses
 from service.runtime.clock import now
-from service.runtime.http_server.file_limits import MAX_CONNECTIONS, SOCKETS_PER_POST, shares_of
+from service.runtime.http_server.file_limits import (
+    MAX_CONNECTIONS,
+    MAX_OTHER_FILES,
+    SOCKETS_PER_POST,
+    shares_of,
+)
 from service.runtime.settings import MAX_POSTS
 from tests.support.receivers import Receiver, held_until
 from tests.support.service_harness import ADMIN_KEY, Json, ServiceProcess, eventually
@@ -22,6 +29,7 @@ from tests.support.service_harness import ADMIN_KEY, Json, ServiceProcess, event
 pytestmark = pytest.mark.anyio
 
 FEW = 256
+DATABASE_FILES, DNS_LOOKUPS = 40, 32
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 TOO_MANY = shares_of(FEW, MAX_POSTS).connections + 50
 JOB: Json = {"provider": "useapi", "operation": "frames.create", "input": {"text_prompt": "x"}}
@@ -34,6 +42,12 @@ def test_connections_and_webhooks_leave_files_for_other_uses(limit: int) -> None
     incoming = shares.connections + shares.spare + shares.backlog
     assert incoming + shares.webhook_sockets <= limit - min(128, limit // 4)
     assert min(shares.connections, shares.spare, shares.webhook_sockets) > 0
+
+
+def test_the_files_for_other_uses_are_enough_for_every_provider() -> None:
+    to_providers = len(registry()) * (JOB_CONNECTIONS + UPLOAD_CONNECTIONS)
+
+    assert DATABASE_FILES + DNS_LOOKUPS + to_providers <= MAX_OTHER_FILES
 
 
 def test_with_many_files_the_shares_are_the_documented_ones() -> None:
